@@ -1,0 +1,62 @@
+"""Z+jets: reweight simulation into data at detector level (arXiv:2603.08802, Section 3.1, Table 2).
+
+    python -m experiments.unfolding quick --out runs/unfolding
+    python -m experiments.unfolding paper --simulation pythia.h5 --data herwig.h5 --out runs/paper
+
+``quick`` takes the sample inside the package (two Pythia settings and a parametric detector, not
+Pythia against Herwig with Delphes) and small networks, for two cores. ``paper`` takes files of the
+layout in `jaxpriors.data.events` and the networks and trainings of Appendix B, for a GPU.
+"""
+
+from pathlib import Path
+
+import tyro
+
+from jaxpriors.cli import guarded
+from jaxpriors.commands.reweight import classifier, run
+
+MODELS = ("lgatr-slim", "lgatr")
+
+
+def quick(out: Path, seed: int = 0, resume: bool = False) -> int:
+    """L-GATr-slim and L-GATr, small, on the sample inside the package: minutes on two cores.
+
+    Args:
+        out: folder of the run; must not exist, unless --resume.
+        seed: of the split into parts, the weights and the order of events.
+        resume: go on with the run in the folder.
+    """
+    from jaxpriors.data.samples import zjets
+    from jaxpriors.inputs import InputConfig
+    from jaxpriors.methods.reweighting import Reweighting
+
+    classifiers = tuple(classifier(m, "small", InputConfig(), seed) for m in MODELS)
+    simulation, data = zjets("simulation", "detector"), zjets("data", "detector")
+    sources = {"simulation": "the package's sample", "data": "the package's sample"}
+    return run(simulation, data, Reweighting(classifiers, seed=seed), out, resume, sources)
+
+
+def paper(simulation: Path, data: Path, out: Path, seed: int = 0, resume: bool = False) -> int:
+    """The networks and trainings of Appendix B on files of your own.
+
+    Args:
+        simulation: HDF5 file of the sample to reweight.
+        data: HDF5 file of the sample to look like.
+        out: folder of the run; must not exist, unless --resume.
+        seed: of the split into parts, the weights and the order of events.
+        resume: go on with the run in the folder.
+    """
+    from jaxpriors.data.events import read_events
+    from jaxpriors.inputs import InputConfig
+    from jaxpriors.methods.reweighting import Reweighting
+
+    classifiers = tuple(classifier(m, "paper", InputConfig(), seed) for m in MODELS)
+    samples = [read_events(path, "detector") for path in (simulation, data)]
+    sources = {"simulation": str(simulation), "data": str(data)}
+    return run(samples[0], samples[1], Reweighting(classifiers, seed=seed), out, resume, sources)
+
+
+if __name__ == "__main__":
+    raise SystemExit(
+        guarded(lambda: tyro.extras.subcommand_cli_from_dict({"quick": quick, "paper": paper}))
+    )

@@ -1,0 +1,179 @@
+"""`jaxpriors data simulate`, `inspect` and `convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from jaxpriors.data.events import Events
+
+
+def data_simulate(
+    recipe: Literal["zjets"] = "zjets",
+    /,
+    variant: Literal["simulation", "data", "vincia", "simulation-variations"] = "simulation",
+    events: int = 10_000,
+    seed: int = 0,
+    out: Path | None = None,
+    processes: int = 1,
+    overwrite: bool = False,
+) -> int:
+    """Generate a sample with Pythia and a parametric detector.
+
+    Writes an HDF5 file with the levels particle and detector, matched event by event. A run that
+    was interrupted goes on where it was; the same request again returns at once.
+
+    Args:
+        recipe: the process.
+        variant: simulation and data differ in tune, hadronisation and recoil; vincia has another
+            shower; simulation-variations carries the exact weights of other shower scales.
+        events: accepted events.
+        seed: same seed, same sample, whatever the number of processes.
+        out: file to write; default: <recipe>-<variant>.h5 in this folder.
+        processes: how many to use.
+        overwrite: replace another file of that name.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from jaxpriors.data.simulation.run import simulate
+
+    console = Console(highlight=False, soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"{recipe}, {variant}", total=events)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done)
+            if not console.is_terminal:
+                console.print(f"{done}/{total} events")
+
+        result = simulate(
+            recipe,
+            variant,
+            events,
+            seed,
+            out=out or Path(f"{recipe}-{variant}.h5"),
+            processes=processes,
+            progress=show,
+            overwrite=overwrite,
+        )
+    state = "was there already" if result.cached else "written"
+    console.print(f"{result.path}: {result.events} events, {state}")
+    return 0
+
+
+def data_inspect(file: Path, /) -> int:
+    """Print what a sample holds: levels, sizes, ranges, weights and metadata.
+
+    Args:
+        file: HDF5 file in the layout of jaxpriors.
+    """
+    import json
+
+    from rich.console import Console
+
+    from jaxpriors.data.events import read_events
+    from jaxpriors.data.files import levels, read_metadata
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for level in levels(file) or (None,):
+        console.print(f"{file}" + (f", {level} level" if level else ""))
+        _describe(read_events(file, level), console.print)
+    metadata = read_metadata(file)
+    if metadata:
+        console.print("metadata")
+        console.print(json.dumps(metadata, indent=2))
+    return 0
+
+
+def data_convert(
+    source: Path,
+    out: Path,
+    /,
+    columns: dict[str, str] | None = None,
+    particle: dict[str, str] | None = None,
+    detector: dict[str, str] | None = None,
+    coordinates: str | None = None,
+    compact: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Bring a sample with other names and coordinates into the layout of jaxpriors.
+
+    Args:
+        source: HDF5 or npz file.
+        out: HDF5 file to write.
+        columns: our names and the source's, as in --columns p4 jets/momenta weight mc_weight;
+            other names become event-level columns.
+        particle: like columns, for the particle level; needs detector as well.
+        detector: like columns, for the detector level, matched event by event.
+        coordinates: of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi or pt,y,phi,m
+            or pt,y,phi.
+        compact: store rounded momenta, where masses follow from the identities.
+        overwrite: replace an existing file.
+    """
+    from rich.console import Console
+
+    from jaxpriors.data.events import Events, read_events, write_events
+    from jaxpriors.data.files import levels, read_metadata
+    from jaxpriors.errors import InputError
+
+    if (particle is None) != (detector is None) or (columns and particle):
+        raise InputError("give either --columns, or both --particle and --detector")
+    samples: Events | dict[str, Events]
+    if particle is not None:
+        samples = {
+            "particle": read_events(source, None, particle, coordinates),
+            "detector": read_events(source, None, detector, coordinates),
+        }
+    elif columns is None and levels(source):
+        samples = {x: read_events(source, x, None, coordinates) for x in levels(source)}
+    else:
+        samples = read_events(source, None, columns, coordinates)
+    metadata = {**read_metadata(source), "converted_from": source.name}
+    write_events(out, samples, metadata, overwrite=overwrite, compact=compact)
+    written = samples if isinstance(samples, Events) else samples["particle"]
+    Console(highlight=False, soft_wrap=True).print(f"{out}: {len(written)} events written")
+    return 0
+
+
+def _describe(events: Events, say: Callable[[str], None]) -> None:
+    """A few lines on one sample."""
+    import numpy as np
+
+    from jaxpriors.data.columns import mass, pt_eta_phi
+
+    pt, eta, _ = pt_eta_phi(events.jet_p4)
+    codes, counts = np.unique(events.pid, return_counts=True)
+    share = ", ".join(
+        f"{code}: {n / len(events):.2f}" for code, n in zip(codes, counts, strict=True)
+    )
+    say(f"  events         {len(events)}")
+    say(f"  constituents   {len(events.p4)}")
+    for name, array in (
+        ("multiplicity", events.multiplicity),
+        ("jet pt [GeV]", pt),
+        ("jet eta", eta),
+        ("jet mass [GeV]", mass(events.jet_p4)),
+        ("weight", events.weight),
+    ):
+        say(f"  {name:<15}{_range(array)}")
+    say(f"  effective sample size {_effective_size(events.weight):.1f}")
+    say(f"  identities an event: {share}")
+    if events.label is not None:
+        labels, counts = np.unique(events.label, return_counts=True)
+        say(f"  labels {dict(zip(labels.tolist(), counts.tolist(), strict=True))}")
+    for name, array in events.columns.items():
+        say(f"  column {name} {array.dtype} {array.shape}: {_range(array)}")
+
+
+def _range(array: np.ndarray) -> str:
+    return f"{array.min():.5g} to {array.max():.5g}, mean {array.mean():.5g}" if array.size else "-"
+
+
+def _effective_size(weight: np.ndarray) -> float:
+    return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0

@@ -1,0 +1,135 @@
+"""`jaxpriors reweight` and `jaxpriors report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from jaxpriors.data.events import Events
+    from jaxpriors.methods.reweighting import Reweighting
+
+Model = Literal["lgatr", "lgatr-slim"]
+
+
+def reweight(
+    simulation: Path,
+    data: Path,
+    /,
+    out: Path,
+    model: tuple[Model, ...] = ("lgatr-slim",),
+    size: Literal["small", "paper"] = "small",
+    level: str | None = None,
+    columns: dict[str, str] | None = None,
+    coordinates: str | None = None,
+    features: Literal["full", "momenta"] = "full",
+    beam: Literal["lightlike", "spacelike", "timelike", "xyplane", "none"] = "lightlike",
+    time: bool = True,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> int:
+    """Reweight one sample into another.
+
+    Trains a classifier between the two, weights each simulated event by the likelihood ratio,
+    and writes weights.h5, metrics.json and figures into a folder.
+
+    Args:
+        simulation: HDF5 file of the sample to reweight.
+        data: HDF5 file of the sample to look like.
+        out: folder of the run; must not exist, unless --resume.
+        model: one or several networks.
+        size: small (minutes on two cores) or paper (arXiv:2603.08802, Appendix B).
+        level: particle or detector, where a file holds both.
+        columns: our names of columns and yours, as in --columns p4 jets/momenta pid jets/id.
+        coordinates: of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi.
+        features: full (kinematics and identities of the constituents) or momenta (four-vectors).
+        beam: reference vectors that stand for the beam.
+        time: whether a reference vector stands for the time direction.
+        epochs: other than the size's own.
+        batch_size: other than the size's own.
+        learning_rate: other than the size's own.
+        seed: of the split into parts, the weights and the order of events.
+        resume: go on with the run in the folder.
+    """
+    from jaxpriors.data.events import read_events
+    from jaxpriors.inputs import InputConfig
+    from jaxpriors.methods.reweighting import Reweighting
+
+    inputs = InputConfig(features=features, beam=beam, time=time)
+    classifiers = tuple(
+        classifier(name, size, inputs, seed, epochs, batch_size, learning_rate) for name in model
+    )
+    samples = [read_events(p, level, columns, coordinates) for p in (simulation, data)]
+    sources = {"simulation": str(simulation), "data": str(data), "level": level}
+    return run(samples[0], samples[1], Reweighting(classifiers, seed=seed), out, resume, sources)
+
+
+def classifier(
+    model: str,
+    size: Literal["small", "paper"],
+    inputs: Any,
+    seed: int,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+) -> Any:
+    """The classifier of that model and size with some numbers of its training replaced."""
+    import dataclasses
+
+    from jaxpriors.methods.classifier import RatioClassifier
+
+    base = RatioClassifier(model, size, inputs).resolved()
+    training = base.training
+    assert training is not None
+    optimizer = dataclasses.replace(
+        training.optimizer, learning_rate=learning_rate or training.optimizer.learning_rate
+    )
+    training = dataclasses.replace(
+        training,
+        optimizer=optimizer,
+        epochs=epochs or training.epochs,
+        batch_size=batch_size or training.batch_size,
+        seed=seed,
+    )
+    return dataclasses.replace(base, training=training)
+
+
+def run(
+    simulation: Events,
+    data: Events,
+    config: Reweighting,
+    out: Path,
+    resume: bool,
+    sources: dict[str, Any],
+) -> int:
+    """Run (or go on with) a reweighting in a folder and print its table."""
+    from jaxpriors.commands.progress import Display
+    from jaxpriors.commands.setup import use_compilation_cache
+    from jaxpriors.evaluation.report import format_table
+    from jaxpriors.methods import reweighting
+    from jaxpriors.training.runs import open_run, read_json
+
+    use_compilation_cache()
+    open_run(out, {**reweighting.resolved(config), "sources": sources}, resume)
+    if not (out / "metrics.json").exists():
+        with Display() as display:
+            reweighting.reweight(simulation, data, config, out, display)
+    print(format_table(read_json(out / "metrics.json")))
+    print(f"\nweights, figures and metrics: {out}")
+    return 0
+
+
+def report(run: Path, /) -> int:
+    """Print the table of a finished run.
+
+    Args:
+        run: folder of the run.
+    """
+    from jaxpriors.evaluation.report import format_table
+    from jaxpriors.training.runs import read_json
+
+    print(format_table(read_json(run / "metrics.json")))
+    return 0

@@ -1,0 +1,179 @@
+"""Ragged events to arrays of few fixed shapes: padding buckets, shuffling, prefetch.
+
+Events are sorted into *buckets* by their number of constituents; each bucket is padded to its own
+longest event. A training batch takes a fixed share of its rows from every bucket, so that every
+batch has the same tuple of shapes (one compiled program), is a stratified sample of the whole
+(no batch of long jets alone), and carries little padding. Order is a function of (seed, epoch),
+which makes a position within an epoch resumable by its batch number alone.
+"""
+
+import concurrent.futures
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from jax import Array
+
+from jaxpriors.layers.core import module
+from jaxpriors.data.events import Events
+
+T = TypeVar("T")
+UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
+
+
+@module
+class Batch:
+    """Padded events as a model's inputs see them; rows with weight 0 may be padding.
+
+    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, label (B,), weight (B,).
+    """
+
+    p4: Array | np.ndarray
+    pid: Array | np.ndarray
+    length: Array | np.ndarray
+    jet_p4: Array | np.ndarray
+    label: Array | np.ndarray
+    weight: Array | np.ndarray
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """How events are sorted: padded length and share (in 1/UNITS) of each bucket, short to long."""
+
+    lengths: tuple[int, ...]
+    shares: tuple[int, ...]
+
+
+def plan_buckets(multiplicity: np.ndarray, count: int = 4) -> Buckets:
+    """The buckets (at most ``count``) with the least padded rows, by dynamic programming.
+
+    multiplicity (n,): constituents of each event. Bucket edges lie on quantiles in steps of
+    1/UNITS, so that each bucket holds a fixed share of the events. Padded lengths are rounded up
+    to a multiple of 4, except the last, which fits the longest event.
+    """
+    ordered = np.sort(multiplicity)
+    tops = [ordered[(len(ordered) * (u + 1) - 1) // UNITS] for u in range(UNITS)]
+    tops = [int(-(-t // 4) * 4) for t in tops]
+    tops[-1] = int(ordered[-1])
+    # best[k][u]: least cost of the first u units in k buckets, and where the last bucket starts
+    best = [[(0.0, 0)] + [(np.inf, 0)] * UNITS]
+    for _ in range(count):
+        row = [(0.0, 0)]
+        for u in range(1, UNITS + 1):
+            row.append(min((best[-1][s][0] + (u - s) * tops[u - 1], s) for s in range(u)))
+        best.append(row)
+    buckets = min(range(1, count + 1), key=lambda k: (best[k][UNITS][0], k))
+    lengths, shares, end = [], [], UNITS
+    for k in range(buckets, 0, -1):
+        start = best[k][end][1]
+        lengths.append(tops[end - 1])
+        shares.append(end - start)
+        end = start
+    return Buckets(tuple(lengths[::-1]), tuple(shares[::-1]))
+
+
+def gather(events: Events, index: np.ndarray, length: int, rows: int | None = None) -> Batch:
+    """Events ``index`` (B,) padded to ``length`` constituents, filled up to ``rows`` with weight 0.
+
+    An event longer than ``length`` keeps its first ``length`` constituents.
+    """
+    keep = np.ones(rows or len(index), dtype=bool)
+    if rows is not None:
+        keep[len(index) :] = False
+        index = np.concatenate([index, np.zeros(rows - len(index), index.dtype)])
+    start = events.offsets[index]
+    number = np.minimum(events.offsets[index + 1] - start, length)
+    slots = np.arange(length)
+    valid = slots < number[:, None]
+    flat = np.where(valid, start[:, None] + slots, start[:, None])
+    label = events.label if events.label is not None else np.zeros(len(events), np.int32)
+    return Batch(
+        p4=np.where(valid[..., None], events.p4[flat], 0.0).astype(np.float32),
+        pid=np.where(valid, events.pid[flat], 0).astype(np.int32),
+        length=number.astype(np.int32),
+        jet_p4=events.jet_p4[index].astype(np.float32),
+        label=label[index].astype(np.float32),
+        weight=np.where(keep, events.weight[index], 0.0).astype(np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """An epoch's batches as a sequence: ``batches(epoch)[step]`` is a tuple of ``Batch``.
+
+    Each batch has ``batch_size`` rows, split over the buckets by their shares.
+    """
+
+    events: Events
+    buckets: Buckets
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size % UNITS:
+            raise ValueError(
+                f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}, "
+                "which is what length buckets are made of"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; the last may hold rows of weight 0."""
+        return -(-len(self.events) // self.batch_size)
+
+    @property
+    def rows(self) -> float:
+        """Mean number of events in a batch."""
+        return len(self.events) / self.steps
+
+    def epoch(self, epoch: int) -> Callable[[int], tuple[Batch, ...]]:
+        """The function from a step's number to its batch, for one epoch's random order."""
+        rng = np.random.default_rng([self.seed, epoch])
+        jitter = rng.random(len(self.events))
+        ranked = np.lexsort((jitter, self.events.multiplicity))
+        orders, start = [], 0
+        for share in np.cumsum(self.buckets.shares):
+            end = len(ranked) * int(share) // UNITS
+            orders.append(rng.permutation(ranked[start:end]))
+            start = end
+
+        def batch(step: int) -> tuple[Batch, ...]:
+            parts = []
+            for order, length, share in zip(
+                orders, self.buckets.lengths, self.buckets.shares, strict=True
+            ):
+                rows = self.batch_size * share // UNITS
+                # spread each bucket evenly: its share may be one event more or less a step
+                low, high = (len(order) * s // self.steps for s in (step, step + 1))
+                parts.append(gather(self.events, order[low:high], length, rows))
+            return tuple(parts)
+
+        return batch
+
+
+def prediction_batches(
+    events: Events, lengths: Sequence[int], rows: int
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Every event once, in chunks of ``rows`` padded to the smallest fitting of ``lengths``.
+
+    Yields the events' numbers and the batch; rows past the numbers' length are padding.
+    """
+    multiplicity = events.multiplicity
+    bucket = np.searchsorted(lengths, np.minimum(multiplicity, lengths[-1]))
+    for b, length in enumerate(lengths):
+        members = np.flatnonzero(bucket == b)
+        for start in range(0, len(members), rows):
+            index = members[start : start + rows]
+            yield index, gather(events, index, length, rows)
+
+
+def prefetch(make: Callable[[int], T], first: int, last: int) -> Iterator[T]:
+    """``make(first) … make(last - 1)``, the next one made in a thread while one is used."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(make, first) if first < last else None
+        for step in range(first, last):
+            assert pending is not None
+            ready = pending.result()
+            pending = pool.submit(make, step + 1) if step + 1 < last else None
+            yield ready

@@ -1,0 +1,420 @@
+"""Events: jets with a varying number of constituents, held as flat columns.
+
+Layout of a file (HDF5). A file holds one sample at its root, or the groups `particle` and
+`detector`, whose events match one by one.
+
+| dataset            | shape     | dtype   | meaning                                              |
+|--------------------|-----------|---------|------------------------------------------------------|
+| `p4`               | (total,4) | float32 | (E, px, py, pz) in GeV of all constituents, in order |
+| `pt`, `eta`, `phi` | (total,)  | float32 | instead of `p4` (GeV, rad); the mass follows from    |
+|                    |           |         | `pid` (`jaxpriors.data.identities`)                  |
+| `pid`              | (total,)  | int32   | PDG code; absent: 0, unknown                         |
+| `offsets`          | (n+1,)    | int64   | event i holds constituents offsets[i]:offsets[i+1]   |
+| `jet_p4`           | (n,4)     | float32 | (E, px, py, pz) in GeV; absent: the constituents' sum|
+| `weight`           | (n,)      | float64 | event weight, of either sign; absent: 1              |
+| `label`            | (n,)      | int32   | class of the event; may be absent                    |
+| `columns/<name>`   | (n, ...)  | any     | further event-level columns                          |
+
+Attributes of the root: `format` = "jaxpriors-events", `version` = 1, `metadata` = JSON (command,
+settings, versions, seed, date, ...); of each sample: `coordinates` (`columns.COORDINATES`), which
+hold for `jet_p4` as well (with a mass). Instead of `offsets`, `multiplicity` (n,) is read too;
+momenta may also be padded: p4 (n, P, 4) with `mask` (n, P) or `multiplicity`, or rows of zeros.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.data import checks
+from jaxpriors.data import columns as col
+from jaxpriors.data.files import read_columns, write_columns
+from jaxpriors.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """n events with `total` constituents; momenta are (E, px, py, pz) in GeV.
+
+    Args:
+        p4: (total, 4) float32, constituents of all events one after another.
+        pid: (total,) int32 PDG code, 0 where unknown.
+        offsets: (n+1,) int64, event i holds the constituents offsets[i] to offsets[i+1].
+        jet_p4: (n, 4) float32.
+        weight: (n,) float64, of either sign.
+        label: (n,) int32 or None.
+        columns: named event-level arrays whose first axis is n.
+
+    Raises:
+        InputError: shapes that do not belong together. `validate` looks at the values.
+    """
+
+    p4: np.ndarray
+    pid: np.ndarray
+    offsets: np.ndarray
+    jet_p4: np.ndarray
+    weight: np.ndarray
+    label: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Bring the arrays to their dtypes and compare their shapes."""
+        for name, dtype in _DTYPES.items():
+            if getattr(self, name) is not None:
+                array = np.asarray(getattr(self, name))
+                if np.issubdtype(dtype, np.integer):
+                    checks.check_integers(name, array)
+                object.__setattr__(self, name, array.astype(dtype, copy=False))
+        if self.offsets.ndim != 1 or not len(self.offsets):
+            raise InputError(f"offsets has shape {self.offsets.shape}, expected (n+1,)")
+        n, total = len(self), len(self.p4)
+        expected: dict[str, tuple[int, ...]] = {
+            "p4": (total, 4), "pid": (total,), "jet_p4": (n, 4), "weight": (n,), "label": (n,)
+        }  # fmt: skip
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise InputError(
+                    f"{name} has shape {array.shape}, expected {shape} "
+                    f"for {n} events with {total} constituents"
+                )
+        for name, array in self.columns.items():
+            if array.shape[:1] != (n,):
+                raise InputError(
+                    f"column {name!r} has shape {array.shape}, expected ({n}, ...) for {n} events"
+                )
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.offsets) - 1
+
+    @property
+    def multiplicity(self) -> np.ndarray:
+        """Number of constituents of each event, (n,) int64."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, index: int | slice | np.ndarray | Sequence[int]) -> Events:
+        """The chosen events: a slice, booleans (n,), integers in any order, or one integer."""
+        chosen = np.asarray(index) if not isinstance(index, slice) else index
+        if isinstance(chosen, np.ndarray) and chosen.dtype == bool and chosen.shape != (len(self),):
+            raise InputError(f"selection has shape {chosen.shape}, expected ({len(self)},)")
+        if isinstance(chosen, np.ndarray) and not chosen.size:
+            chosen = chosen.astype(np.int64)
+        events = np.atleast_1d(np.arange(len(self))[chosen])
+        counts = self.multiplicity[events]
+        offsets = col.offsets_of(counts)
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][events] - offsets[:-1], counts)
+        return Events(
+            p4=self.p4[rows],
+            pid=self.pid[rows],
+            offsets=offsets,
+            jet_p4=self.jet_p4[events],
+            weight=self.weight[events],
+            label=None if self.label is None else self.label[events],
+            columns={name: array[events] for name, array in self.columns.items()},
+        )
+
+    def with_weight(self, weight: np.ndarray) -> Events:
+        """The same events with other weights (n,)."""
+        return dataclasses.replace(self, weight=weight)
+
+    def with_label(self, label: np.ndarray | int) -> Events:
+        """The same events with labels (n,), or one label for all."""
+        return dataclasses.replace(self, label=np.broadcast_to(label, (len(self),)).copy())
+
+    def sorted_by_pt(self) -> Events:
+        """The same events, constituents of each ordered by falling transverse momentum."""
+        event = np.repeat(np.arange(len(self)), self.multiplicity)
+        order = np.lexsort((-np.hypot(self.p4[:, 1], self.p4[:, 2]), event))
+        return dataclasses.replace(self, p4=self.p4[order], pid=self.pid[order])
+
+    def padded(self, maximum: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The constituents as rectangular arrays, padded with zeros at the end.
+
+        Args:
+            maximum: P, of which only the first constituents are kept (`sorted_by_pt` puts the
+                hardest first); default: the largest multiplicity.
+
+        Returns:
+            p4 (n, P, 4) float32, pid (n, P) int32, lengths (n,) int64.
+        """
+        counts = self.multiplicity
+        if maximum is None:
+            maximum = int(counts.max(initial=0))
+        lengths = np.minimum(counts, maximum)
+        filled = np.arange(maximum) < lengths[:, None]
+        rows = (self.offsets[:-1, None] + np.arange(maximum))[filled]
+        p4 = np.zeros((len(self), maximum, 4), dtype=np.float32)
+        pid = np.zeros((len(self), maximum), dtype=np.int32)
+        p4[filled], pid[filled] = self.p4[rows], self.pid[rows]
+        return p4, pid, lengths
+
+    @classmethod
+    def concatenate(cls, samples: Sequence[Events]) -> Events:
+        """The events of all samples, one sample after another.
+
+        Raises:
+            InputError: no sample, or samples whose labels or columns differ in kind.
+        """
+        if not samples:
+            raise InputError("nothing to concatenate: expected at least one sample")
+        names = list(samples[0].columns)
+        for number, sample in enumerate(samples):
+            if set(sample.columns) != set(names):
+                raise InputError(
+                    f"sample {number} has the columns {sorted(sample.columns)}, "
+                    f"expected those of sample 0: {sorted(names)}"
+                )
+            if (sample.label is None) != (samples[0].label is None):
+                raise InputError(f"label is present in only one of the samples 0 and {number}")
+        labels = [sample.label for sample in samples if sample.label is not None]
+        return cls(
+            p4=np.concatenate([sample.p4 for sample in samples]),
+            pid=np.concatenate([sample.pid for sample in samples]),
+            offsets=col.offsets_of(np.concatenate([sample.multiplicity for sample in samples])),
+            jet_p4=np.concatenate([sample.jet_p4 for sample in samples]),
+            weight=np.concatenate([sample.weight for sample in samples]),
+            label=np.concatenate(labels) if labels else None,
+            columns={name: np.concatenate([s.columns[name] for s in samples]) for name in names},
+        )
+
+    @classmethod
+    def from_flat(
+        cls,
+        p4: np.ndarray,
+        multiplicity: np.ndarray,
+        *,
+        coordinates: str = "E,px,py,pz",
+        pid: np.ndarray | None = None,
+        jet_p4: np.ndarray | None = None,
+        weight: np.ndarray | None = None,
+        label: np.ndarray | None = None,
+        columns: Mapping[str, np.ndarray] | None = None,
+    ) -> Events:
+        """Validated events from flat momenta (total, 3 or 4) and multiplicities (n,).
+
+        Absent: `pid` is 0, `weight` is 1, `jet_p4` is the sum of the constituents. `coordinates`
+        (`columns.COORDINATES`) holds for `jet_p4` too, which always has four components.
+
+        Raises:
+            InputError: anything that `validate` refuses, shapes that do not fit.
+        """
+        p4, multiplicity = np.asarray(p4), np.asarray(multiplicity)
+        checks.check_integers("multiplicity", multiplicity)
+        multiplicity = multiplicity.astype(np.int64)
+        width = len(col.components(coordinates))
+        if p4.ndim != 2 or p4.shape[1] != width:
+            raise InputError(f"p4 has shape {p4.shape}, expected (total, {width}): {coordinates}")
+        offsets = col.offsets_of(multiplicity)
+        if multiplicity.min(initial=0) < 0 or offsets[-1] != len(p4):
+            raise InputError(
+                f"the multiplicities sum to {offsets[-1]}, "
+                f"expected {len(p4)}, the number of constituents, and none negative"
+            )
+        if pid is not None:
+            pid = np.asarray(pid)
+            if pid.shape != (len(p4),):
+                raise InputError(f"pid has shape {pid.shape}, expected ({len(p4)},)")
+            checks.check_identities(pid, offsets)
+        if jet_p4 is not None and np.shape(jet_p4) != (len(multiplicity), 4):
+            raise InputError(
+                f"jet_p4 has shape {np.shape(jet_p4)}, expected ({len(multiplicity)}, 4)"
+            )
+        with np.errstate(over="ignore"):  # too large for single precision: found below
+            cartesian = col.to_cartesian(p4, coordinates, pid).astype(np.float32)
+            if jet_p4 is None:
+                jets = col.sums(cartesian, offsets)
+            else:
+                jets = col.to_cartesian(np.asarray(jet_p4), col.JET_COORDINATES[coordinates])
+            jets = jets.astype(np.float32)
+        events = cls(
+            p4=cartesian,
+            pid=np.zeros(len(p4), dtype=np.int32) if pid is None else pid,
+            offsets=offsets,
+            jet_p4=jets,
+            weight=np.ones(len(multiplicity)) if weight is None else weight,
+            label=label,
+            columns={k: np.asarray(v) for k, v in (columns or {}).items()},
+        )
+        return events.validate()
+
+    @classmethod
+    def from_padded(
+        cls,
+        p4: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        coordinates: str = "E,px,py,pz",
+        pid: np.ndarray | None = None,
+        **rest: Any,
+    ) -> Events:
+        """Validated events from padded momenta (n, P, 3 or 4).
+
+        Args:
+            p4: momenta in `coordinates`.
+            mask: (n, P), true for constituents, or (n,) multiplicities; default: padding are the
+                rows of zeros (pt = 0, where the first coordinate is pt).
+            coordinates: one of `columns.COORDINATES`.
+            pid: (n, P) PDG codes.
+            rest: jet_p4, weight, label and columns as in `from_flat`.
+        """
+        p4 = np.asarray(p4)
+        width = len(col.components(coordinates))
+        if p4.ndim != 3 or p4.shape[2] != width:
+            raise InputError(f"p4 has shape {p4.shape}, expected (n, P, {width}): {coordinates}")
+        filled = col.filled_rows(p4, coordinates, None if mask is None else np.asarray(mask))
+        if pid is not None:
+            pid = np.asarray(pid)
+            if pid.shape != p4.shape[:2]:
+                raise InputError(f"pid has shape {pid.shape}, expected {p4.shape[:2]}")
+            pid = pid[filled]
+        return cls.from_flat(
+            p4[filled], filled.sum(axis=1), coordinates=coordinates, pid=pid, **rest
+        )
+
+    @classmethod
+    def from_ragged(
+        cls,
+        p4: Sequence[np.ndarray],
+        *,
+        coordinates: str = "E,px,py,pz",
+        pid: Sequence[np.ndarray] | None = None,
+        **rest: Any,
+    ) -> Events:
+        """Validated events from one (multiplicity, 3 or 4) array an event; `rest`: `from_flat`."""
+        width = len(col.components(coordinates))
+        return cls.from_flat(
+            np.concatenate([np.zeros((0, width)), *p4]),
+            np.array([len(event) for event in p4], dtype=np.int64),
+            coordinates=coordinates,
+            pid=None if pid is None else np.concatenate([np.zeros(0, dtype=np.int32), *pid]),
+            **rest,
+        )
+
+    def validate(self) -> Events:
+        """These events, if every value can be used.
+
+        Raises:
+            InputError: naming the column, the first bad event, what was found and expected:
+                offsets that fall or miss the end, events without constituents, values that are
+                not finite, energies that are not positive, spacelike constituents, unknown
+                identities, weights that are all zero.
+        """
+        checks.check_offsets(self.offsets, len(self.p4))
+        checks.check_momenta(self.p4, self.offsets)
+        checks.check_identities(self.pid, self.offsets)
+        named = {f"column {name!r}": array for name, array in self.columns.items()}
+        checks.check_event_columns({"jet_p4": self.jet_p4, "weight": self.weight, **named})
+        checks.check_weights(self.weight)
+        return self
+
+
+_DTYPES: dict[str, type] = {
+    "p4": np.float32, "pid": np.int32, "offsets": np.int64, "jet_p4": np.float32,
+    "weight": np.float64, "label": np.int32,
+}  # fmt: skip
+
+
+def read_events(
+    path: str | os.PathLike[str],
+    level: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    coordinates: str | None = None,
+) -> Events:
+    """Validated events of an HDF5 file, or of an npz file with the same names.
+
+    Args:
+        path: the file.
+        level: `particle` or `detector`; may be left out where the file holds only one sample.
+        columns: our names → the file's datasets (full names), for files with another layout, such
+            as {"p4": "jets/momenta", "mask": "jets/valid"}. Momenta may also be named by component
+            ({"pt": ..., "eta": ..., "phi": ...}), flat or padded. Names that are not in the table
+            above become event-level columns. Names left out are looked up as in the table.
+        coordinates: of the momenta, one of `columns.COORDINATES`; default: what the file says,
+            otherwise (E, px, py, pz).
+
+    Raises:
+        InputError: the file is absent, foreign, truncated or damaged; the level or a column is
+            absent (the message lists what was found); anything that `Events.validate` refuses.
+    """
+    coordinates, found, event_columns = read_columns(path, level, columns, coordinates)
+    p4, offsets = found.pop("p4"), found.pop("offsets", None)
+    mask, multiplicity = found.pop("mask", None), found.pop("multiplicity", None)
+    rest: dict[str, Any] = {"coordinates": coordinates, "columns": event_columns, **found}
+    try:
+        if p4.ndim == 3:
+            return Events.from_padded(p4, multiplicity if mask is None else mask, **rest)
+        if offsets is not None:
+            checks.check_offsets(offsets, len(p4))
+            multiplicity = np.diff(offsets.astype(np.int64))
+        if multiplicity is None:
+            raise InputError(
+                f"p4 has shape {p4.shape} and there is neither `offsets` nor `multiplicity`; "
+                "expected one of them, or padded momenta (n, P, 4)"
+            )
+        return Events.from_flat(p4, multiplicity, **rest)
+    except InputError as error:
+        raise InputError(f"{path}{f' ({level} level)' if level else ''}: {error}") from None
+
+
+def write_events(
+    path: str | os.PathLike[str],
+    samples: Events | Mapping[str, Events],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+    compact: bool = False,
+) -> None:
+    """Write one sample, or the levels {"particle": ..., "detector": ...}; whole or not at all.
+
+    Args:
+        path: the file; its folder is made.
+        samples: what to write; levels must match event by event.
+        metadata: whatever JSON can hold.
+        overwrite: whether an existing file may be replaced.
+        compact: store pt, eta and phi on the grid of `columns.to_grid`, about five bytes a
+            constituent; the energy then follows from the mass of the identity.
+
+    Raises:
+        InputError: the file exists, levels are unknown or differ in length, values that
+            `Events.validate` refuses, masses that do not follow from the identities (compact).
+    """
+    groups = {"": samples} if isinstance(samples, Events) else dict(samples)
+    if len({len(events) for events in groups.values()}) > 1:
+        sizes = {level: len(events) for level, events in groups.items()}
+        raise InputError(f"{path}: levels differ in their numbers of events: {sizes}")
+    arrays = {level: _to_columns(events.validate(), compact) for level, events in groups.items()}
+    coordinates = "pt,eta,phi" if compact else "E,px,py,pz"
+    write_columns(path, arrays, coordinates, metadata or {}, overwrite=overwrite)
+
+
+def _to_columns(events: Events, compact: bool) -> dict[str, np.ndarray]:
+    """The datasets of one sample; what a reader would fill in is left out."""
+    columns = {"p4": events.p4, "pid": events.pid, "offsets": events.offsets}
+    jet_p4, total = events.jet_p4, col.sums(events.p4, events.offsets)
+    tolerance = 1e-5 * np.abs(jet_p4[:, :1]) if compact else 0.0
+    if np.any(np.abs(total.astype(np.float32) - jet_p4) > tolerance):
+        columns["jet_p4"] = jet_p4
+    if compact:
+        grid, p4 = col.to_grid(columns.pop("p4"), events.pid)
+        if np.any(np.abs(p4[:, 0] - events.p4[:, 0]) > 2e-3 * events.p4[:, 0]):
+            raise InputError("compact form: energies do not follow from the masses of `pid`")
+        columns |= dict(zip(("pt", "eta", "phi"), grid.T, strict=True))
+        if "jet_p4" in columns:
+            columns["jet_p4"] = np.stack([*col.pt_eta_phi(jet_p4), col.mass(jet_p4)], axis=-1)
+    if not events.pid.any():
+        del columns["pid"]
+    columns["weight"] = events.weight
+    if events.label is not None:
+        columns["label"] = events.label
+    return columns | {f"columns/{name}": array for name, array in events.columns.items()}
+
+
+def grid_rounded(events: Events) -> Events:
+    """The events as a compact file gives them back, jets made of the rounded constituents."""
+    p4 = col.to_grid(events.p4, events.pid)[1].astype(np.float32)
+    return dataclasses.replace(events, p4=p4, jet_p4=col.sums(p4, events.offsets))

@@ -1,0 +1,68 @@
+"""Particle identities (PDG codes) that a sample may hold, with their masses.
+
+At particle level a constituent carries the code of a long-lived particle. At detector level it
+carries the code of a class: 211/-211 charged hadron, 11/-11 electron, 13/-13 muon, 22 photon,
+130 neutral hadron. 0 means unknown.
+
+Masses in GeV: Particle Data Group, Review of Particle Physics (2022), rounded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+UNKNOWN = 0
+
+# Without sign: the antiparticle, where there is one, has the same mass.
+MASSES: dict[int, float] = {
+    0: 0.0,
+    11: 0.000511,
+    12: 0.0,
+    13: 0.105658,
+    14: 0.0,
+    15: 1.77686,
+    16: 0.0,
+    22: 0.0,
+    111: 0.134977,
+    130: 0.497611,
+    211: 0.139570,
+    310: 0.497611,
+    311: 0.497611,
+    321: 0.493677,
+    2112: 0.939565,
+    2212: 0.938272,
+    3112: 1.197449,
+    3122: 1.115683,
+    3212: 1.192642,
+    3222: 1.18937,
+    3312: 1.32171,
+    3322: 1.31486,
+    3334: 1.67245,
+    1000010020: 1.875613,
+    1000010030: 2.808921,
+    1000020030: 2.808391,
+    1000020040: 3.727379,
+}
+
+_CODES = np.array(sorted(MASSES), dtype=np.int64)
+_MASSES = np.array([MASSES[code] for code in sorted(MASSES)])
+
+
+def known(pid: np.ndarray) -> np.ndarray:
+    """Whether each PDG code is in the table; shape of `pid`, bool."""
+    return np.isin(np.abs(pid.astype(np.int64)), _CODES)
+
+
+def mass(pid: np.ndarray) -> np.ndarray:
+    """Mass hypothesis in GeV of each known PDG code; shape of `pid`, float64."""
+    index = np.searchsorted(_CODES, np.abs(pid.astype(np.int64)))
+    return _MASSES[np.minimum(index, len(_CODES) - 1)]
+
+
+def charged(pid: np.ndarray) -> np.ndarray:
+    """Whether each PDG code is a charged particle (tables of identities above); bool."""
+    return np.isin(np.abs(pid.astype(np.int64)), _CHARGED)
+
+
+_NEUTRAL = (0, 12, 14, 16, 22, 111, 130, 310, 311, 2112, 3122, 3212, 3322)
+_CHARGED = np.setdiff1d(_CODES, _NEUTRAL)

@@ -1,0 +1,1 @@
+"""Samples of our own making: Pythia recipes and a parametric detector (extra `simulation`)."""

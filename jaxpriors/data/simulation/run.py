@@ -1,0 +1,230 @@
+"""Run a recipe: numbered chunks in several processes, kept on disk until all are there.
+
+Each chunk is decided by (variant, seed, its number), so a sample depends neither on the number of
+processes nor on whether a run was killed and taken up again.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jaxpriors.data.events import Events, read_events, write_events
+from jaxpriors.data.files import LEVELS, read_metadata
+from jaxpriors.data.simulation import zjets
+from jaxpriors.data.simulation.detector import Detector
+from jaxpriors.errors import InputError
+
+# A recipe is a module with VARIANTS (name -> settings), SELECTION and generate().
+RECIPES: dict[str, ModuleType] = {"zjets": zjets}
+CHUNK = 2000
+NOTE = (
+    "Simulated with Pythia 8 and a parametric detector. The variants differ in settings of "
+    "Pythia; they stand in for other generators (such as Herwig), and the detector stands in for "
+    "Delphes or GEANT. Not a published or an experimental data set."
+)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A sample on disk: `path`, its number of `events`, and whether it was there before."""
+
+    path: Path
+    events: int
+    cached: bool
+
+
+def simulate(
+    recipe: str = "zjets",
+    variant: str = "simulation",
+    events: int = 10_000,
+    seed: int = 0,
+    *,
+    out: str | os.PathLike[str],
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
+    chunk: int = CHUNK,
+) -> Simulated:
+    """Generate a sample with both levels into the file `out` (layout: `jaxpriors.data.events`).
+
+    Work is done by `processes` new processes (a script needs `if __name__ == "__main__":`).
+    Finished chunks stay in a hidden folder beside `out` until the file is complete: a run that was
+    killed continues there. The same request again returns at once.
+
+    Args:
+        recipe: one of `RECIPES`.
+        variant: one of the recipe's settings.
+        events: accepted events.
+        seed: not negative; same seed, same sample.
+        out: HDF5 file to write.
+        processes: how many to use.
+        progress: called with (events done, all events) after each chunk.
+        overwrite: whether another file of that name may be replaced.
+        chunk: events of a chunk; part of what decides the sample.
+
+    Raises:
+        InputError: unknown recipe or variant, numbers out of range, `out` holds something else,
+            pythia8mc or fastjet is missing, a process died.
+    """
+    out = Path(out)
+    _check(recipe, variant, events, seed, processes, chunk)
+    request = describe(recipe, variant, seed, chunk)
+    if out.exists():
+        before = read_metadata(out)
+        if before.get("request") == request and before.get("events") == events:
+            return Simulated(out, events, cached=True)
+        if not overwrite:
+            raise InputError(
+                f"{out}: exists already and was not made by this request; "
+                "choose another name or allow overwriting"
+            )
+    key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:12]
+    folder = out.with_name(f".{out.name}.chunks-{key}")
+    sizes = [min(chunk, events - start) for start in range(0, events, chunk)]
+    files = [folder / f"{number:05d}-{size}.h5" for number, size in enumerate(sizes)]
+
+    _generate_missing(recipe, variant, seed, sizes, files, processes, progress)
+    samples = {
+        level: Events.concatenate([read_events(file, level) for file in files]) for level in LEVELS
+    }
+    metadata = {
+        "command": (
+            f"jaxpriors data simulate {recipe} --variant {variant} --events {events} --seed {seed}"
+        ),
+        "note": NOTE,
+        "events": events,
+        "request": request,
+        "versions": _versions(("jaxpriors", "numpy", "h5py")),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    write_events(out, samples, metadata, overwrite=overwrite, compact=True)
+    shutil.rmtree(folder)
+    return Simulated(out, events, cached=False)
+
+
+def describe(recipe: str, variant: str, seed: int, chunk: int = CHUNK) -> dict[str, Any]:
+    """Everything that decides the events of a sample, as JSON can hold it."""
+    request = {
+        "recipe": recipe,
+        "variant": variant,
+        "settings": list(RECIPES[recipe].VARIANTS[variant]),
+        "selection": RECIPES[recipe].SELECTION,
+        "detector": asdict(Detector()),
+        "seed": seed,
+        "chunk": chunk,
+        "versions": _versions(("pythia8mc", "fastjet")),
+    }
+    return json.loads(json.dumps(request))
+
+
+def _check(recipe: str, variant: str, events: int, seed: int, processes: int, chunk: int) -> None:
+    if recipe not in RECIPES:
+        raise InputError(f"recipe {recipe!r} is unknown; known: {', '.join(RECIPES)}")
+    variants: Mapping[str, Any] = RECIPES[recipe].VARIANTS
+    if variant not in variants:
+        raise InputError(
+            f"variant {variant!r} of {recipe} is unknown; known: {', '.join(variants)}"
+        )
+    for name, value, least in (
+        ("events", events, 1),
+        ("seed", seed, 0),
+        ("processes", processes, 1),
+        ("chunk", chunk, 1),
+    ):
+        if value < least:
+            raise InputError(f"{name} is {value}, expected at least {least}")
+    missing = [name for name in ("pythia8mc", "fastjet") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"simulation needs {' and '.join(missing)}: pip install 'jaxpriors[simulation]'"
+        )
+
+
+def _generate_missing(
+    recipe: str,
+    variant: str,
+    seed: int,
+    sizes: list[int],
+    files: list[Path],
+    processes: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Generate the chunks that are not on disk yet."""
+    missing = [number for number, file in enumerate(files) if not file.exists()]
+    done = sum(sizes) - sum(sizes[number] for number in missing)
+    if progress is not None:
+        progress(done, sum(sizes))
+    if not missing:
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(processes, len(missing)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+    )
+    try:
+        tasks = {
+            pool.submit(_make_chunk, recipe, variant, sizes[i], seed, i, files[i]): i
+            for i in missing
+        }
+        for task in concurrent.futures.as_completed(tasks):
+            task.result()
+            done += sizes[tasks[task]]
+            if progress is not None:
+                progress(done, sum(sizes))
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process of the simulation died (out of memory, killed, or started from a script "
+            f'without `if __name__ == "__main__":`); {done} of {sum(sizes)} events are kept in '
+            f"{files[0].parent}, the same request continues there"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make_chunk(recipe: str, variant: str, events: int, seed: int, number: int, file: Path) -> None:
+    levels = RECIPES[recipe].generate(variant, events, seed, number)
+    write_events(file, levels, overwrite=True, compact=True)
+
+
+def _start_worker() -> None:
+    """Silence the generators' banners, leave interrupts to the parent, and end when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,9 @@
+"""The one exception that names a fault in what the user gave."""
+
+
+class InputError(ValueError):
+    """Bad input: a file, column, argument or weight that cannot be used.
+
+    The message names what was looked at, what was found and what is expected. The command line
+    prints it without a traceback and exits with 2.
+    """

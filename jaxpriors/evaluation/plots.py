@@ -1,0 +1,227 @@
+"""Figures: observables before and after reweighting, and training curves.
+
+Only matplotlib's objects are used: no pyplot, no global settings. Functions return a Figure;
+`save_figure` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.metrics import Histogram, histogram
+from jaxpriors.evaluation.observables import OBSERVABLES, Observable
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, with line styles that
+# survive a black-and-white print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+LINE_STYLES = ("-", "--", "-.", ":")
+SIMULATION_FILL, SIMULATION_EDGE, BAND = "#DDDDDD", "#888888", "#BBBBBB"
+RATIO_SPANS = (0.1, 0.2, 0.4, 0.8)  # half the height of a ratio panel
+RATIO_PRECISION = 0.2  # ratios are drawn where the relative error of the data is below this
+
+
+def observable_figure(
+    data: Mapping[str, np.ndarray],
+    simulation: Mapping[str, np.ndarray],
+    models: Mapping[str, np.ndarray],
+    *,
+    data_weights: np.ndarray | None = None,
+    simulation_weights: np.ndarray | None = None,
+    observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
+    data_label: str = "Data",
+    simulation_label: str = "Simulation",
+) -> Figure:
+    """Observables in data, simulation and the reweighted simulation, as 2603.08802, Figure 1.
+
+    data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
+    of the simulation's events. Each panel holds the densities over a ratio to the data: points
+    and band are the data's statistical error, the bars of a model are sqrt(Σw²) of its weights.
+    Ratios are left out where the data's relative error exceeds RATIO_PRECISION.
+    Raises InputError for an observable that is missing or data that cannot be binned.
+    """
+    missing = [o.name for o in observables if o.name not in data or o.name not in simulation]
+    if missing:
+        raise InputError(
+            f"figure of observables: {missing} not found; data has {sorted(data)}, simulation has "
+            f"{sorted(simulation)}"
+        )
+    columns = min(3, len(observables))
+    rows = -(-len(observables) // columns)
+    figure = Figure(figsize=(3.9 * columns, 3.7 * rows + 0.4))
+    top = 1 - 0.5 / figure.get_figheight()
+    outer = figure.add_gridspec(
+        rows,
+        columns,
+        left=0.7 / figure.get_figwidth(),
+        right=1 - 0.12 / figure.get_figwidth(),
+        bottom=0.55 / figure.get_figheight(),
+        top=top,
+        wspace=0.26,
+        hspace=0.2,
+    )
+    for place, observable in enumerate(observables):
+        inner = outer[place // columns, place % columns].subgridspec(
+            2, 1, height_ratios=(2.6, 1), hspace=0.06
+        )
+        main = figure.add_subplot(inner[0])
+        ratio = figure.add_subplot(inner[1], sharex=main)
+        name, edges = observable.name, observable.edges
+        _panel(
+            main,
+            ratio,
+            observable,
+            histogram(data[name], edges, data_weights),
+            {
+                label: histogram(simulation[name], edges, weights)
+                for label, weights in ((simulation_label, simulation_weights), *models.items())
+            },
+            data_label,
+        )
+        if place % columns == 0:
+            ratio.set_ylabel("Ratio", fontsize=11)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    order = np.argsort([label != data_label for label in labels], kind="stable")
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="lower center",
+        bbox_to_anchor=(0.5, top),
+        ncols=min(len(labels), 6),
+        frameon=False,
+        fontsize=11,
+    )
+    return figure
+
+
+def training_figure(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Losses against the epoch: model → {"train": losses, "validation": losses}, one each epoch.
+
+    A cross marks the smallest validation loss of each model. Raises InputError if no model has
+    an epoch.
+    """
+    if not any(len(losses) for curves in history.values() for losses in curves.values()):
+        raise InputError(f"training figure: the history of {sorted(history)} holds no epoch")
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (model, curves) in enumerate(history.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        for kind, style in (("train", ":"), ("validation", "-")):
+            losses = np.asarray(curves.get(kind, ()), dtype=np.float64)
+            epochs = np.arange(1, len(losses) + 1)
+            axes.plot(epochs, losses, style, color=colour, linewidth=1.5, label=f"{model}, {kind}")
+            if kind == "validation" and np.isfinite(losses).any():
+                best = int(np.nanargmin(losses))
+                axes.plot(epochs[best], losses[best], "x", color=colour, markersize=8)
+    axes.set_xlabel("Epoch", fontsize=11)
+    axes.set_ylabel("Loss", fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.legend(frameon=False, fontsize=9)
+    _ticks(axes)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
+    """Write `path`.pdf and `path`.png (150 dpi); the files appear whole or not at all."""
+    written = []
+    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", None)):
+        target = Path(f"{os.fspath(path)}{suffix}")
+        partial = target.with_name(f".{target.name}.partial")
+        with matplotlib.rc_context({"pdf.fonttype": 42}):
+            figure.savefig(partial, format=suffix[1:], dpi=150, metadata=metadata)
+        os.replace(partial, target)
+        written.append(target)
+    return written
+
+
+def _panel(
+    main: Axes,
+    ratio: Axes,
+    observable: Observable,
+    data: Histogram,
+    samples: Mapping[str, Histogram],
+    data_label: str,
+) -> None:
+    """One observable: densities in `main`, ratios in `ratio`; the first sample is unweighted."""
+    edges = observable.edges
+    centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+    density, error = data.density(edges)
+    filled = density > 0
+    main.errorbar(
+        centres[filled],
+        density[filled],
+        yerr=error[filled],
+        fmt="o",
+        color="black",
+        markersize=3.5,
+        linewidth=1.0,
+        label=data_label,
+        zorder=10,
+    )
+    relative = _divide(error, density)
+    ratio.stairs(1 + relative, edges, baseline=1 - relative, fill=True, color=BAND)
+    ratio.axhline(1.0, color="black", linewidth=0.8)
+    known = np.where(relative < RATIO_PRECISION, density, 0.0)
+    ratios = []
+    for number, (label, sample) in enumerate(samples.items()):
+        sample_density, sample_error = sample.density(edges)
+        to_data, to_data_error = _divide(sample_density, known), _divide(sample_error, known)
+        if number == 0:
+            main.stairs(
+                sample_density, edges, fill=True, facecolor=SIMULATION_FILL,
+                edgecolor=SIMULATION_EDGE, linewidth=1.2, label=label,
+            )  # fmt: skip
+            colour, style = SIMULATION_EDGE, "-"
+        else:
+            colour = COLOURS[(number - 1) % len(COLOURS)]
+            style = LINE_STYLES[(number - 1) % len(LINE_STYLES)]
+            main.stairs(
+                sample_density, edges, color=colour, linestyle=style, linewidth=1.6, label=label,
+                zorder=5 + number / len(samples),
+            )  # fmt: skip
+        ratio.stairs(to_data, edges, baseline=None, color=colour, linestyle=style, linewidth=1.3)
+        # The bars of the samples stand side by side within the bin.
+        shift = half * 0.9 * ((number + 0.5) / len(samples) - 0.5)
+        ratio.errorbar(
+            centres + shift, to_data, yerr=to_data_error, fmt="none", ecolor=colour, linewidth=1.0
+        )
+        ratios.append(to_data[relative < 0.1])
+    unit = f" [{observable.unit}]" if observable.unit else ""
+    ratio.set_xlabel(f"{observable.label}{unit}", fontsize=11)
+    main.set_ylabel(f"Density{f' [1/{observable.unit}]' if unit else ''}", fontsize=11)
+    main.set_xlim(edges[0], edges[-1])
+    main.set_ylim(0, 1.12 * main.dataLim.ymax)
+    span = _span(np.concatenate(ratios))
+    ratio.set_ylim(1 - span, 1 + span)
+    main.tick_params(labelbottom=False)
+    ratio.set_yticks([1 - span / 2, 1, 1 + span / 2])
+    _ticks(main, ratio)
+    for axes in (main, ratio):
+        axes.yaxis.set_label_coords(-0.165, 0.5)
+
+
+def _span(ratios: np.ndarray) -> float:
+    """The smallest of RATIO_SPANS that holds all but a twentieth of the ratios."""
+    deviations = np.abs(ratios[np.isfinite(ratios)] - 1)
+    wanted = np.quantile(deviations, 0.95) if len(deviations) else 0.0
+    return next((span for span in RATIO_SPANS if span > wanted), RATIO_SPANS[-1])
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, and NaN, which is not drawn, where the data's b is empty."""
+    return np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
+
+
+def _ticks(*axes: Axes) -> None:
+    for each in axes:
+        each.tick_params(direction="in", top=True, right=True, which="both", labelsize=9.5)
+        each.minorticks_on()

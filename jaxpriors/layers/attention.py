@@ -1,0 +1,184 @@
+"""The one scaled-dot-product attention of all networks, with padding, packing and dense masks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxpriors.layers.core import module
+
+Implementation = Literal["xla", "cudnn"]
+
+
+@module
+class Mask:
+    """Which keys a query may attend to; at most one field is set.
+
+    lengths:  (B,) true number of keys; keys beyond it are padding.
+    segments: (B, N) integers of packed rows: tokens attend within their own segment, 0 is padding.
+    dense:    broadcastable to (B, H, Nq, Nk): bool (True = attend) or float, added to the scores
+              (−inf forbids).
+    """
+
+    lengths: Array | None = None
+    segments: Array | None = None
+    dense: Array | None = None
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Mask | None = None,
+    *,
+    implementation: Implementation = "xla",
+) -> Array:
+    """softmax(q kᵀ/√d + mask) v for each head, (B, Nq, H, dv).
+
+    q is (B, Nq, H, d), k (B, Nk, H or 1, d), v (B, Nk, H or 1, dv); a single head of k and v is
+    shared by all queries. The softmax runs in at least float32, the result has the dtype of v. A
+    query without any allowed key gives 0. Raises ValueError on shapes that do not fit, on a mask
+    with several fields set and where cuDNN cannot run.
+    """
+    _check_shapes(q, k, v)
+    allowed, bias = _expand(mask, q.shape, k.shape[1])
+    if implementation == "xla":
+        return _attention_xla(q, k, v, allowed, bias)
+    if implementation == "cudnn":
+        _check_cudnn(q, k, v)
+        return _attention_cudnn(q, k, v, mask, allowed, bias)
+    raise ValueError(f"attention: implementation is {implementation!r}, expected 'xla' or 'cudnn'")
+
+
+def _check_shapes(q: Array, k: Array, v: Array) -> None:
+    """Raise ValueError unless q, k and v belong together."""
+    fits = (
+        q.ndim == k.ndim == v.ndim == 4
+        and q.shape[0] == k.shape[0] == v.shape[0]
+        and q.shape[3] == k.shape[3]
+        and k.shape[1:3] == v.shape[1:3]
+        and k.shape[2] in (1, q.shape[2])
+    )
+    if not fits:
+        raise ValueError(
+            f"attention: q, k, v have shapes {q.shape}, {k.shape}, {v.shape}; expected "
+            "(B, Nq, H, d), (B, Nk, H or 1, d), (B, Nk, H or 1, dv)"
+        )
+
+
+def _expand(
+    mask: Mask | None, q_shape: tuple[int, ...], keys: int
+) -> tuple[Array | None, Array | None]:
+    """(allowed, bias): what may be attended to and what is added, broadcastable to (B,H,Nq,Nk)."""
+    if mask is None:
+        return None, None
+    batch, queries, heads, _ = q_shape
+    given = [n for n in ("lengths", "segments", "dense") if getattr(mask, n) is not None]
+    if len(given) > 1:
+        raise ValueError(f"attention: the mask has {given} set, expected at most one of them")
+    if mask.lengths is not None:
+        if mask.lengths.shape != (batch,):
+            raise ValueError(
+                f"attention: mask.lengths has shape {mask.lengths.shape}, expected ({batch},)"
+            )
+        return jnp.arange(keys) < mask.lengths[:, None, None, None], None
+    if mask.segments is not None:
+        if mask.segments.shape != (batch, queries) or queries != keys:
+            raise ValueError(
+                f"attention: mask.segments has shape {mask.segments.shape} for {queries} queries "
+                f"and {keys} keys, expected ({batch}, N) with N queries and N keys"
+            )
+        own, other = mask.segments[:, None, :, None], mask.segments[:, None, None, :]
+        return (own == other) & (other != 0), None
+    if mask.dense is not None:
+        full = (batch, heads, queries, keys)
+        ones = (1,) * (4 - mask.dense.ndim) + mask.dense.shape
+        if len(ones) != 4 or any(n not in (1, m) for n, m in zip(ones, full, strict=True)):
+            raise ValueError(
+                f"attention: mask.dense has shape {mask.dense.shape}, expected broadcastable to "
+                f"(B, H, Nq, Nk) = {full}"
+            )
+        dense = mask.dense.reshape(ones)
+        if dense.dtype == jnp.bool_:
+            return dense, None
+        allowed = dense > -jnp.inf
+        return allowed, jnp.where(allowed, dense, 0)
+    return None, None
+
+
+def _attention_xla(
+    q: Array, k: Array, v: Array, allowed: Array | None, bias: Array | None
+) -> Array:
+    """Two matrix products per head and the softmax between them, normalised after the second."""
+    dtype = jnp.promote_types(q.dtype, jnp.float32)
+    q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
+    if k.shape[2] == 1:
+        k, v = k[:, :, 0], v[:, :, 0]
+        scores_of, values_of = "bqhd,bkd->bhqk", "bhqk,bkd->bqhd"
+    else:
+        scores_of, values_of = "bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd"
+    scores = jnp.einsum(scores_of, q, k, preferred_element_type=dtype)
+    if bias is not None:
+        scores = scores + bias.astype(dtype)
+    if allowed is not None:
+        scores = jnp.where(allowed, scores, jnp.finfo(dtype).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+    if allowed is not None:
+        weights = jnp.where(allowed, weights, 0)
+    total = weights.sum(-1)  # (B, H, Nq), 0 where nothing may be attended to
+    out = jnp.einsum(values_of, weights.astype(v.dtype), v, preferred_element_type=dtype)
+    inverse = 1 / jnp.where(total > 0, total, 1)
+    return (out * inverse.swapaxes(1, 2)[..., None]).astype(v.dtype)
+
+
+def _check_cudnn(q: Array, k: Array, v: Array) -> None:
+    """Raise ValueError where cuDNN's fused kernel does not apply."""
+    found = {str(x.dtype) for x in (q, k, v)}
+    if len(found) != 1 or not found <= {"bfloat16", "float16"}:
+        raise ValueError(
+            f"attention: implementation 'cudnn' found dtypes {sorted(found)}, expected bfloat16 "
+            "or float16 for q, k and v alike"
+        )
+    size = q.shape[-1]
+    if size % 8 or size > 128 or v.shape[-1] != size:
+        raise ValueError(
+            f"attention: implementation 'cudnn' found head sizes {size} (q, k) and {v.shape[-1]} "
+            "(v), expected equal multiples of 8 up to 128"
+        )
+
+
+def _attention_cudnn(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Mask | None,
+    allowed: Array | None,
+    bias: Array | None,
+) -> Array:
+    """cuDNN's fused kernel: true lengths where these are given, otherwise the full mask."""
+    if mask is not None and mask.lengths is not None:
+        # One key at least: the kernel's answer for none is not defined, and 0 replaces it.
+        out = jax.nn.dot_product_attention(
+            q,
+            k,
+            v,
+            key_value_seq_lengths=jnp.clip(mask.lengths, 1, k.shape[1]).astype(jnp.int32),
+            implementation="cudnn",
+        )
+        return jnp.where((mask.lengths > 0)[:, None, None, None], out, 0)
+    shape = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+    out = jax.nn.dot_product_attention(
+        q,
+        k,
+        v,
+        bias=None if bias is None else jnp.broadcast_to(bias, shape).astype(q.dtype),
+        mask=None if allowed is None else jnp.broadcast_to(allowed, shape),
+        implementation="cudnn",
+    )
+    if allowed is None:
+        return out
+    some = jnp.broadcast_to(allowed.any(-1), shape[:3]).swapaxes(1, 2)
+    return jnp.where(some[..., None], out, 0)

@@ -1,0 +1,92 @@
+"""The small parts that every network shares: modules as pytrees, linear maps, activations."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from typing_extensions import dataclass_transform
+
+
+@dataclass_transform(frozen_default=True)
+def module(cls: Any = None, *, static: tuple[str, ...] = ()) -> Any:
+    """Make a class a frozen dataclass that is a pytree.
+
+    Fields are arrays or modules, except those named in ``static``, which hold configuration and
+    become part of the tree's structure (they must be hashable).
+    """
+    if cls is None:
+        return partial(module, static=static)
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    data = [f.name for f in dataclasses.fields(cls) if f.name not in static]
+    return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=list(static))
+
+
+def uniform(key: Array, shape: tuple[int, ...], bound: float, shift: float = 0.0) -> Array:
+    """Uniform numbers in ``shift ± bound``, float32."""
+    return jax.random.uniform(key, shape, minval=shift - bound, maxval=shift + bound)
+
+
+def stack_init(init: Callable[[Array], Any], key: Array, count: int) -> Any:
+    """``count`` independent initialisations of one module, stacked along a leading axis."""
+    return jax.vmap(init)(jax.random.split(key, count))
+
+
+@module
+class Linear:
+    """``x @ weight.T + bias`` with weight (out, in) and bias (out,) or None."""
+
+    weight: Array
+    bias: Array | None = None
+
+    @classmethod
+    def init(cls, key: Array, inputs: int, outputs: int, bias: bool = True) -> "Linear":
+        """Uniform in ±1/√inputs, weight and bias."""
+        weight_key, bias_key = jax.random.split(key)
+        bound = inputs**-0.5
+        return cls(
+            uniform(weight_key, (outputs, inputs), bound),
+            uniform(bias_key, (outputs,), bound) if bias else None,
+        )
+
+    def __call__(self, x: Array) -> Array:
+        """(..., in) to (..., out)."""
+        y = jnp.einsum("...i,oi->...o", x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+
+def gelu(x: Array) -> Array:
+    """x Φ(x) by the error function, at least in float32: three times as fast on CPU as by erfc."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "silu": jax.nn.silu,
+    "gelu": gelu,
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+}
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The function of that name in ``ACTIVATIONS``; ValueError for another name."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation: found {name!r}, expected one of {sorted(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def dropout(key: Array | None, x: Array, rate: float, shape: tuple[int, ...]) -> Array:
+    """Zero whole entries of ``shape`` (broadcast to x) with probability ``rate``, rescale the rest.
+
+    Does nothing where ``key`` is None (inference) or the rate is 0.
+    """
+    if key is None or rate == 0.0:
+        return x
+    keep = jax.random.bernoulli(key, 1.0 - rate, shape)
+    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))

@@ -1,0 +1,297 @@
+"""Likelihood ratios by classification: fit, predict log-ratios, reweight.
+
+A network that separates data (label 1) from simulation (label 0) by the weighted binary
+cross-entropy, each class normalised to the same sum of weights, has the logit
+
+    log p_data(x) / p_simulation(x),
+
+the log of the ratio of the two normalised densities (arXiv:1911.09107, Eq. 2). Probabilities are
+never formed or divided.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+from jax import Array
+
+from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
+from jaxpriors.data.events import Events
+from jaxpriors.errors import InputError
+from jaxpriors.inputs import InputConfig, Standardisation, build_inputs
+from jaxpriors.models.classifiers import Classifier, init_classifier
+from jaxpriors.models.presets import NetworkConfig, preset
+from jaxpriors.porting.safetensors import read_safetensors, write_safetensors
+from jaxpriors.training.checkpoints import flatten, unflatten
+from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
+from jaxpriors.training.optimizers import OptimizerConfig
+from jaxpriors.training.precision import Precision
+from jaxpriors.training.predict import predict
+from jaxpriors.training.runs import read_json, write_json
+
+# model, size → how it is trained; "paper": arXiv:2603.08802, Appendix B
+_SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
+TRAINING: dict[str, dict[str, TrainingConfig]] = {
+    "lgatr": {
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=10, patience=5),
+        "paper": TrainingConfig(OptimizerConfig("lion", 3e-5, 0.1), batch_size=512, epochs=20),
+    },
+    "lgatr-slim": {
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=10, patience=5),
+        "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
+    },
+}
+
+
+@dataclass(frozen=True)
+class RatioModel:
+    """A fitted likelihood ratio: the network and all that it needs to read events.
+
+    lengths: padded lengths that programs are compiled for.
+    """
+
+    model: str
+    network: NetworkConfig
+    inputs: InputConfig
+    standardisation: Standardisation
+    lengths: tuple[int, ...]
+    precision: Precision
+    classifier: Classifier
+
+    def log_ratio(self, events: Events) -> np.ndarray:
+        """log p_data / p_simulation of each event, (n,) float64.
+
+        Raises FloatingPointError where it is not finite.
+        """
+        forward = _forward(self.inputs, self.standardisation, self.precision)
+        return predict(forward, self.classifier, events, self.lengths)
+
+    def reweight(self, simulation: Events) -> np.ndarray:
+        """Weights (n,) float64 that turn simulation into data, keeping the sum of its weights.
+
+        weight × ratio, the ratios divided by their weighted mean over these events.
+        """
+        return reweighted(simulation.weight, self.log_ratio(simulation))
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` (arrays by name) and ``model.json`` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.asarray(x) for name, x in flatten(self.classifier).items()}
+        write_safetensors(folder / "weights.safetensors", arrays)
+        content = {
+            "model": self.model,
+            "network": dataclasses.asdict(self.network),
+            "inputs": dataclasses.asdict(self.inputs),
+            "standardisation": self.standardisation.to_json(),
+            "lengths": list(self.lengths),
+            "precision": dataclasses.asdict(self.precision),
+        }
+        write_json(folder / "model.json", content)
+
+    @classmethod
+    def load(cls, folder: Path) -> "RatioModel":
+        """The model that ``save`` wrote; InputError where the files are not those."""
+        content = read_json(folder / "model.json")
+        try:
+            arguments = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in content["network"].items()
+            }
+            network = type(preset(content["model"], "paper"))(**arguments)
+            inputs = InputConfig(**content["inputs"])
+            rest = (
+                Standardisation.from_json(content["standardisation"]),
+                tuple(content["lengths"]),
+                Precision(**content["precision"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
+            ) from None
+        path = folder / "weights.safetensors"
+        template = jax.eval_shape(
+            lambda: init_classifier(jax.random.key(0), network, inputs.scalars)
+        )
+        classifier = unflatten(template, read_safetensors(path), str(path))
+        return cls(content["model"], network, inputs, *rest, classifier)
+
+
+@dataclass(frozen=True)
+class RatioClassifier:
+    """How a likelihood ratio is fitted; ``fit`` does it.
+
+    model, size: a row of ``models.presets.PRESETS``; network, training: others than its own.
+    validation: share of the events that decide on the best epoch (where none are given).
+    """
+
+    model: str = "lgatr-slim"
+    size: Literal["small", "paper"] = "small"
+    inputs: InputConfig = field(default_factory=InputConfig)
+    network: NetworkConfig | None = None
+    training: TrainingConfig | None = None
+    validation: float = 0.15
+
+    def resolved(self) -> "RatioClassifier":
+        """The same with network and training filled in; InputError for an unknown model."""
+        try:
+            network = self.network or preset(self.model, self.size)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        training = self.training or TRAINING[self.model][self.size]
+        return dataclasses.replace(self, network=network, training=training)
+
+    def fit(
+        self,
+        simulation: Events,
+        data: Events,
+        validation: tuple[Events, Events] | None = None,
+        folder: Path | None = None,
+        progress: Callable[[Record], None] = lambda record: None,
+    ) -> RatioModel:
+        """Fit on all of simulation and data, but for the events set apart for validation.
+
+        validation: (simulation, data) to validate on; otherwise a share is split off at random.
+        folder: where checkpoints go; a call with the folder of a killed one goes on with it.
+
+        Raises:
+            InputError: a sample without events, or whose weights do not sum to a positive number.
+            TrainingError: a loss that is not finite.
+        """
+        if folder is None:
+            with tempfile.TemporaryDirectory(prefix="jaxpriors-") as scratch:
+                return self.fit(simulation, data, validation, Path(scratch), progress)
+        return self.fit_with_history(simulation, data, validation, folder, progress)[0]
+
+    def fit_with_history(
+        self,
+        simulation: Events,
+        data: Events,
+        validation: tuple[Events, Events] | None,
+        folder: Path,
+        progress: Callable[[Record], None] = lambda record: None,
+    ) -> tuple[RatioModel, Trained]:
+        """As ``fit``; also the epochs' records and times."""
+        config = self.resolved()
+        assert config.network is not None and config.training is not None
+        training = config.training
+        if validation is None:
+            parts = [
+                split(len(events), (1 - self.validation, self.validation), training.seed)
+                for events in (simulation, data)
+            ]
+            validation = simulation[parts[0][1]], data[parts[1][1]]
+            simulation, data = simulation[parts[0][0]], data[parts[1][0]]
+        trained_on, validated_on = labelled(simulation, data), labelled(*validation)
+
+        buckets = plan_buckets(trained_on.multiplicity)
+        batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed)
+        standardisation = Standardisation.fit(trained_on)
+        loss = _loss(self.inputs, standardisation, training.precision)
+        forward = _forward(self.inputs, standardisation, training.precision)
+
+        def validation_loss(classifier: Classifier) -> float:
+            logits = predict(forward, classifier, validated_on, buckets.lengths)
+            return weighted_cross_entropy(logits, validated_on)
+
+        key = jax.random.key(training.seed)
+        classifier = init_classifier(key, config.network, self.inputs.scalars)
+        trained = train(classifier, loss, batches, validation_loss, training, folder, progress)
+        model = RatioModel(
+            model=self.model,
+            network=config.network,
+            inputs=self.inputs,
+            standardisation=standardisation,
+            lengths=buckets.lengths,
+            precision=training.precision,
+            classifier=trained.params,
+        )
+        return model, trained
+
+
+def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
+    """Random, disjoint, sorted numbers of events; the fractions sum to 1."""
+    order = np.random.default_rng([seed, n]).permutation(n)
+    edges = np.round(np.cumsum((0.0, *fractions)) * n).astype(int)
+    return [np.sort(order[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def labelled(simulation: Events, data: Events) -> Events:
+    """One sample with labels 0 and 1, each class's weights summing to half the events.
+
+    Raises InputError for a class without events or without a positive sum of weights.
+    """
+    half = (len(simulation) + len(data)) / 2
+    parts = []
+    for name, label, events in (("simulation", 0, simulation), ("data", 1, data)):
+        total = float(np.sum(events.weight))
+        if len(events) == 0 or not total > 0:
+            raise InputError(
+                f"{name}: {len(events)} events with weights that sum to {total:g}; expected at "
+                "least one event and a positive sum"
+            )
+        parts.append(events.with_weight(events.weight * (half / total)).with_label(label))
+    simulation, data = (dataclasses.replace(e, columns={}) for e in parts)
+    return Events.concatenate([simulation, data])
+
+
+def reweighted(weight: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
+    """weight × ratio with the same sum as ``weight``; float64.
+
+    The ratios are divided by their weighted mean. Raises FloatingPointError where that overflows
+    or is not positive.
+    """
+    ratio = np.exp(log_ratio - log_ratio.max())
+    mean = np.sum(weight * ratio) / np.sum(weight)
+    result = weight * ratio / mean
+    if not mean > 0 or not np.all(np.isfinite(result)):
+        raise FloatingPointError(
+            f"weights: the mean ratio is {mean:g} with log-ratios from {log_ratio.min():g} to "
+            f"{log_ratio.max():g}; expected a positive mean and finite weights"
+        )
+    return result
+
+
+def weighted_cross_entropy(logits: np.ndarray, events: Events) -> float:
+    """Mean over events of weight × binary cross-entropy, float64."""
+    assert events.label is not None
+    sign = np.where(events.label == 1, -1.0, 1.0)
+    return float(np.sum(events.weight * np.logaddexp(0.0, sign * logits)) / len(events))
+
+
+def _logits(
+    classifier: Classifier,
+    batch: Batch,
+    key: Array | None,
+    inputs: InputConfig,
+    standardisation: Standardisation,
+    precision: Precision,
+) -> Array:
+    tokens = precision.to_compute(build_inputs(batch, inputs, standardisation))
+    return precision.to_output(precision.to_compute(classifier)(tokens, key=key))
+
+
+def _loss(
+    inputs: InputConfig, standardisation: Standardisation, precision: Precision
+) -> Callable[[Any, Batch, Array], Array]:
+    def loss(classifier: Classifier, batch: Batch, key: Array) -> Array:
+        logits = _logits(classifier, batch, key, inputs, standardisation, precision)
+        entropy = optax.sigmoid_binary_cross_entropy(logits, batch.label)
+        return (batch.weight * entropy).sum()
+
+    return loss
+
+
+@lru_cache(maxsize=32)
+def _forward(
+    inputs: InputConfig, standardisation: Standardisation, precision: Precision
+) -> Callable[[Any, Batch], Array]:
+    logits = partial(
+        _logits, key=None, inputs=inputs, standardisation=standardisation, precision=precision
+    )
+    return jax.jit(lambda classifier, batch: logits(classifier, batch))

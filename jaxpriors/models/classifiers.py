@@ -1,0 +1,80 @@
+"""Binary classifiers: a network, its inputs' tokens and the logit read off the class token."""
+
+import dataclasses
+
+from jax import Array
+
+from jaxpriors.algebra import embed_vector, extract_vector
+from jaxpriors.inputs import Inputs
+from jaxpriors.layers.attention import Mask
+from jaxpriors.layers.core import module
+from jaxpriors.models.lgatr import LGATr, LGATrConfig
+from jaxpriors.models.lgatr_slim import LGATrSlim, LGATrSlimConfig
+
+CLASS = 0  # the class token's place
+
+
+@module
+class LGATrClassifier:
+    """Logit: the scalar part of the class token's multivector (as lgatr's tagger has it)."""
+
+    network: LGATr
+
+    @classmethod
+    def init(cls, key: Array, config: LGATrConfig, scalars: int) -> "LGATrClassifier":
+        """Tokens have ``scalars`` scalars; the config's numbers of in and out channels follow."""
+        config = dataclasses.replace(
+            config,
+            in_mv_channels=1,
+            out_mv_channels=1,
+            in_s_channels=scalars,
+            out_s_channels=None,
+        )
+        return cls(LGATr.init(key, config))
+
+    def __call__(self, inputs: Inputs, *, key: Array | None = None) -> Array:
+        """Logits (B,). ``key`` switches dropout on."""
+        multivectors = embed_vector(inputs.vectors)
+        count = len(inputs.references)
+        multivectors = multivectors.at[:, 1 : 1 + count].add(
+            inputs.references.astype(multivectors.dtype)
+        )
+        out, _ = self.network(
+            multivectors[:, :, None], inputs.scalars, Mask(lengths=inputs.length), key=key
+        )
+        return out[:, CLASS, 0, 0]
+
+
+@module
+class LGATrSlimClassifier:
+    """Logit: the class token's scalar output."""
+
+    network: LGATrSlim
+
+    @classmethod
+    def init(cls, key: Array, config: LGATrSlimConfig, scalars: int) -> "LGATrSlimClassifier":
+        """Tokens have ``scalars`` scalars; the config's numbers of in and out channels follow."""
+        config = dataclasses.replace(
+            config, in_v_channels=1, out_v_channels=1, in_s_channels=scalars, out_s_channels=1
+        )
+        return cls(LGATrSlim.init(key, config))
+
+    def __call__(self, inputs: Inputs, *, key: Array | None = None) -> Array:
+        """Logits (B,). ``key`` switches dropout on."""
+        vectors, count = inputs.vectors, len(inputs.references)
+        references = extract_vector(inputs.references)
+        vectors = vectors.at[:, 1 : 1 + count].add(references.astype(vectors.dtype))
+        _, scalars = self.network(
+            vectors[:, :, None], inputs.scalars, Mask(lengths=inputs.length), key=key
+        )
+        return scalars[:, CLASS, 0]
+
+
+Classifier = LGATrClassifier | LGATrSlimClassifier
+
+
+def init_classifier(key: Array, config: LGATrConfig | LGATrSlimConfig, scalars: int) -> Classifier:
+    """The classifier that belongs to a network's configuration."""
+    if isinstance(config, LGATrSlimConfig):
+        return LGATrSlimClassifier.init(key, config, scalars)
+    return LGATrClassifier.init(key, config, scalars)

@@ -1,0 +1,206 @@
+"""The training loop: epochs, validation, early stopping, checkpoints, top to bottom."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpriors.data.batching import prefetch
+from jaxpriors.training.checkpoints import Checkpoints, flatten
+from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
+from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.precision import Precision
+from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
+    before training stops, None for never. micro_batch: largest number of events worked on at once
+    inside a step (None: all), a matter of speed and memory alone. checkpoint_steps: steps
+    between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
+    order of events and dropout.
+    """
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    batch_size: int = 512
+    epochs: int = 20
+    patience: int | None = None
+    micro_batch: int | None = None
+    checkpoint_steps: int = 1000
+    seed: int = 0
+    precision: Precision = field(default_factory=Precision)
+
+
+class Batches(Protocol):
+    """A training sample: ``steps`` batches in each epoch, in an order of its own."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
+    @property
+    def rows(self) -> float:
+        """Mean number of events in a batch."""
+
+    def epoch(self, epoch: int) -> Callable[[int], tuple[Any, ...]]:
+        """The function from a step's number to its batch."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The parameters of the best epoch, each epoch's record and where the time went (seconds)."""
+
+    params: Any
+    history: list[Record]
+    seconds: dict[str, float]
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on; the message names the step and the cause."""
+
+
+def train(
+    params: Any,
+    loss: Loss,
+    batches: Batches,
+    validation_loss: Callable[[Any], float],
+    config: TrainingConfig,
+    folder: Path,
+    progress: Callable[[Record], None] = lambda record: None,
+) -> Trained:
+    """Train ``params`` on ``batches``; keep checkpoints in ``folder`` and go on from the last one.
+
+    A run that was killed gives the same result when it is called again with the same arguments.
+    ``progress`` is told of the compilation ({"stage"}), of every step ({"epoch", "step",
+    "steps"}) and every epoch ({"epoch", "step", "train_loss", "validation_loss", "best",
+    "seconds"}).
+
+    Raises:
+        TrainingError: a loss or gradient that is not finite; the last checkpoint stays.
+    """
+    # The update, compiled once for the shapes of the batches.
+    mesh = data_mesh()
+    optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
+    step_function = make_step(loss, optimizer, config.seed, batches.rows, config.micro_batch)
+    # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
+    state = replicate(initial_state(jax.tree.map(jnp.copy, params), optimizer), mesh)
+    seconds = {"compile": 0.0, "train": 0.0, "validate": 0.0}
+    history: list[Record] = []
+    started = time.perf_counter()
+
+    # Where an earlier call stopped.
+    checkpoints = Checkpoints(folder)
+    if checkpoints.latest is not None:
+        state, saved = checkpoints.restore(checkpoints.latest, state)
+        state = replicate(state, mesh)
+        history, seconds = saved["history"], saved["seconds"]
+    done = _finished(history, config)
+    if not done:
+        progress({"stage": "  compiling the training step"})
+        first = shard_rows(batches.epoch(len(history))(0), mesh)
+        step = jax.jit(step_function, donate_argnums=0).lower(state, first).compile()
+        seconds["compile"] += time.perf_counter() - started
+
+    while not done:
+        # One epoch; a step's metrics are looked at when the next one is under way.
+        epoch, started = len(history), time.perf_counter()
+        begin = int(state.step) - epoch * batches.steps
+        previous: tuple[int, Any, Any] | None = None
+        for k, host_batch in enumerate(
+            prefetch(batches.epoch(epoch), begin, batches.steps), begin
+        ):
+            batch = shard_rows(host_batch, mesh)
+            state, metrics = step(state, batch)
+            if previous is not None:
+                _check(*previous, state, loss, epoch)
+            previous = k, metrics, batch
+            progress({"epoch": epoch, "step": k + 1, "steps": batches.steps})
+            if (k + 1) % config.checkpoint_steps == 0 and k + 1 < batches.steps:
+                _check(*previous, state, loss, epoch)
+                saved = {"history": history, "seconds": seconds}
+                checkpoints.save(int(state.step), _copy(state), saved, np.inf)
+        if previous is not None:
+            _check(*previous, state, loss, epoch)
+        seconds["train"] += time.perf_counter() - started
+
+        # Validation, the epoch's record, a checkpoint.
+        started = time.perf_counter()
+        value = validation_loss(state.params)
+        seconds["validate"] += time.perf_counter() - started
+        best = min([r["validation_loss"] for r in history], default=np.inf)
+        record = {
+            "epoch": epoch,
+            "step": int(state.step),
+            "train_loss": float(state.epoch_loss) / batches.steps,
+            "validation_loss": value,
+            "best": bool(value < best),
+            "seconds": dict(seconds),
+        }
+        if not np.isfinite(value):
+            checkpoints.close()
+            raise TrainingError(
+                f"validation loss is {value} after epoch {epoch} (step {record['step']})"
+            )
+        history.append(record)
+        state = dataclasses.replace(state, epoch_loss=jnp.zeros_like(state.epoch_loss))
+        saved = {"history": history, "seconds": seconds}
+        checkpoints.save(record["step"], _copy(state), saved, value)
+        progress(record)
+        done = _finished(history, config)
+
+    # The best epoch's parameters.
+    checkpoints.wait()
+    assert checkpoints.best is not None
+    state, _ = checkpoints.restore(checkpoints.best, state)
+    checkpoints.close()
+    return Trained(state.params, history, seconds)
+
+
+def _finished(history: list[Record], config: TrainingConfig) -> bool:
+    """Whether all epochs are done, or the validation loss has not fallen for ``patience``."""
+    if not history:
+        return config.epochs == 0
+    best = int(np.argmin([r["validation_loss"] for r in history]))
+    stale = len(history) - 1 - best
+    return len(history) >= config.epochs or (
+        config.patience is not None and stale >= config.patience
+    )
+
+
+def _copy(state: TrainState) -> TrainState:
+    """A copy that stays while it is being saved and the state itself is overwritten."""
+    return jax.tree.map(jnp.copy, state)
+
+
+def _check(k: int, metrics: Any, batch: Any, state: TrainState, loss: Loss, epoch: int) -> None:
+    """Raise TrainingError where a step's loss or gradient was not finite, saying what was not."""
+    if bool(metrics["finite"]):
+        return
+    where = f"epoch {epoch}, step {k}: loss {float(metrics['loss'])}"
+    for i, part in enumerate(batch):
+        for name, array in flatten(part).items():
+            if not np.all(np.isfinite(np.asarray(array))):
+                raise TrainingError(
+                    f"{where}; the batch holds values of {name} that are not finite"
+                )
+        value, gradient = jax.jit(jax.value_and_grad(loss))(state.params, part, jax.random.key(i))
+        if not np.isfinite(float(value)):
+            raise TrainingError(
+                f"{where}; the inputs are finite, the network's loss is not; "
+                "try a lower learning rate or clip gradients"
+            )
+        for name, array in flatten(gradient).items():
+            if not np.all(np.isfinite(np.asarray(array))):
+                raise TrainingError(f"{where}; the gradient of {name} is not finite")
+    raise TrainingError(f"{where}, gradient norm {float(metrics['gradient_norm'])}")

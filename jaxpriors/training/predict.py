@@ -1,0 +1,47 @@
+"""Logits of many events: padded to few lengths, one compiled program each."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxpriors.data.batching import Batch, prediction_batches
+from jaxpriors.data.events import Events
+from jaxpriors.training.parallel import data_mesh, shard_rows
+
+Forward = Callable[[Any, Batch], Array]
+
+
+def predict(
+    forward: Forward, params: Any, events: Events, lengths: Sequence[int], rows: int = 256
+) -> np.ndarray:
+    """``forward(params, batch)`` of every event, (n,) float64, in the events' order.
+
+    ``forward`` is jit-compiled and gives one number a row. ``lengths`` are the padded lengths; an
+    event with more constituents than all of them gets a length of its own, so that none is cut.
+
+    Raises:
+        FloatingPointError: a result that is not finite; the message names the first such event.
+    """
+    mesh = data_mesh()
+    longest = int(events.multiplicity.max(initial=0))
+    lengths = [*lengths, *([longest] if longest > lengths[-1] else [])]
+    rows = max(rows // jax.device_count(), 1) * jax.device_count()
+    result = np.full(len(events), np.nan)
+    pending: list[tuple[np.ndarray, Array]] = []
+    for index, batch in prediction_batches(events, lengths, rows):
+        pending.append((index, forward(params, shard_rows(batch, mesh))))
+        if len(pending) > 2:  # a few batches ahead of what is fetched
+            done, values = pending.pop(0)
+            result[done] = np.asarray(values)[: len(done)]
+    for done, values in pending:
+        result[done] = np.asarray(values)[: len(done)]
+    bad = np.flatnonzero(~np.isfinite(result))
+    if len(bad):
+        raise FloatingPointError(
+            f"the network's output is not finite for {len(bad)} of {len(events)} events, first "
+            f"event {bad[0]}: found {result[bad[0]]}"
+        )
+    return result

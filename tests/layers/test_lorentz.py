@@ -1,0 +1,149 @@
+"""Layers of L-GATr-slim: against lgatr 1.4, under Lorentz transformations, in low precision."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpriors.layers.lorentz import (
+    Dropout,
+    GatedLinearUnit,
+    Linear,
+    RMSNorm,
+    channels_last,
+    components_last,
+    inner_product,
+)
+from jaxpriors.porting.lgatr import network_from_state
+from jaxpriors.porting.safetensors import read_safetensors
+from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz, transform
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "lgatr"
+GLU = dict(nonlinearity="gelu", nonlinearity_v="gelu")
+
+
+def template(name, settings):
+    """A layer of the fixture's class and arguments."""
+    key = jax.random.key(0)
+    sizes = [settings.get(f"{side}_{kind}_channels") for kind in "vs" for side in ("in", "out")]
+    if name == "RMSNorm":
+        return RMSNorm()
+    if name == "Linear":
+        return Linear.init(key, *sizes, bias=settings.get("bias", True))
+    name = settings["nonlinearity"]
+    return GatedLinearUnit.init(key, *sizes, nonlinearity=name, nonlinearity_v=name)
+
+
+def close(got, expected, tolerance):
+    """Largest difference relative to the largest entry."""
+    difference = np.abs(np.asarray(got, np.float64) - expected).max()
+    assert difference <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["slim_linear", "slim_linear_nobias", "slim_rmsnorm"]
+    + [f"slim_glu_{name}" for name in ("relu", "sigmoid", "tanh", "gelu", "silu")],
+)
+def test_layers_compute_what_the_peer_computes(case):
+    described = json.loads((FIXTURES / f"{case}.json").read_text())
+    recorded = np.load(FIXTURES / f"{case}.npz")
+    state = read_safetensors(FIXTURES / f"{case}.safetensors")
+    layer = network_from_state(template(described["cls"], described["ctor"]), state)
+
+    def value(layer, vectors, scalars):
+        v, s = layer(channels_last(vectors), scalars)
+        out = components_last(v), s
+        return sum((o * recorded[f"cot_{i}"]).sum() for i, o in enumerate(out)), out
+
+    args = layer, jnp.asarray(recorded["in_vectors"]), jnp.asarray(recorded["in_scalars"])
+    gradients, out = jax.jit(jax.grad(value, argnums=(0, 1, 2), has_aux=True))(*args)
+    close(out[0], recorded["out64_v"], 2e-6)
+    close(out[1], recorded["out64_s"], 2e-6)
+    close(gradients[1], recorded["gradin_vectors"], 1e-5)
+    close(gradients[2], recorded["gradin_scalars"], 1e-5)
+    named = {key[5:]: recorded[key] for key in recorded if key.startswith("grad/")}
+    expected = network_from_state(layer, named)
+    for got, want in zip(*map(jax.tree.leaves, (gradients[0], expected)), strict=True):
+        close(got, np.asarray(want, np.float64), 1e-5)
+
+
+def test_linear_starts_as_the_peer_starts():
+    recorded = np.load(FIXTURES / "init_stats.npz")
+    for kind, gain in (("default", 1.0), ("small", 0.1)):
+        layer = Linear.init(jax.random.key(1), 64, 48, 32, 40, gain=gain)
+        found = {
+            "weight_v": layer.weight_v,
+            "linear_s.weight": layer.linear_s.weight,
+            "linear_s.bias": layer.linear_s.bias,
+        }
+        for name, value in found.items():
+            low, high, _, deviation, count = recorded[f"slim_Linear_{kind}/{name}"]
+            assert value.size == count
+            assert float(value.min()) == pytest.approx(low, rel=0.1)
+            assert float(value.max()) == pytest.approx(high, rel=0.1)
+            assert float(value.std()) == pytest.approx(deviation, rel=0.2)
+    assert not Linear.init(jax.random.key(1), 2, 3, 4, 5, zero_bias=True).linear_s.bias.any()
+    assert Linear.init(jax.random.key(1), 0, 3, 0, 5).linear_s.weight.shape == (5, 0)
+
+
+@pytest.mark.parametrize("matrix", [random_lorentz(0), PARITY, TIME_REVERSAL])
+def test_layers_commute_with_the_full_lorentz_group(matrix):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        vectors, scalars = rng.normal(size=(2, 5, 3, 4)), jnp.asarray(rng.normal(size=(2, 5, 4)))
+        gains = RMSNorm(jnp.asarray(rng.normal(size=3)), jnp.asarray(rng.normal(size=4)))
+        key = jax.random.key(0)
+        linear, gated = Linear.init(key, 3, 5, 4, 6), GatedLinearUnit.init(key, 3, 5, 4, 6, **GLU)
+        for layer in (linear, gated, gains, lambda v, s: Dropout(0.5)(v, s, key)):
+            v, s = layer(channels_last(jnp.asarray(vectors)), scalars)
+            moved = channels_last(jnp.asarray(transform(matrix, vectors)))
+            moved_v, moved_s = layer(moved, scalars)
+            expected = transform(matrix, components_last(v))
+            np.testing.assert_allclose(components_last(moved_v), expected, atol=1e-12)
+            np.testing.assert_allclose(moved_s, s, atol=1e-12)
+
+
+def test_norm_applies_one_gain_per_channel():
+    vectors = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 3)), jnp.float32)
+    scalars = jnp.ones((2, 2))
+    plain, gained = RMSNorm(), RMSNorm(jnp.array([1.0, 2.0, 3.0]), jnp.array([4.0, 5.0]))
+    v, s = plain(vectors, scalars)
+    np.testing.assert_allclose(gained(vectors, scalars)[0], v * jnp.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(gained(vectors, scalars)[1], s * jnp.array([4.0, 5.0]))
+    fresh = RMSNorm.init(3, 2, affine=True)
+    np.testing.assert_allclose(fresh(vectors, scalars)[0], v)
+
+
+def test_gate_factor_scales_the_argument_of_the_vector_gate():
+    unit = GatedLinearUnit(Linear.init(jax.random.key(0), 2, 9, 2, 4), "silu", "sigmoid", 0.5)
+    rng = np.random.default_rng(0)
+    vectors, scalars = jnp.asarray(rng.normal(size=(4, 2))), jnp.asarray(rng.normal(size=2))
+    plain, left, right = jnp.split(unit.linear(vectors, scalars)[0], 3, axis=-1)
+    gate = jax.nn.sigmoid(0.5 * inner_product(left, right))
+    np.testing.assert_allclose(unit(vectors, scalars)[0], gate * plain, rtol=1e-6)
+
+
+def test_products_and_norms_of_low_precision_inputs_are_taken_in_float32():
+    momentum = jnp.array([500.0, 0.0, 0.0, 496.0], jnp.bfloat16)[:, None]
+    product = inner_product(momentum, momentum)
+    assert product.dtype == jnp.float32
+    assert float(product[0]) == 500.0**2 - 496.0**2
+    v, s = RMSNorm()(momentum, jnp.zeros(1, jnp.bfloat16))
+    assert v.dtype == s.dtype == jnp.bfloat16
+    expected = 500.0 / np.sqrt((500.0**2 - 496.0**2) / 2 + 0.01)
+    assert float(v[0, 0]) == pytest.approx(expected, rel=4e-3)
+
+
+def test_dropout_needs_a_key_drops_whole_vectors_and_keeps_the_mean():
+    vectors, scalars = jnp.ones((500, 4, 20)), jnp.ones((500, 40))
+    drop = Dropout(0.25)
+    assert drop(vectors, scalars, None)[0] is vectors
+    v, s = drop(vectors, scalars, jax.random.key(0))
+    assert bool((v == v[:, :1]).all())
+    for values in (v[:, 0], s):
+        assert set(np.unique(values)) == {0.0, np.float32(4 / 3)}
+        assert float(values.mean()) == pytest.approx(1.0, abs=0.02)

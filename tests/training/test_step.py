@@ -1,0 +1,117 @@
+"""The step computes the mean gradient, whatever the chunks, devices and padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxpriors.training.optimizers import OptimizerConfig, decayed, make_optimizer, schedule
+from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.step import initial_state, make_step
+
+
+def _loss(params, part, key):
+    prediction = jnp.tanh(part["x"] @ params["weight"]) @ params["bias"]
+    return (part["w"] * (prediction - part["y"]) ** 2).sum()
+
+
+def _problem(rows=16):
+    rng = np.random.default_rng(0)
+    params = {
+        "weight": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32),
+        "bias": jnp.asarray(rng.normal(size=4), jnp.float32),
+    }
+    batch = tuple(
+        {
+            "x": rng.normal(size=(n, 3)).astype(np.float32),
+            "y": rng.normal(size=n).astype(np.float32),
+            "w": rng.normal(1, 0.5, size=n).astype(np.float32),
+        }
+        for n in (rows, rows // 2)
+    )
+    return params, batch
+
+
+def _gradient(micro_batch=None, devices=None, batch=None, rows=24.0):
+    """The gradient, as the change that plain gradient descent of rate 1 makes."""
+    params, default = _problem()
+    mesh = data_mesh(devices)
+    optimizer = optax.sgd(1.0)
+    step = jax.jit(make_step(_loss, optimizer, 0, rows, micro_batch))
+    state = replicate(initial_state(params, optimizer), mesh)
+    after, metrics = step(state, shard_rows(batch or default, mesh))
+    return jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params), metrics
+
+
+def test_gradient_is_that_of_the_mean_over_all_rows():
+    params, batch = _problem()
+    whole = {k: np.concatenate([part[k] for part in batch]) for k in batch[0]}
+    value, expected = jax.value_and_grad(_loss)(params, whole, None)
+    found, metrics = _gradient()
+    assert float(metrics["loss"]) == pytest.approx(float(value) / 24, rel=1e-5)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name] / 24, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("micro_batch", [2, 5, 8])
+def test_chunks_change_nothing(micro_batch):
+    whole, chunked = _gradient()[0], _gradient(micro_batch)[0]
+    for name in whole:
+        np.testing.assert_allclose(chunked[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 4])
+def test_two_devices_give_the_gradient_of_one(micro_batch):
+    assert jax.device_count() == 2
+    one = _gradient(micro_batch, jax.devices()[:1])[0]
+    two = _gradient(micro_batch, jax.devices())[0]
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-6)
+
+
+def test_rows_of_weight_zero_change_nothing():
+    _, batch = _problem()
+    filled = tuple(
+        {k: np.concatenate([v, 0 * v if k == "w" else v]) for k, v in part.items()}
+        for part in batch
+    )
+    whole, padded = _gradient()[0], _gradient(batch=filled)[0]
+    for name in whole:
+        np.testing.assert_allclose(padded[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_that_is_not_finite_leaves_the_state():
+    _, batch = _problem()
+    batch[1]["y"][3] = np.nan
+    change, metrics = _gradient(batch=batch)
+    assert not bool(metrics["finite"])
+    assert all(not x.any() for x in change.values())
+
+
+def test_weight_decay_acts_on_weights_alone():
+    from jaxpriors.models.classifiers import init_classifier
+    from jaxpriors.models.presets import preset
+    from jaxpriors.training.checkpoints import flatten
+
+    for model in ("lgatr", "lgatr-slim"):
+        classifier = init_classifier(jax.random.key(0), preset(model, "small"), 16)
+        mask = flatten(decayed(classifier))
+        assert any(mask.values())
+        for name, flag in mask.items():
+            assert flag == (name.rsplit("/", 1)[1].startswith("weight")), name
+
+
+def test_schedule_rises_and_falls():
+    config = OptimizerConfig(learning_rate=1.0, warmup=0.1, final_rate=0.01)
+    rate = schedule(config, 100)
+    assert float(rate(0)) == 0
+    assert float(rate(10)) == pytest.approx(1)
+    assert float(rate(55)) == pytest.approx(0.505, abs=1e-3)
+    assert float(rate(100)) == pytest.approx(0.01)
+    assert float(schedule(OptimizerConfig(learning_rate=1.0), 100)(0)) == 1
+
+
+def test_unknown_rule():
+    with pytest.raises(ValueError, match="rule: found 'sgd', expected 'lion' or 'adamw'"):
+        make_optimizer(OptimizerConfig("sgd"), 10)  # type: ignore[arg-type]
