@@ -84,7 +84,7 @@ def _dtype(x: ArrayLike) -> jnp.dtype:
 def geometric_product(x: Array, y: Array) -> Array:
     """x y for multivectors (..., 16) that broadcast."""
     table = jnp.asarray(GEOMETRIC_PRODUCT, jnp.result_type(x, y))
-    return jnp.einsum("ijk,...j,...k->...i", table, x, y)
+    return jnp.einsum("ijk,...j,...k->...i", table, x, y, precision="highest")
 
 
 def inner_product(x: Array, y: Array) -> Array:
@@ -95,7 +95,8 @@ def inner_product(x: Array, y: Array) -> Array:
 def abs_squared_norm(x: Array) -> Array:
     """Σ over grades of |⟨x_g, x_g⟩|, (..., 16) to (..., 1)."""
     by_grade = jnp.asarray(np.eye(5)[GRADES] * INNER_PRODUCT[:, None], _dtype(x))
-    return jnp.sum(jnp.abs((x * x) @ by_grade), axis=-1, keepdims=True)
+    norms = jnp.matmul(x * x, by_grade, precision="highest")
+    return jnp.sum(jnp.abs(norms), axis=-1, keepdims=True)
 
 
 def reverse(x: Array) -> Array:
@@ -115,7 +116,7 @@ def grade_project(x: Array) -> Array:
 
 def dual(x: Array) -> Array:
     """x e0123 for multivectors (..., 16)."""
-    return x @ jnp.asarray(DUAL.T, _dtype(x))
+    return jnp.matmul(x, jnp.asarray(DUAL.T, _dtype(x)), precision="highest")
 
 
 def embed_scalar(x: Array) -> Array:

@@ -181,7 +181,7 @@ def build_inputs(batch: Batch, config: InputConfig, standardisation: Standardisa
         scalars = jnp.concatenate([features, scalars], axis=-1)
     real = jnp.arange(fixed + width) < (batch.length + fixed)[:, None]
     scalars = jnp.where(real[..., None], scalars, 0.0)
-    return Inputs(vectors, references, scalars, batch.length + fixed)
+    return Inputs(vectors, references, scalars, jnp.asarray(batch.length) + fixed)
 
 
 def _features(batch: Batch, xp: Any) -> tuple[Any, Any]:

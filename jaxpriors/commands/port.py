@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +103,14 @@ def port_verify(cases: list[Path], /) -> int:
     Args:
         cases: JSON files of recorded cases, the .safetensors and .npz of the same names beside.
     """
-    from jaxpriors.porting import verify
+    from jaxpriors.porting.verify import verify_case
 
     passed = failed = 0
-    for case in cases:
-        for check in verify.verify_case(case):
-            print(check, flush=True)
-            passed, failed = passed + check.ok, failed + (not check.ok)
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # most of the time is compilation
+        for checks in pool.map(verify_case, cases):
+            for check in checks:
+                print(check, flush=True)
+                passed, failed = passed + check.ok, failed + (not check.ok)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 from jax import Array
 
-from jaxpriors.layers.core import module
 from jaxpriors.data.events import Events
+from jaxpriors.layers.core import module
 
 T = TypeVar("T")
 UNITS = 16  # a bucket's share of the batch is a multiple of 1/16

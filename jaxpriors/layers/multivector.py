@@ -1,7 +1,7 @@
 """Lorentz-equivariant layers on multivector and scalar channels: the parts of L-GATr.
 
 Every layer maps (multivectors, scalars) to (multivectors, scalars): multivectors are ``Sectors``
-with C channels, scalars an array (..., S), S = 0 where there are none. Parameters keep the layout
+with C channels, scalars an array (B, N, S), S = 0 where there are none. Parameters keep the layout
 of the ``lgatr`` package: an equivariant map holds ten numbers per pair of channels (five without
 the maps that contain the pseudoscalar). Reference: Spinner et al., arXiv:2405.14806.
 """
@@ -18,7 +18,7 @@ from jax import Array
 
 from jaxpriors.layers import sectors
 from jaxpriors.layers.core import Linear, activation, dropout, module, uniform
-from jaxpriors.layers.sectors import GRADE_OF_PART, Sectors
+from jaxpriors.layers.sectors import GRADE_OF_PART, HIGHEST, Sectors
 
 Initialization = Literal["default", "small", "unit_scalar", "almost_unit_scalar"]
 
@@ -85,7 +85,7 @@ class EquiLinear:
         initialization: Initialization = "default",
         subgroup: bool = True,
     ) -> EquiLinear:
-        """Uniform numbers in bounds that keep the size of activations.
+        """Uniform numbers in bounds that keep the size of activations, as ``lgatr`` 1.4 has them.
 
         None and 0 scalars differ in one point: None gives a bias of the scalar components, 0 does
         not. ``subgroup`` False restricts to maps that commute with parity and time reversal.
@@ -95,11 +95,7 @@ class EquiLinear:
         inputs, outputs = in_s or 0, out_s or 0
         keys = jax.random.split(key, 6)
 
-        bounds = np.full(basis, factor.multivector * in_mv**-0.5)
-        if inputs:
-            bounds[[0, -1]] *= 2**-0.5
-        weight = uniform(keys[0], (out_mv, in_mv, basis), 1.0)
-        weight = weight * jnp.asarray(bounds, weight.dtype)
+        weight = uniform(keys[0], (out_mv, in_mv, basis), factor.multivector * in_mv**-0.5)
 
         s2mvs = mvs2s = s2s = None
         if inputs:
@@ -131,40 +127,43 @@ class EquiLinear:
         )
 
     def __call__(self, x: Sectors, s: Array) -> tuple[Sectors, Array]:
-        """Multivectors (..., in) and scalars (..., in_s) to (..., out) and (..., out_s)."""
+        """Multivectors of (B, N) tokens with in channels and scalars (B, N, in_s) to out, out_s."""
         y, t = self.split_heads(x, s, 1, 1)
-        return jax.tree.map(lambda a: jnp.squeeze(a, x.scalar.ndim - 2), y), t[..., 0, :]
+        return (
+            Sectors(jnp.squeeze(y.scalar, 2), jnp.squeeze(y.vector, 3), jnp.squeeze(y.bivector, 3)),
+            jnp.squeeze(t, 2),
+        )
 
     def split_heads(self, x: Sectors, s: Array, parts: int, heads: int) -> tuple[Sectors, Array]:
         """The map whose output channels, stored in the order (part, hidden, head), come sorted.
 
-        One matrix product per sector. The results have an axis of ``parts · heads`` before the
-        component axes: scalars (..., parts · heads, S), multivectors (..., parts · heads, ., C).
+        The results have an axis of ``parts · heads`` heads; scalars are (B, N, heads, S). There is
+        one matrix product per sector.
         """
-        inputs, lead = x.channels, x.scalar.shape[:-2]
+        batch, tokens, _, inputs = x.scalar.shape
         outputs, groups = self.weight.shape[0], parts * heads
         mixing = jnp.asarray(_mixing(self.weight.shape[-1]), self.weight.dtype)
         weight = self.weight.reshape(parts, -1, heads, *self.weight.shape[1:])
-        dense = jnp.einsum("pchia,xqra->xriphqc", weight, mixing)
+        dense = jnp.einsum("pchia,xqra->xriphqc", weight, mixing, precision=HIGHEST)
         dense = dense.reshape(3, 2 * inputs, 2 * outputs)
 
-        flat = jnp.concatenate([s, x.scalar.reshape(*lead, 2 * inputs)], axis=-1)
+        flat = jnp.concatenate([s, x.scalar.reshape(batch, tokens, 2 * inputs)], axis=-1)
         flat = _matmul(flat, self._scalar_weight(dense[0], s.shape[-1], parts, heads))
         bias = self._scalar_bias(parts, heads)
         if bias is not None:
             flat = flat + bias
         t, scalar = jnp.split(flat, [flat.shape[-1] - 2 * outputs], axis=-1)
-        vector = _matmul(x.vector.reshape(*lead, 4, 2 * inputs), dense[1])
-        bivector = _matmul(x.bivector.reshape(*lead, 3, 2 * inputs), dense[2])
+        vector = _matmul(x.vector.reshape(batch, tokens, 4, 2 * inputs), dense[1])
+        bivector = _matmul(x.bivector.reshape(batch, tokens, 3, 2 * inputs), dense[2])
 
-        channels = outputs // groups
+        shape = (groups, 2, outputs // groups)
         return (
             Sectors(
-                scalar.reshape(*lead, groups, 2, channels),
-                vector.reshape(*lead, 4, groups, 2, channels).swapaxes(-4, -3),
-                bivector.reshape(*lead, 3, groups, 2, channels).swapaxes(-4, -3),
+                scalar.reshape(batch, tokens, *shape),
+                vector.reshape(batch, tokens, 4, *shape),
+                bivector.reshape(batch, tokens, 3, *shape),
             ),
-            t.reshape(*lead, groups, t.shape[-1] // groups),
+            t.reshape(batch, tokens, groups, t.shape[-1] // groups),
         )
 
     def _scalar_weight(self, dense: Array, scalars: int, parts: int, heads: int) -> Array:
@@ -243,12 +242,13 @@ class EquiLayerNorm:
 
     def __call__(self, x: Sectors, s: Array) -> tuple[Sectors, Array]:
         """Same shapes as the inputs."""
-        norm = jnp.mean(sectors.abs_squared_norm(x), axis=-1, keepdims=True)
+        norm = sectors.mean_abs_squared_norm(x)
         factor = jax.lax.rsqrt(jnp.maximum(norm, _MINIMAL_NORM))
         x = sectors.scale(x, factor.astype(x.scalar.dtype))
         s = _layer_norm(s)
         if self.weight_mv is not None:
-            by_part = self.weight_mv.T[GRADE_OF_PART]  # (3, 2, C)
+            grades = jnp.asarray(np.eye(5)[GRADE_OF_PART], self.weight_mv.dtype)
+            by_part = jnp.einsum("xqg,cg->xqc", grades, self.weight_mv, precision=HIGHEST)
             x = Sectors(x.scalar * by_part[0], x.vector * by_part[1], x.bivector * by_part[2])
         if self.weight_s is not None:
             s = s * self.weight_s
@@ -273,7 +273,7 @@ def gated(x: Sectors, s: Array, gate: str, scalar: str) -> tuple[Sectors, Array]
 
     Both are names in ``jaxpriors.layers.core.ACTIVATIONS``.
     """
-    return sectors.scale(x, activation(gate)(x.scalar[..., 0, :])), activation(scalar)(s)
+    return sectors.scale(x, activation(gate)(x.scalar[:, :, 0])), activation(scalar)(s)
 
 
 def grade_dropout(key: Array | None, x: Sectors, s: Array, rate: float) -> tuple[Sectors, Array]:
@@ -281,12 +281,12 @@ def grade_dropout(key: Array | None, x: Sectors, s: Array, rate: float) -> tuple
     if key is None or rate == 0.0:
         return x, s
     keys = jax.random.split(key, 4)
-    lead, channels = x.scalar.shape[:-2], x.channels
+    batch, tokens, _, channels = x.scalar.shape
     return (
         Sectors(
             dropout(keys[0], x.scalar, rate, x.scalar.shape),
-            dropout(keys[1], x.vector, rate, (*lead, 1, 2, channels)),
-            dropout(keys[2], x.bivector, rate, (*lead, 1, 1, channels)),
+            dropout(keys[1], x.vector, rate, (batch, tokens, 1, 2, channels)),
+            dropout(keys[2], x.bivector, rate, (batch, tokens, 1, 1, channels)),
         ),
         dropout(keys[3], s, rate, s.shape),
     )
@@ -335,7 +335,7 @@ class GeometricBilinear:
         )
 
     def __call__(self, x: Sectors, s: Array) -> tuple[Sectors, Array]:
-        """Multivectors (..., in), scalars (..., in_s) to (..., out), (..., out_s)."""
+        """Multivectors with in channels, scalars (B, N, in_s) to out and out_s channels."""
         left, _ = self.linear_left(x, s)
         right, _ = self.linear_right(x, s)
         product = sectors.geometric_product(left, right)

@@ -30,11 +30,12 @@ def _times(heads: int, s: int | None) -> int | None:
 
 
 def _heads(x: Sectors, s: Array, normalize: bool) -> Array:
-    """One vector (B, N, H, 16 c + s) of each head from the channels of (B, N, H, ...)."""
+    """One vector (B, N, H, 16 c + s) of each head from its channels."""
     if normalize:
         x, s = EquiLayerNorm()(x, s)
-    parts = [a.reshape(*s.shape[:-1], -1) for a in (x.scalar, x.vector, x.bivector)]
-    return jnp.concatenate([*parts, s], axis=-1)
+    parts = (x.scalar, x.vector.swapaxes(2, 3), x.bivector.swapaxes(2, 3))
+    flat = [part.reshape(*s.shape[:3], -1) for part in parts]
+    return jnp.concatenate([*flat, s], axis=-1)
 
 
 def _attend(
@@ -153,8 +154,12 @@ class SelfAttention:
         more_s = s if not extra_s else (s or 0) + extra_s
         keys = jax.random.split(key, 4)
 
-        def qkv_map(key: Array, *sizes: int | None) -> EquiLinear:
-            return EquiLinear.init(key, *sizes, bias=qkv_bias, subgroup=subgroup)
+        def qkv_map(
+            key: Array, in_mv: int, out_mv: int, in_s: int | None, out_s: int | None
+        ) -> EquiLinear:
+            return EquiLinear.init(
+                key, in_mv, out_mv, in_s, out_s, bias=qkv_bias, subgroup=subgroup
+            )
 
         qkv: QKV | MultiQueryQKV
         if multi_query:

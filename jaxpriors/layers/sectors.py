@@ -6,7 +6,8 @@ part 1 the same blades times I from the right (pseudoscalar, grade 3, e_ij). An 
 map is then one matrix product per sector (32 multiplications per pair of channels instead of the
 256 of a dense 16 × 16 map), and 256 of the 4096 terms of the geometric product are left.
 
-Axes: B batch, N tokens, C multivector channels, 2 parts, 4 or 3 components.
+Axes: B batch, N tokens, 4 or 3 components, 2 parts, C multivector channels. Between components
+and parts there may be an axis of heads.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from jax import Array
 from jaxpriors import algebra
 from jaxpriors.layers.core import module
 
+HIGHEST = jax.lax.Precision.HIGHEST  # sorting must not round where matrix products do
+
 # Sector layout, flattened: scalar (2), vector (4, 2), bivector (3, 2) make 16 entries; entry n is
 # SIGN[n] times the coefficient of the blade BLADE[n].
 _FIRST_PARTS = [0, 1, 2, 3, 4, 5, 6, 7]  # the blades 1 | e0 e1 e2 e3 | e01 e02 e03
@@ -33,6 +36,9 @@ SIGN = np.array(
         for sign in (1.0, algebra.DUAL[b, a])
     ]
 )
+SORT = np.eye(16)[BLADE] * SIGN[:, None]
+"""(16, 16): multivectors to the flattened layout, a signed permutation."""
+
 INNER_PRODUCT = algebra.INNER_PRODUCT[BLADE]
 GRADE_OF_PART = np.array([[0, 4], [1, 3], [2, 2]])
 """(sector, part): the grade."""
@@ -40,7 +46,10 @@ GRADE_OF_PART = np.array([[0, 4], [1, 3], [2, 2]])
 
 @module
 class Sectors:
-    """Multivector channels: scalar (..., 2, C), vector (..., 4, 2, C), bivector (..., 3, 2, C)."""
+    """Multivector channels: scalar (B, N, 2, C), vector (B, N, 4, 2, C), bivector (B, N, 3, 2, C).
+
+    With heads: (B, N, H, 2, C), (B, N, 4, H, 2, C), (B, N, 3, H, 2, C).
+    """
 
     scalar: Array
     vector: Array
@@ -53,29 +62,22 @@ class Sectors:
 
 
 def from_multivectors(x: Array) -> Sectors:
-    """Sort (..., C, 16) into sectors."""
-    x = jnp.swapaxes(x[..., BLADE] * jnp.asarray(SIGN, x.dtype), -1, -2)
-    lead, channels = x.shape[:-2], x.shape[-1]
+    """Sort (B, N, C, 16) into sectors."""
+    batch, tokens, channels, _ = x.shape
+    x = jnp.einsum("nx,btcx->btnc", jnp.asarray(SORT, x.dtype), x, precision=HIGHEST)
     return Sectors(
-        scalar=x[..., :2, :],
-        vector=x[..., 2:10, :].reshape(*lead, 4, 2, channels),
-        bivector=x[..., 10:, :].reshape(*lead, 3, 2, channels),
+        scalar=x[:, :, :2],
+        vector=x[:, :, 2:10].reshape(batch, tokens, 4, 2, channels),
+        bivector=x[:, :, 10:].reshape(batch, tokens, 3, 2, channels),
     )
 
 
 def to_multivectors(x: Sectors) -> Array:
-    """The inverse of ``from_multivectors``: (..., C, 16)."""
-    lead, channels = x.scalar.shape[:-2], x.channels
-    flat = jnp.concatenate(
-        [
-            x.scalar,
-            x.vector.reshape(*lead, 8, channels),
-            x.bivector.reshape(*lead, 6, channels),
-        ],
-        axis=-2,
-    )
-    flat = jnp.swapaxes(flat, -1, -2) * jnp.asarray(SIGN, flat.dtype)
-    return flat[..., np.argsort(BLADE)]
+    """The inverse of ``from_multivectors``: (B, N, C, 16)."""
+    batch, tokens, _, channels = x.scalar.shape
+    vector, bivector = (a.reshape(batch, tokens, -1, channels) for a in (x.vector, x.bivector))
+    flat = jnp.concatenate([x.scalar, vector, bivector], axis=2)
+    return jnp.einsum("nx,btnc->btcx", jnp.asarray(SORT, flat.dtype), flat, precision=HIGHEST)
 
 
 def add(x: Sectors, y: Sectors) -> Sectors:
@@ -89,25 +91,33 @@ def concatenate_channels(x: Sectors, y: Sectors) -> Sectors:
 
 
 def scale(x: Sectors, factor: Array) -> Sectors:
-    """Multiply every channel by a number; ``factor`` broadcasts to (..., C)."""
+    """Multiply every channel by a number; ``factor`` is (B, N, C) or (B, N, 1), or with heads."""
+    factor = factor[..., None, :]
     return Sectors(
-        scalar=x.scalar * factor[..., None, :],
-        vector=x.vector * factor[..., None, None, :],
-        bivector=x.bivector * factor[..., None, None, :],
+        scalar=x.scalar * factor,
+        vector=x.vector * factor[:, :, None],
+        bivector=x.bivector * factor[:, :, None],
     )
 
 
-def abs_squared_norm(x: Sectors) -> Array:
-    """Σ over grades of |⟨x_g, x_g⟩|, shape (..., C), in at least float32."""
+def mean_abs_squared_norm(x: Sectors) -> Array:
+    """Σ over grades of |⟨x_g, x_g⟩|, its mean over channels: (B, N, 1) or (B, N, H, 1).
+
+    In at least float32. Components are added one by one, which XLA makes fast loops of.
+    """
     dtype = jnp.promote_types(x.scalar.dtype, jnp.float32)
     scalar, vector, bivector = (a.astype(dtype) for a in (x.scalar, x.vector, x.bivector))
-    metric = jnp.asarray(algebra.METRIC, dtype)[:, None, None]
-    parts = jnp.asarray([[1.0], [-1.0]], dtype)  # the two parts of a bivector have opposite norms
-    return (
-        jnp.sum(scalar * scalar, axis=-2)
-        + jnp.sum(jnp.abs(jnp.sum(metric * vector * vector, axis=-3)), axis=-2)
-        + jnp.abs(jnp.sum(parts * bivector * bivector, axis=(-3, -2)))
-    )
+    e, px, py, pz = _components(vector * vector)
+    b1, b2, b3 = _components(bivector * bivector)
+    real, imaginary = jnp.split(b1 + b2 + b3, 2, axis=-2)
+    norm = jnp.sum(scalar * scalar + jnp.abs(e - px - py - pz), axis=(-2, -1))
+    norm = norm + jnp.sum(jnp.abs(real - imaginary), axis=(-2, -1))
+    return norm[..., None] / x.channels
+
+
+def _components(a: Array) -> list[Array]:
+    """The components of (B, N, components, ...) apart."""
+    return [jnp.squeeze(part, 2) for part in jnp.split(a, a.shape[2], axis=2)]
 
 
 Terms = tuple[tuple[tuple[int, int, int], ...], ...]
@@ -139,20 +149,20 @@ def _transpose(terms: Terms, order: tuple[int, int, int]) -> Terms:
 
 
 def _entries(x: Sectors) -> list[Array]:
-    """The 16 entries (..., C), in the flattened sector layout."""
+    """The 16 entries (B, N, C), in the flattened sector layout."""
     return [
-        *(x.scalar[..., p, :] for p in range(2)),
-        *(x.vector[..., k, p, :] for k in range(4) for p in range(2)),
-        *(x.bivector[..., k, p, :] for k in range(3) for p in range(2)),
+        *(x.scalar[:, :, p] for p in range(2)),
+        *(x.vector[:, :, k, p] for k in range(4) for p in range(2)),
+        *(x.bivector[:, :, k, p] for k in range(3) for p in range(2)),
     ]
 
 
 def _from_entries(entries: list[Array]) -> Sectors:
-    lead, channels = entries[0].shape[:-1], entries[0].shape[-1]
+    batch, tokens, channels = entries[0].shape
     return Sectors(
-        scalar=jnp.stack(entries[:2], axis=-2),
-        vector=jnp.stack(entries[2:10], axis=-2).reshape(*lead, 4, 2, channels),
-        bivector=jnp.stack(entries[10:], axis=-2).reshape(*lead, 3, 2, channels),
+        scalar=jnp.stack(entries[:2], axis=2),
+        vector=jnp.stack(entries[2:10], axis=2).reshape(batch, tokens, 4, 2, channels),
+        bivector=jnp.stack(entries[10:], axis=2).reshape(batch, tokens, 3, 2, channels),
     )
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +27,9 @@ from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
 from jaxpriors.inputs import InputConfig, Standardisation, build_inputs
-from jaxpriors.models.classifiers import Classifier, init_classifier
+from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier
 from jaxpriors.models.presets import NetworkConfig, preset
-from jaxpriors.porting.safetensors import read_safetensors, write_safetensors
-from jaxpriors.training.checkpoints import flatten, unflatten
+from jaxpriors.porting.lgatr import load_network, save_network
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.precision import Precision
@@ -57,8 +57,6 @@ class RatioModel:
     lengths: padded lengths that programs are compiled for.
     """
 
-    model: str
-    network: NetworkConfig
     inputs: InputConfig
     standardisation: Standardisation
     lengths: tuple[int, ...]
@@ -81,13 +79,10 @@ class RatioModel:
         return reweighted(simulation.weight, self.log_ratio(simulation))
 
     def save(self, folder: Path) -> None:
-        """Write ``weights.safetensors`` (arrays by name) and ``model.json`` into a folder."""
+        """Write ``network.safetensors`` (as `porting.lgatr` does) and ``model.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {name: np.asarray(x) for name, x in flatten(self.classifier).items()}
-        write_safetensors(folder / "weights.safetensors", arrays)
+        save_network(folder / "network.safetensors", self.classifier.network)
         content = {
-            "model": self.model,
-            "network": dataclasses.asdict(self.network),
             "inputs": dataclasses.asdict(self.inputs),
             "standardisation": self.standardisation.to_json(),
             "lengths": list(self.lengths),
@@ -100,12 +95,8 @@ class RatioModel:
         """The model that ``save`` wrote; InputError where the files are not those."""
         content = read_json(folder / "model.json")
         try:
-            arguments = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in content["network"].items()
-            }
-            network = type(preset(content["model"], "paper"))(**arguments)
-            inputs = InputConfig(**content["inputs"])
             rest = (
+                InputConfig(**content["inputs"]),
                 Standardisation.from_json(content["standardisation"]),
                 tuple(content["lengths"]),
                 Precision(**content["precision"]),
@@ -114,12 +105,7 @@ class RatioModel:
             raise InputError(
                 f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
             ) from None
-        path = folder / "weights.safetensors"
-        template = jax.eval_shape(
-            lambda: init_classifier(jax.random.key(0), network, inputs.scalars)
-        )
-        classifier = unflatten(template, read_safetensors(path), str(path))
-        return cls(content["model"], network, inputs, *rest, classifier)
+        return cls(*rest, classifier_of(load_network(folder / "network.safetensors")))
 
 
 @dataclass(frozen=True)
@@ -203,8 +189,6 @@ class RatioClassifier:
         classifier = init_classifier(key, config.network, self.inputs.scalars)
         trained = train(classifier, loss, batches, validation_loss, training, folder, progress)
         model = RatioModel(
-            model=self.model,
-            network=config.network,
             inputs=self.inputs,
             standardisation=standardisation,
             lengths=buckets.lengths,
@@ -218,7 +202,7 @@ def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
     """Random, disjoint, sorted numbers of events; the fractions sum to 1."""
     order = np.random.default_rng([seed, n]).permutation(n)
     edges = np.round(np.cumsum((0.0, *fractions)) * n).astype(int)
-    return [np.sort(order[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [np.sort(order[a:b]) for a, b in pairwise(edges)]
 
 
 def labelled(simulation: Events, data: Events) -> Events:

@@ -65,20 +65,12 @@ def reweight(
     for classifier in config.classifiers:
         name = classifier.model
         progress({"stage": f"training {name}"})
-        epochs: list[Record] = []
-
-        def note(record: Record, name: str = name, epochs: list[Record] = epochs) -> None:
-            if "validation_loss" in record:
-                epochs.append({"model": name, **record})
-                write_lines(folder / "log.jsonl", log + epochs)
-            progress({"model": name, **record})
-
         model, trained = classifier.fit_with_history(
             sim["train"],
             dat["train"],
             (sim["validation"], dat["validation"]),
             folder / "checkpoints" / name,
-            note,
+            _Log(folder / "log.jsonl", name, [*log], progress),
         )
         model.save(folder / "model" / name)
         log += [{"model": name, **record} for record in trained.history]
@@ -137,13 +129,36 @@ def reweight(
         simulation_weights=sim["test"].weight,
     )
     save_figure(drawn, figures / "observables")
-    losses = {
-        name: {k: [r[f"{k}_loss"] for r in log if r["model"] == name] for k in ("train", "validation")}
-        for name in models
-    }
-    save_figure(training_figure(losses), figures / "training")
+    save_figure(training_figure(_losses(log)), figures / "training")
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+@dataclass
+class _Log:
+    """Writes each epoch's record of a model behind those of earlier models, and passes on."""
+
+    path: Path
+    model: str
+    records: list[Record]
+    progress: Callable[[Record], None]
+
+    def __call__(self, record: Record) -> None:
+        if "validation_loss" in record:
+            self.records.append({"model": self.model, **record})
+            write_lines(self.path, self.records)
+        self.progress({"model": self.model, **record})
+
+
+def _losses(log: list[Record]) -> dict[str, dict[str, list[float]]]:
+    """model → {"train": losses, "validation": losses}."""
+    return {
+        model: {
+            kind: [r[f"{kind}_loss"] for r in log if r["model"] == model]
+            for kind in ("train", "validation")
+        }
+        for model in dict.fromkeys(r["model"] for r in log)
+    }
 
 
 def resolved(config: Reweighting) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Binary classifiers: a network, its inputs' tokens and the logit read off the class token."""
 
 import dataclasses
+from typing import Any
 
 from jax import Array
 
@@ -71,6 +72,15 @@ class LGATrSlimClassifier:
 
 
 Classifier = LGATrClassifier | LGATrSlimClassifier
+
+
+def classifier_of(network: Any) -> Classifier:
+    """The classifier around a network; TypeError where its class has none."""
+    if isinstance(network, LGATrSlim):
+        return LGATrSlimClassifier(network)
+    if isinstance(network, LGATr):
+        return LGATrClassifier(network)
+    raise TypeError(f"network: found {type(network).__name__}, expected LGATr or LGATrSlim")
 
 
 def init_classifier(key: Array, config: LGATrConfig | LGATrSlimConfig, scalars: int) -> Classifier:

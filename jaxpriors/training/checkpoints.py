@@ -56,6 +56,10 @@ class Checkpoints:
         self._folder = folder.absolute()
         self._manager = ocp.CheckpointManager(
             epath.Path(self._folder),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "progress": ocp.JsonCheckpointHandler(),
+            },
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policies.AnyPreservationPolicy(
                     [

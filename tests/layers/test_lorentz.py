@@ -74,7 +74,9 @@ def test_layers_compute_what_the_peer_computes(case):
 def test_linear_starts_as_the_peer_starts():
     recorded = np.load(FIXTURES / "init_stats.npz")
     for kind, gain in (("default", 1.0), ("small", 0.1)):
-        layer = Linear.init(jax.random.key(1), 64, 48, 32, 40, gain=gain)
+        layer = jax.jit(lambda gain: Linear.init(jax.random.key(1), 64, 48, 32, 40, gain=gain))(
+            gain
+        )
         found = {
             "weight_v": layer.weight_v,
             "linear_s.weight": layer.linear_s.weight,
@@ -90,20 +92,30 @@ def test_linear_starts_as_the_peer_starts():
     assert Linear.init(jax.random.key(1), 0, 3, 0, 5).linear_s.weight.shape == (5, 0)
 
 
+@jax.jit
+def all_layers(vectors, scalars):
+    """Every layer with random weights, on vectors (..., 3, 4) and scalars (..., 4)."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    gains = RMSNorm(jax.random.normal(keys[2], 3), jax.random.normal(keys[2], 4))
+    layers = (
+        Linear.init(keys[0], 3, 5, 4, 6),
+        GatedLinearUnit.init(keys[1], 3, 5, 4, 6, **GLU),
+        gains,
+        lambda v, s: Dropout(0.5)(v, s, keys[3]),
+    )
+    out = [layer(channels_last(vectors), scalars) for layer in layers]
+    return [(components_last(v), s) for v, s in out]
+
+
 @pytest.mark.parametrize("matrix", [random_lorentz(0), PARITY, TIME_REVERSAL])
 def test_layers_commute_with_the_full_lorentz_group(matrix):
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        vectors, scalars = rng.normal(size=(2, 5, 3, 4)), jnp.asarray(rng.normal(size=(2, 5, 4)))
-        gains = RMSNorm(jnp.asarray(rng.normal(size=3)), jnp.asarray(rng.normal(size=4)))
-        key = jax.random.key(0)
-        linear, gated = Linear.init(key, 3, 5, 4, 6), GatedLinearUnit.init(key, 3, 5, 4, 6, **GLU)
-        for layer in (linear, gated, gains, lambda v, s: Dropout(0.5)(v, s, key)):
-            v, s = layer(channels_last(jnp.asarray(vectors)), scalars)
-            moved = channels_last(jnp.asarray(transform(matrix, vectors)))
-            moved_v, moved_s = layer(moved, scalars)
-            expected = transform(matrix, components_last(v))
-            np.testing.assert_allclose(components_last(moved_v), expected, atol=1e-12)
+        vectors, scalars = rng.normal(size=(2, 5, 3, 4)), rng.normal(size=(2, 5, 4))
+        outputs = all_layers(vectors, scalars)
+        moved = all_layers(transform(matrix, vectors), scalars)
+        for (v, s), (moved_v, moved_s) in zip(outputs, moved, strict=True):
+            np.testing.assert_allclose(moved_v, transform(matrix, v), atol=1e-12)
             np.testing.assert_allclose(moved_s, s, atol=1e-12)
 
 

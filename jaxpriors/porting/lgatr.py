@@ -1,0 +1,196 @@
+"""Networks of the PyTorch package ``lgatr`` (1.4.x and 2.x) as networks of ours and back.
+
+A ported network is one safetensors file: the tensors under the names that PyTorch gives them
+(``blocks.0.attention.…``), so that any reader of safetensors can use it, and under the metadata
+``jaxpriors`` a JSON table {"format": 1, "family": "LGATr", "config": {field: value}}.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.models.lgatr import ConditionalLGATr, LGATr
+from jaxpriors.models.lgatr_slim import ConditionalLGATrSlim, LGATrSlim
+from jaxpriors.porting.arguments import Config, config_from_peer
+from jaxpriors.porting.inference import CONFIGS, Inferred, complete, infer
+from jaxpriors.porting.safetensors import (
+    read_metadata,
+    read_safetensors,
+    read_tensors,
+    write_safetensors,
+)
+from jaxpriors.porting.trees import network_from_state, state_from_network, strip_prefix
+
+Network = LGATr | ConditionalLGATr | LGATrSlim | ConditionalLGATrSlim
+
+NETWORKS: dict[str, Any] = {
+    "LGATr": LGATr,
+    "ConditionalLGATr": ConditionalLGATr,
+    "LGATrSlim": LGATrSlim,
+    "ConditionalLGATrSlim": ConditionalLGATrSlim,
+}
+"""The families of networks by name."""
+
+METADATA = "jaxpriors"
+FORMAT = 1
+
+
+def template(config: Config) -> Any:
+    """The tree of a network without numbers: ShapeDtypeStructs in place of the arrays."""
+    family = family_of(config)
+    return jax.eval_shape(lambda key: NETWORKS[family].init(key, config), jax.random.key(0))
+
+
+def family_of(config: Config) -> str:
+    """The family of networks that a configuration belongs to."""
+    return next(name for name, cls in CONFIGS.items() if cls is type(config))
+
+
+def build(config: Config, state: Mapping[str, np.ndarray], prefix: str | None = None) -> Network:
+    """The network of this configuration with these tensors; see ``network_from_state``."""
+    return network_from_state(template(config), state, prefix)
+
+
+def save_network(path: str | Path, network: Network) -> None:
+    """Write a network to one file that ``load_network`` reads without further arguments."""
+    _write(path, state_from_network(network), network.config)
+
+
+def load_network(path: str | Path) -> Network:
+    """The network in a file written by ``save_network`` or ``port``.
+
+    Raises FileNotFoundError, or InputError where the file is not one of these or damaged.
+    """
+    config = read_config(path)
+    try:
+        return build(config, read_safetensors(path), prefix="")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_config(path: str | Path) -> Config:
+    """The configuration in the metadata of a ported network's file."""
+    text = read_metadata(path).get(METADATA)
+    if text is None:
+        raise InputError(
+            f"{path}: no configuration in the file, so it is not a ported network; "
+            "make one with `jaxpriors port lgatr`"
+        )
+    try:
+        table = json.loads(text)
+        if table["format"] != FORMAT:
+            raise InputError(f"{path}: found format {table['format']!r}, expected {FORMAT}")
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in table["config"].items()}
+        return CONFIGS[table["family"]](**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: the configuration cannot be read: {error!r}") from error
+
+
+def port(
+    path: str | Path,
+    out: str | Path,
+    given: Mapping[str, Any],
+    case: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
+) -> str:
+    """Turn a state dict of ``lgatr`` into a ported network and tell what was found.
+
+    ``given`` are fields of the configuration that the tensors do not tell. ``case`` holds instead
+    the constructor call: {"cls", "ctor", "lgatr" (version), "gatr_config"}, the first and third of
+    which follow from the tensors where they are absent.
+    """
+    state, _ = read_tensors(path)
+    try:
+        inferred = infer(state, prefix)
+        config = complete(inferred, given) if case is None else config_from_case(case, inferred)
+        build(config, state, prefix)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    inside, outside, _ = strip_prefix(state, prefix)
+    _write(out, inside, config)
+    if case is not None:
+        source, given = "from the constructor's arguments", dataclasses.asdict(config)
+    else:
+        source = "given"
+    lines = describe(inferred, set(given))
+    lines += [f"  {name} = {value!r} ({source})" for name, value in given.items()]
+    lines += [f"left out, not below {inferred.prefix!r}: {name}" for name in outside]
+    return "\n".join([*lines, f"written to {out}"])
+
+
+def config_from_case(case: Mapping[str, Any], inferred: Inferred | None = None) -> Config:
+    """The configuration from a table with the peer's constructor call, see ``port``.
+
+    A table without "ctor" is taken to be the constructor's arguments themselves.
+    """
+    ctor = case.get("ctor", case)
+    names = {"cls": "class", "lgatr": "version"}
+    found = {"cls": inferred.family, "lgatr": inferred.layout} if inferred else {}
+    if "ctor" in case:
+        found |= {key: case[key] for key in names if key in case}
+    for key, what in names.items():
+        if not isinstance(found.get(key), str):
+            raise InputError(f"the {what} of the network ({key!r}) is missing or not text")
+    if inferred and found["cls"] != inferred.family:
+        raise InputError(f"class: given {found['cls']}, the tensors are of a {inferred.family}")
+    return config_from_peer(found["cls"], ctor, found["lgatr"], case.get("gatr_config"))
+
+
+def export(path: str | Path, out: str | Path) -> str:
+    """Write the state dict of a ported network for PyTorch; tells how many tensors."""
+    load_network(path)  # nothing leaves that is not a whole network
+    state = read_safetensors(path)
+    write_safetensors(out, state, {"format": "pt"})
+    return f"{len(state)} tensors written to {out}"
+
+
+def inspect(path: str | Path, prefix: str | None = None) -> str:
+    """A listing of the tensors of a file and of what they tell about the network."""
+    state, metadata = read_tensors(path)
+    width = max(map(len, state), default=0)
+    lines = [f"{name:{width}}  {value.dtype!s:8} {value.shape}" for name, value in state.items()]
+    if METADATA in metadata:
+        config = read_config(path)
+        lines += ["", f"ported network, {family_of(config)} with the configuration"]
+        lines += [f"  {name} = {value!r}" for name, value in dataclasses.asdict(config).items()]
+    try:
+        lines += ["", *describe(infer(state, prefix))]
+    except InputError as error:
+        lines += ["", f"not recognised: {error}"]
+    return "\n".join(lines)
+
+
+def describe(inferred: Inferred, given: Collection[str] = ()) -> list[str]:
+    """Lines that tell what the tensors say, what they leave open and what is assumed."""
+    lines = [
+        f"{inferred.family}, state dict of lgatr {inferred.layout}, prefix {inferred.prefix!r}, "
+        f"{inferred.parameters} parameters"
+    ]
+    told = dict(inferred.fields)
+    for name, width in inferred.widths.items():
+        if f"{name}num_heads" in told:
+            told[f"{name}attn_ratio"] = width.ratios(told[f"{name}num_heads"])[0]
+    for source, fields in (("from the tensors", told), ("assumed", inferred.assumed)):
+        lines += [f"  {n} = {v!r} ({source})" for n, v in fields.items() if n not in given]
+    missing = {n: hint for n, hint in inferred.missing.items() if n not in given}
+    lines += [f"  {name}: not in the tensors; {hint}" for name, hint in missing.items()]
+    return lines + [f"  note: {note}" for note in inferred.notes]
+
+
+def _write(path: str | Path, state: Mapping[str, np.ndarray], config: Config) -> None:
+    table = {
+        "format": FORMAT,
+        "family": family_of(config),
+        "config": dataclasses.asdict(config),
+    }
+    write_safetensors(path, state, {METADATA: json.dumps(table)})

@@ -1,0 +1,33 @@
+"""Cases recorded from lgatr: description, weights, arrays; and how far we are from them."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxpriors.porting.safetensors import read_safetensors
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def read_case(name, folder="lgatr"):
+    """(description, state dict, arrays) of a case."""
+    path = FIXTURES / folder / name
+    with np.load(path.with_suffix(".npz")) as file:
+        arrays = {key: file[key] for key in file.files}
+    state = read_safetensors(path.with_suffix(".safetensors"))
+    return json.loads(path.with_suffix(".json").read_text()), state, arrays
+
+
+def compiled(function):
+    """Compiled without the optimisations that take longer than a tiny network runs."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def assert_close(got, expected, tolerance, name=""):
+    """Same shape and a largest difference below ``tolerance`` times the largest entry."""
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    assert got.shape == expected.shape, f"{name}: {got.shape} against {expected.shape}"
+    error = np.abs(got - expected).max(initial=0.0)
+    assert error <= tolerance * np.abs(expected).max(initial=1e-30), f"{name}: {error}"

@@ -1,0 +1,151 @@
+"""Fitted ratios recover ratios that are known, and are the same after a detour through files."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpriors import Events, InputError, RatioClassifier, RatioModel
+from jaxpriors.data.samples import zjets
+from jaxpriors.evaluation.metrics import (
+    chi2_test,
+    discriminator_floor,
+    effective_sample_size,
+    triangular_discriminator,
+)
+from jaxpriors.evaluation.observables import OBSERVABLES, observables
+from jaxpriors.methods.classifier import TRAINING, labelled, reweighted, split
+from jaxpriors.models.presets import preset
+from tests.helpers.jets import random_jets
+
+
+def _classifier(model, epochs, **network):
+    training = dataclasses.replace(TRAINING[model]["small"], epochs=epochs)
+    config = dataclasses.replace(preset(model, "small"), **network)
+    return RatioClassifier(model, training=training, network=config)
+
+
+def _true_log_ratio(events: Events) -> np.ndarray:
+    """A smooth function of the jet: of its multiplicity and of its mass over its pT."""
+    from jaxpriors.evaluation.observables import jet_mass
+    from jaxpriors.kinematics import pt
+
+    slender = jet_mass(events) / pt(events.jet_p4.astype(np.float64))
+    return 0.6 * np.tanh((events.multiplicity - 20) / 8) - 0.4 * np.tanh((slender - 0.07) / 0.03)
+
+
+@pytest.fixture(scope="module")
+def known_ratio():
+    """(simulation, data, truth to test against): the same generator, the data with weights."""
+    events = zjets("simulation", "detector")
+    simulation, data = events[:8000], events[8000:16000]
+    data = data.with_weight(np.exp(_true_log_ratio(data)))
+    return simulation, data, events[16000:]
+
+
+@pytest.fixture(scope="module")
+def fitted(known_ratio):
+    simulation, data, _ = known_ratio
+    return _classifier("lgatr-slim", epochs=5, num_blocks=2).fit(simulation, data)
+
+
+def test_known_weights_are_recovered(known_ratio, fitted):
+    """Of events that no training saw: every observable agrees with the truth within errors."""
+    test = known_ratio[2]
+    truth = reweighted(test.weight, _true_log_ratio(test))
+    found = fitted.reweight(test)
+    values = observables(test)
+    for name, observable in OBSERVABLES.items():
+        v, edges = values[name], observable.edges
+        value = triangular_discriminator(v, v, edges, truth, found)
+        assert value < 2 * discriminator_floor(v, v, edges, truth, found), name
+        assert chi2_test(v, v, edges, truth, found).p_value > 0.01, name
+    difference = fitted.log_ratio(test) - _true_log_ratio(test)
+    constant = np.var(_true_log_ratio(test))
+    assert np.var(difference) < constant / 3
+
+
+def test_weights_keep_their_sum(known_ratio, fitted):
+    test = known_ratio[2]
+    weights = fitted.reweight(test.with_weight(np.full(len(test), 3.0)))
+    assert weights.sum() == pytest.approx(3 * len(test))
+    assert effective_sample_size(weights) < len(test)
+
+
+def test_a_saved_model_is_the_same_model(known_ratio, fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    again = RatioModel.load(tmp_path / "model")
+    assert dataclasses.replace(again, classifier=None) == dataclasses.replace(
+        fitted, classifier=None
+    )
+    some = known_ratio[2][:300]
+    np.testing.assert_array_equal(again.log_ratio(some), fitted.log_ratio(some))
+
+
+def test_ratios_do_not_depend_on_the_company(known_ratio, fitted):
+    """Neither on other events of the sample, their order, nor on the padding."""
+    some = known_ratio[2][:200]
+    together = fitted.log_ratio(some)
+    np.testing.assert_allclose(fitted.log_ratio(some[::-1])[::-1], together, atol=1e-5)
+    np.testing.assert_allclose(fitted.log_ratio(some[:7]), together[:7], atol=1e-5)
+    wider = dataclasses.replace(fitted, lengths=(fitted.lengths[-1] + 9,))
+    np.testing.assert_allclose(wider.log_ratio(some), together, atol=1e-5)
+
+
+def test_damaged_models_are_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(InputError, match=r"model.json: found KeyError\('inputs'\)"):
+        RatioModel.load(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        RatioModel.load(tmp_path / "nothing")
+
+
+def test_from_padded_arrays(tmp_path):
+    """The five lines of the README, with negative weights among the events'."""
+    p4, _, _ = random_jets(64, seed=0).padded()
+    simulation = Events.from_padded(p4)
+    data = Events.from_padded(p4[:40], weight=np.where(np.arange(40) % 5, 1.0, -0.2))
+    classifier = _classifier("lgatr", epochs=1, num_blocks=1)
+    weights = classifier.fit(simulation, data).reweight(simulation)
+    assert weights.shape == (64,) and np.all(weights > 0)
+
+
+def test_classes_count_alike():
+    both = labelled(random_jets(10, 0), random_jets(30, 1).with_weight(np.full(30, 7.0)))
+    assert both.weight[both.label == 0].sum() == pytest.approx(20)
+    assert both.weight[both.label == 1].sum() == pytest.approx(20)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_weights_without_a_positive_sum(weight):
+    jets = random_jets(10, 0)
+    with pytest.raises(InputError, match="data: 10 events with weights that sum to"):
+        labelled(jets, jets.with_weight(np.full(10, weight)))
+
+
+def test_splits_are_disjoint_and_whole():
+    parts = split(101, (0.6, 0.1, 0.3), seed=3)
+    assert [len(p) for p in parts] == [61, 10, 30]
+    assert sorted(np.concatenate(parts)) == list(range(101))
+    np.testing.assert_array_equal(parts[0], split(101, (0.6, 0.1, 0.3), seed=3)[0])
+
+
+def test_infinite_ratios_are_caught():
+    with pytest.raises(FloatingPointError, match=r"log-ratios from -1e\+06 to 1e\+06"):
+        reweighted(np.array([1.0, -1.0]), np.array([-1e6, 1e6]))
+
+
+def test_unknown_names():
+    with pytest.raises(InputError, match="model: found 'gatr', expected one of"):
+        RatioClassifier("gatr").resolved()
+
+
+def test_dropout_needs_a_key():
+    """Training drops, prediction does not: the same logits twice."""
+    jets = random_jets(48, 1)
+    classifier = _classifier("lgatr-slim", epochs=1, num_blocks=1, dropout_prob=0.3)
+    model = classifier.fit(jets, jets)
+    np.testing.assert_array_equal(model.log_ratio(jets), model.log_ratio(jets))
+    assert jax.tree.leaves(model.classifier)

@@ -1,0 +1,306 @@
+"""L-GATr against lgatr 1.4 and 2.0, under Lorentz transformations, permutation and padding."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxpriors.algebra import embed_vector
+from jaxpriors.layers.attention import Mask
+from jaxpriors.models.lgatr import (
+    VERSIONS,
+    ConditionalLGATr,
+    ConditionalLGATrConfig,
+    LGATr,
+    LGATrConfig,
+)
+from jaxpriors.porting.lgatr import build, config_from_case
+from jaxpriors.porting.trees import network_from_state, state_from_network
+from tests.helpers import clifford
+from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz
+from tests.helpers.recorded import assert_close, compiled, read_case
+
+OPTIONS = ["22", "mq", "headscale", "mq_headscale_reinsert", "reinsert", "fulllorentz"]
+OPTIONS += ["nobivector", "nogp", "noscalarsio", "relu", "sigmoid", "silu", "mlp2", "oneheadchan"]
+CASES = [
+    *(f"lgatr_mask_{name}" for name in ("pad", "float", "packed")),
+    *("lgatr_tagger", "lgatr_paper1M", "lgatr_tiny"),
+    *(f"lgatr_tiny_{name}" for name in OPTIONS),
+    *("cond_lgatr_tiny", "cond_lgatr_tiny_mask", "cond_lgatr_tiny_mq_hs"),
+]
+CASES_2 = ["lgatr_heads", "lgatr_noaffine", "lgatr_noscalarsio", "cond_lgatr", "cond_lgatr_heads"]
+WITH_GRADIENTS = ("lgatr_tiny_mq_headscale_reinsert", "cond_lgatr_tiny_mask")
+
+TINY = dict(
+    in_mv_channels=2,
+    out_mv_channels=2,
+    hidden_mv_channels=4,
+    in_s_channels=3,
+    out_s_channels=2,
+    hidden_s_channels=8,
+    num_blocks=2,
+    num_heads=2,
+)
+CONDITION = dict(mv_channels_cond=3, s_channels_cond=5, crossattention_num_heads=2)
+EVENTS, TOKENS, CONDITION_TOKENS = 2, 6, 4
+
+
+def arguments(recorded, conditional):
+    """Positional inputs of a recorded case; the masks come last."""
+    names = ["multivectors", "multivectors_condition", "scalars", "scalars_condition"]
+    inputs = [recorded.get(f"in_{n}", recorded.get(f"in_{n[:-5]}")) for n in names]
+    masks = [recorded.get(f"in_{n}attn_mask") for n in ("", "cross")]
+    masks = [None if mask is None else Mask(dense=mask) for mask in masks]
+    return [*inputs, *masks] if conditional else [inputs[0], inputs[2], masks[0]]
+
+
+def outputs_and_states(network, *inputs):
+    """The outputs that are not None, and the intermediates."""
+    out = network(*inputs)
+    return [o for o in out if o is not None], network.intermediates(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("folder", "case"), [("lgatr", c) for c in CASES] + [("lgatr2", c) for c in CASES_2]
+)
+def test_networks_compute_what_lgatr_computes(folder, case):
+    described, state, recorded = read_case(case, folder)
+    config = config_from_case(described)
+    network = build(config, state)
+    inputs = arguments(recorded, case.startswith("cond"))
+
+    def value(network, inputs):
+        out, states = outputs_and_states(network, *inputs)
+        return sum(jnp.sum(o * recorded[f"cot_{i}"]) for i, o in enumerate(out)), (out, states)
+
+    if case in WITH_GRADIENTS:
+        (gradient, input_gradients), (out, states) = compiled(
+            jax.grad(value, argnums=(0, 1), has_aux=True, allow_int=True)  # masks are inputs too
+        )(network, inputs)
+        expected = {k[5:]: v for k, v in recorded.items() if k.startswith("grad/")}
+        expected = network_from_state(gradient, expected)
+        for got, want in zip(*map(jax.tree.leaves, (gradient, expected)), strict=True):
+            assert_close(got, want, 1e-4)
+        names = [k for k in recorded if k.startswith("gradin_")]
+        for got, name in zip(input_gradients, names, strict=False):
+            assert_close(got, recorded[name], 1e-4, name)
+    else:
+        out, states = compiled(outputs_and_states)(network, *inputs)
+
+    for got, name in zip(out, ("out64_mv", "out64_s"), strict=False):
+        assert_close(got, recorded[name], 2e-5, name)
+    assert len(out) == sum(key.startswith("out64_") for key in recorded)
+    assert set(states) == {"linear_in", *(f"block{i}" for i in range(config.num_blocks))}
+    for name, (x, s) in states.items():
+        assert_close(x, recorded[f"inter_{name}_mv"], 2e-5, name)
+        assert_close(s, recorded[f"inter_{name}_s"], 2e-5, name)
+
+
+def test_sizes_of_the_paper():
+    def size(config):
+        network = jax.eval_shape(lambda key: LGATr.init(key, config), jax.random.key(0))
+        return sum(leaf.size for leaf in jax.tree.leaves(network))
+
+    assert size(LGATrConfig()) == 1_078_850
+    assert size(LGATrConfig(num_blocks=24)) == 2_157_122
+    wide = dict(hidden_mv_channels=20, hidden_s_channels=40, num_heads=4, num_blocks=15)
+    assert size(LGATrConfig(**wide)) == 2_103_122
+    newer = {k: v for k, v in VERSIONS["2.0"].items() if not k.startswith("crossattention")}
+    assert size(LGATrConfig(**newer)) == 1_076_930
+
+
+def test_training_follows_lgatr():
+    """Five steps of AdamW in float64; in float32 the kink of |p²| at massless momenta has a say."""
+    described, state, recorded = read_case("train_lgatr")
+    hyper = described["hyper"]
+    optimizer = optax.adamw(
+        hyper["lr"], *hyper["betas"], eps=hyper["eps"], weight_decay=hyper["weight_decay"]
+    )
+    mask = Mask(dense=recorded["valid"][:, None, None, :])
+    labels, weights = recorded["labels"], recorded["event_weights"]
+
+    def loss(network):
+        x = embed_vector(jnp.asarray(recorded["momenta"], jnp.float64))[:, :, None]
+        logits = network(x, recorded["scalars"].astype(np.float64), mask)[0][:, 0, 0, 0]
+        losses = optax.sigmoid_binary_cross_entropy(logits, labels)
+        return jnp.sum(weights * losses) / jnp.sum(weights), logits
+
+    @compiled
+    def step(network, moments):
+        (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(network)
+        updates, moments = optimizer.update(gradient, moments, network)
+        return optax.apply_updates(network, updates), moments, value, logits, gradient
+
+    with jax.enable_x64(True):
+        network = build(config_from_case(described), state)
+        network = jax.tree.map(lambda a: a.astype(jnp.float64), network)
+        moments = optimizer.init(network)
+        for i in range(5):
+            network, moments, value, logits, gradient = step(network, moments)
+            assert_close(value, recorded["losses64"][i], 1e-6)
+            assert_close(value, recorded["losses32"][i], 1e-4)
+            assert_close(logits, recorded["logits64"][i], 1e-6)
+            assert_close(optax.tree.norm(gradient), recorded["gradnorm64"][i], 1e-6)
+            if i == 0:
+                for name, value in state_from_network(gradient).items():
+                    assert_close(value, recorded[f"grad0/{name}"], 1e-5, name)
+        for name, value in state_from_network(network).items():
+            assert_close(value, recorded[f"final64/{name}"], 1e-5, name)
+
+
+@lru_cache
+def tiny(conditional, **options):
+    """A random network in float64 and its compiled call."""
+    sizes = TINY | (CONDITION if conditional else {}) | options
+    kind, config = (
+        (ConditionalLGATr, ConditionalLGATrConfig) if conditional else (LGATr, LGATrConfig)
+    )
+    with jax.enable_x64(True):
+        network = compiled(lambda key: kind.init(key, config(**sizes)))(jax.random.key(1))
+        return network, compiled(lambda network, *inputs: network(*inputs))
+
+
+def events(conditional, seed=0):
+    """Random inputs in float64: (multivectors, scalars) or with those of the condition."""
+    rng = np.random.default_rng(seed)
+    inputs = [rng.normal(size=(EVENTS, TOKENS, 2, 16))]
+    if conditional:
+        inputs.append(rng.normal(size=(EVENTS, CONDITION_TOKENS, 3, 16)))
+    inputs.append(rng.normal(size=(EVENTS, TOKENS, 3)))
+    if conditional:
+        inputs.append(rng.normal(size=(EVENTS, CONDITION_TOKENS, 5)))
+    return inputs
+
+
+def assert_equivariant(conditional, matrix, tolerance=1e-9, **options):
+    """f(Λ x) = Λ f(x) for the whole network, Λ applied by the slow algebra."""
+    inputs = events(conditional)
+    moved = [clifford.transform(matrix, a) if a.ndim == 4 else a for a in inputs]
+    with jax.enable_x64(True):
+        network, call = tiny(conditional, **options)
+        (x, s), (moved_x, moved_s) = call(network, *inputs), call(network, *moved)
+        assert x.dtype == np.float64
+        assert_close(moved_x, clifford.transform(matrix, x), tolerance)
+        assert_close(moved_s, s, tolerance)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_networks_are_lorentz_equivariant(conditional):
+    for seed in range(3):
+        assert_equivariant(conditional, random_lorentz(seed))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_networks_of_the_full_group_commute_with_parity_and_time_reversal(conditional):
+    full = dict(use_fully_connected_subgroup=False)
+    for matrix in (PARITY, TIME_REVERSAL, random_lorentz(0) @ PARITY):
+        assert_equivariant(conditional, matrix, **full)
+
+
+def test_networks_of_the_connected_subgroup_break_parity():
+    with pytest.raises(AssertionError):
+        assert_equivariant(False, PARITY, tolerance=1e-3)
+
+
+def test_other_options_are_lorentz_equivariant():
+    options = dict(multi_query=True, head_scale=True, reinsert_mv_channels=(1,), use_bivector=False)
+    assert_equivariant(False, random_lorentz(5), **options)
+
+
+def test_tokens_are_permuted_with_their_inputs():
+    order = np.random.default_rng(1).permutation(TOKENS)
+    inputs = events(True)
+    with jax.enable_x64(True):
+        network, call = tiny(True)
+        outputs = call(network, *inputs)
+        shuffled = [a[:, order] if a.shape[1] == TOKENS else a for a in inputs]
+        for got, expected in zip(call(network, *shuffled), outputs, strict=True):
+            assert_close(got, expected[:, order], 1e-12)
+        # the order of the condition's tokens does not matter
+        turned = [a[:, ::-1] if a.shape[1] == CONDITION_TOKENS else a for a in inputs]
+        for got, expected in zip(call(network, *turned), outputs, strict=True):
+            assert_close(got, expected, 1e-12)
+
+
+def test_padding_and_packing_change_nothing():
+    x, s = (a.astype(np.float32) for a in events(False))
+    network = compiled(lambda key: LGATr.init(key, LGATrConfig(**TINY)))(jax.random.key(1))
+    lengths = np.array([4, 6])
+    call = compiled(lambda network, *inputs: network(*inputs))
+    padded = call(network, x, s, Mask(lengths=lengths))
+    other = call(network, *(np.where(np.arange(6).reshape(-1, *[1] * (a.ndim - 2)) < 4, a, 7.0)
+                            for a in (x, s)), Mask(lengths=np.array([4, 4])))  # fmt: skip
+    cut = call(network, x[:1, :4], s[:1, :4])
+    rows = [np.concatenate([a[0, :4], a[1], np.zeros_like(a[0, :2])])[None] for a in (x, s)]
+    segments = np.array([[1] * 4 + [2] * 6 + [0] * 2])
+    packed = call(network, *rows, Mask(segments=segments))
+    for one, two, alone, together in zip(padded, other, cut, packed, strict=True):
+        assert_close(one[:1, :4], alone, 1e-6)
+        assert_close(two[:1, :4], alone, 1e-6)
+        assert_close(together[:, :4], alone, 1e-6)
+        assert_close(together[:, 4:10], one[1:], 1e-6)
+        assert np.isfinite(np.asarray(together)).all()
+
+
+def test_padding_of_the_condition_changes_nothing():
+    inputs = events(True)
+    with jax.enable_x64(True):
+        network, call = tiny(True)
+        short = [a[:, :3] if a.shape[1] == CONDITION_TOKENS else a for a in inputs]
+        masked = call(network, *inputs, None, Mask(lengths=np.array([3, 3])))
+        for got, expected in zip(masked, call(network, *short), strict=True):
+            assert_close(got, expected, 1e-12)
+
+
+def test_dropout_needs_a_key_and_checkpointing_changes_nothing():
+    x, s = (a.astype(np.float32) for a in events(False))
+    config = LGATrConfig(**TINY, dropout_prob=0.3)
+    network = compiled(lambda key: LGATr.init(key, config))(jax.random.key(1))
+    remat = network_from_state(
+        jax.eval_shape(
+            lambda key: LGATr.init(key, LGATrConfig(**TINY, checkpoint_blocks=True)),
+            jax.random.key(0),
+        ),
+        state_from_network(network),
+    )
+
+    @compiled
+    def run(network, key):
+        return jax.value_and_grad(lambda n: jnp.sum(n(x, s, key=key)[0] ** 2))(network)
+
+    inference, gradient = run(network, None)
+    again, remat_gradient = run(remat, None)
+    assert_close(again, inference, 1e-6)
+    for got, want in zip(*map(jax.tree.leaves, (remat_gradient, gradient)), strict=True):
+        assert_close(got, want, 1e-4)
+    first, second = (run(network, jax.random.key(i))[0] for i in range(2))
+    assert len({float(inference), float(first), float(second)}) == 3
+    assert float(first) == float(run(network, jax.random.key(0))[0])
+
+
+def test_half_precision_stays_close_to_single_precision():
+    x, s = (a.astype(np.float32) for a in events(False))
+    network = compiled(lambda key: LGATr.init(key, LGATrConfig(**TINY)))(jax.random.key(1))
+    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), network)
+    call = compiled(lambda network, *inputs: network(*inputs))
+    inputs = jnp.asarray(x, jnp.bfloat16), jnp.asarray(s, jnp.bfloat16)
+    for got, want in zip(call(half, *inputs), call(network, x, s), strict=True):
+        assert got.dtype == jnp.bfloat16
+        assert_close(got.astype(jnp.float32), want, 5e-2)
+
+
+def test_wrong_arguments_are_named():
+    network = jax.eval_shape(lambda key: LGATr.init(key, LGATrConfig(**TINY)), jax.random.key(0))
+    x, s = (a.astype(np.float32) for a in events(False))
+    with pytest.raises(ValueError, match=r"multivectors have shape .* expected \(B, N, 2, 16\)"):
+        network(x[:, :, :1], s)
+    with pytest.raises(ValueError, match=r"scalars have shape .* expected \(2, 6, 3\)"):
+        network(x)
+    with pytest.raises(ValueError, match=r"reinsert_s_channels is \(3,\)"):
+        LGATr.init(jax.random.key(0), LGATrConfig(**TINY, reinsert_s_channels=(3,)))
+    with pytest.raises(ValueError, match="ConditionalLGATr: reinserted channels found"):
+        config = ConditionalLGATrConfig(**TINY, **CONDITION, reinsert_mv_channels=(0,))
+        ConditionalLGATr.init(jax.random.key(0), config)

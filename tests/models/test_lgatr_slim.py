@@ -1,0 +1,341 @@
+"""L-GATr-slim against lgatr 1.4 and 2.0, under Lorentz transformations, padding and packing."""
+
+import dataclasses
+import json
+from functools import lru_cache, partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxpriors.layers.attention import Mask
+from jaxpriors.models.lgatr_slim import (
+    MLP,
+    VERSIONS,
+    ConditionalLGATrSlim,
+    ConditionalLGATrSlimConfig,
+    CrossAttention,
+    LGATrSlim,
+    LGATrSlimConfig,
+    SelfAttention,
+)
+from jaxpriors.porting.lgatr import build, network_from_state
+from jaxpriors.porting.safetensors import read_safetensors
+from tests.helpers.lorentz import random_lorentz, transform
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+PEER_NAMES = {
+    "condition_v_channels": "v_channels_cond",
+    "condition_s_channels": "s_channels_cond",
+    "num_layers": "num_layers_mlp",
+    "v_channels": "hidden_v_channels",
+    "s_channels": "hidden_s_channels",
+    "q_v_channels": "hidden_v_channels",
+    "q_s_channels": "hidden_s_channels",
+    "kv_v_channels": "v_channels_cond",
+    "kv_s_channels": "s_channels_cond",
+}
+TINY = dict(
+    in_v_channels=2,
+    out_v_channels=3,
+    hidden_v_channels=4,
+    in_s_channels=3,
+    out_s_channels=2,
+    hidden_s_channels=8,
+    num_blocks=2,
+    num_heads=2,
+)
+CONDITION = dict(v_channels_cond=3, s_channels_cond=5)
+
+
+def read_case(folder, case):
+    """(configuration, recorded arrays, state dict, class name) of a fixture."""
+    path = FIXTURES / folder / case
+    described = json.loads(path.with_suffix(".json").read_text())
+    settings = {PEER_NAMES.get(k, k): v for k, v in described["ctor"].items()}
+    settings = VERSIONS["2.0" if folder == "lgatr2" else "1.4"] | settings
+    settings["dropout_prob"] = settings.get("dropout_prob") or 0.0
+    kind = ConditionalLGATrSlimConfig if "v_channels_cond" in settings else LGATrSlimConfig
+    required = {f.name: 1 for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+    state = read_safetensors(path.with_suffix(".safetensors"))
+    return (
+        kind(**(required | settings)),
+        np.load(path.with_suffix(".npz")),
+        state,
+        described["cls"],
+    )
+
+
+def arguments(recorded):
+    """Positional inputs and masks of a recorded case, in our order."""
+    names = ("vectors", "vectors_condition", "vectors_cond", "scalars", "scalars_condition")
+    present = [f"in_{n}" for n in (*names, "scalars_cond") if f"in_{n}" in recorded]
+    masks = [
+        Mask(dense=jnp.asarray(recorded[n])) if n in recorded else None
+        for n in ("in_attn_mask", "in_crossattn_mask")
+    ]
+    conditional = len(present) == 4
+    return [jnp.asarray(recorded[n]) for n in present], masks if conditional else masks[:1]
+
+
+def close(got, expected, tolerance):
+    """Largest difference relative to the largest entry."""
+    expected = np.asarray(expected, np.float64)
+    difference = np.abs(np.asarray(got, np.float64) - expected).max()
+    assert difference <= tolerance * np.abs(expected).max()
+
+
+@jax.jit
+def run(network, inputs, masks=(), key=None):
+    """The network's outputs; compiled once for each structure and shape."""
+    return network(*inputs, *masks, key=key)
+
+
+def test_names_and_sizes_of_the_paper():
+    config, _, state, _ = read_case("lgatr", "slim_paper")
+    assert sum(v.size for k, v in state.items() if not k.endswith("metric")) == 646_145
+    network = jax.eval_shape(lambda key: LGATrSlim.init(key, config), jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(network)) == 646_145
+    second = dataclasses.replace(config, **VERSIONS["2.0"])
+    network = jax.eval_shape(lambda key: LGATrSlim.init(key, second), jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(network)) == 646_145
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["slim_tiny", "slim_tiny_ratios", "slim_tiny_oneheadchan", "slim_mask_pad", "slim_mask_packed"]
+    + [f"slim_tiny_{name}" for name in ("relu", "sigmoid", "tanh", "silu")]
+    + ["slim_paper", "cond_slim_tiny", "cond_slim_tiny_mask", "cond_slim_tiny_ratios"],
+)
+def test_every_block_computes_what_lgatr_1_4_computes(case):
+    config, recorded, state, _ = read_case("lgatr", case)
+    network = build(config, state)
+    inputs, masks = arguments(recorded)
+    inside = jax.jit(network.intermediates)(*inputs, *masks)
+    assert set(inside) == {"linear_in", *(f"block{i}" for i in range(config.num_blocks))}
+    for name, (v, s) in inside.items():
+        close(v, recorded[f"inter_{name}_mv"], 2e-5)
+        close(s, recorded[f"inter_{name}_s"], 2e-5)
+    v, s = inside[f"block{config.num_blocks - 1}"]
+    v, s = network.linear_out(v.swapaxes(-1, -2), s)
+    close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-5)
+    close(s, recorded["out64_s"], 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "recompute"),
+    [("slim_mask_pad", True), ("slim_tiny_ratios", False), ("cond_slim_tiny_mask", False)],
+)
+def test_outputs_and_gradients_are_those_of_lgatr_1_4(case, recompute):
+    config, recorded, state, _ = read_case("lgatr", case)
+    network = build(dataclasses.replace(config, checkpoint_blocks=recompute), state)
+    inputs, masks = arguments(recorded)
+
+    def value(network, *inputs):
+        out = network(*inputs, *masks)
+        return sum((o * recorded[f"cot_{i}"]).sum() for i, o in enumerate(out)), out
+
+    compute = jax.jit(jax.grad(value, argnums=tuple(range(1 + len(inputs))), has_aux=True))
+    gradients, out = compute(network, *inputs)
+    for got, want in zip(out, (recorded["out64_v"], recorded["out64_s"]), strict=True):
+        close(got, want, 2e-5)
+    named = {key[5:]: recorded[key] for key in recorded if key.startswith("grad/")}
+    expected = network_from_state(network, named)
+    for got, want in zip(*map(jax.tree.leaves, (gradients[0], expected)), strict=True):
+        close(got, want, 2e-5)
+    recorded_gradients = [recorded[key] for key in recorded if key.startswith("gradin_")]
+    for got, want in zip(gradients[1:], recorded_gradients, strict=True):
+        close(got, want, 2e-5)
+
+
+@pytest.mark.parametrize("case", ["slim_ratios", "slim_gate_none", "slim_mask", "cond_slim_mask"])
+def test_networks_compute_what_lgatr_2_0_computes(case):
+    config, recorded, state, _ = read_case("lgatr2", case)
+    network = build(config, state)
+    inputs, masks = arguments(recorded)
+    out = run(network, inputs, masks)
+    for got, want in zip(out, (recorded["out64_v"], recorded["out64_s"]), strict=True):
+        close(got, want, 2e-5)
+
+
+@pytest.mark.parametrize("case", ["slim_selfattention", "slim_crossattention", "slim_mlp"])
+def test_layers_compute_what_lgatr_1_4_computes(case):
+    config, recorded, state, name = read_case("lgatr", case)
+    kind = {"SelfAttention": SelfAttention, "CrossAttention": CrossAttention, "MLP": MLP}[name]
+    layer = kind.init(jax.random.key(0), config)
+    state.pop("metric", None)
+    layer = network_from_state(layer, state)
+    inputs, _ = arguments(recorded)
+    inputs = [x.swapaxes(-1, -2) if x.ndim == 4 else x for x in inputs]
+    if name == "CrossAttention":
+        v_x, v_cond, s_x, s_cond = inputs
+        inputs = [v_x, s_x, v_cond, s_cond]
+    nothing = [None] if name == "MLP" else [None, None]  # mask and key
+    v, s = jax.jit(layer.__call__)(*inputs, *nothing)
+    close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-6)
+    close(s, recorded["out64_s"], 2e-6)
+
+
+def test_training_follows_the_peers_trajectory():
+    """AdamW, where a tensor that the logit does not depend on is left alone, decay included."""
+    config, recorded, state, _ = read_case("lgatr", "train_slim")
+    described = json.loads((FIXTURES / "lgatr" / "train_slim.json").read_text())
+    hyper, labels, weights = described["hyper"], recorded["labels"], recorded["event_weights"]
+    inputs = recorded["momenta"][:, :, None, :], recorded["scalars"]
+    adam = optax.scale_by_adam(*hyper["betas"], hyper["eps"])
+
+    def loss(network):
+        mask = Mask(dense=jnp.asarray(recorded["valid"])[:, None, None, :])
+        logits = network(*inputs, mask)[1][:, 0, 0]
+        losses = optax.sigmoid_binary_cross_entropy(logits, labels)
+        return (weights * losses).sum() / weights.sum()
+
+    def updated(path, parameter, direction, gradient):
+        blocks = any(getattr(part, "name", "") == "blocks" for part in path)
+        axes = tuple(range(1 if blocks else 0, gradient.ndim))
+        used = (gradient != 0).any(axes, keepdims=True)
+        return parameter - hyper["lr"] * (direction + used * hyper["weight_decay"] * parameter)
+
+    @jax.jit
+    def step(network, moments):
+        value, gradients = jax.value_and_grad(loss)(network)
+        direction, moments = adam.update(gradients, moments)
+        new = jax.tree_util.tree_map_with_path(updated, network, direction, gradients)
+        return new, moments, value
+
+    with jax.enable_x64(True):
+        start = network = jax.tree.map(lambda x: x.astype(jnp.float64), build(config, state))
+        moments, losses = adam.init(network), []
+        for _ in recorded["losses64"]:
+            network, moments, value = step(network, moments)
+            losses.append(float(value))
+        final = {k[8:]: recorded[k] for k in recorded if k.startswith("final64/")}
+        expected = network_from_state(start, final)
+    np.testing.assert_allclose(losses, recorded["losses64"], rtol=1e-7)
+    for got, want in zip(*map(jax.tree.leaves, (network, expected)), strict=True):
+        close(got, want, 1e-6)
+    np.testing.assert_array_equal(network.linear_out.weight_v, start.linear_out.weight_v)
+
+
+@lru_cache
+def random_network(conditional=False, **settings):
+    """A network with large random weights, so that every path through it matters."""
+    if conditional:
+        config = ConditionalLGATrSlimConfig(**TINY, **CONDITION, **settings)
+        init = partial(ConditionalLGATrSlim.init, config=config)
+    else:
+        config = LGATrSlimConfig(**TINY, **settings)
+        init = partial(LGATrSlim.init, config=config)
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda x: (rng.normal(size=x.shape) * 0.6 / x.shape[-1] ** 0.5).astype(np.float32),
+        jax.eval_shape(init, jax.random.key(0)),
+    )
+
+
+def random_inputs(tokens=6, conditions=4, conditional=False):
+    rng = np.random.default_rng(1)
+    vectors, scalars = rng.normal(size=(3, tokens, 2, 4)), rng.normal(size=(3, tokens, 3))
+    inputs = [vectors, scalars]
+    if conditional:
+        condition = rng.normal(size=(3, conditions, 3, 4)), rng.normal(size=(3, conditions, 5))
+        inputs = [vectors, condition[0], scalars, condition[1]]
+    return [x.astype(np.float32) for x in inputs]
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_networks_commute_with_the_full_lorentz_group(conditional):
+    with jax.enable_x64(True):
+        network, inputs = jax.tree.map(
+            lambda x: x.astype(np.float64),
+            (random_network(conditional), random_inputs(conditional=conditional)),
+        )
+        v, s = run(network, inputs)
+        assert np.abs(v).max() > 1e-2 and np.abs(s).max() > 1e-2
+        for seed in range(6):
+            matrix = random_lorentz(seed, flips=True)
+            moved = [transform(matrix, x) if x.ndim == 4 else x for x in inputs]
+            moved_v, moved_s = run(network, moved)
+            close(moved_v, transform(matrix, v), 1e-9)
+            close(moved_s, s, 1e-9)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_networks_commute_with_permutations(conditional):
+    network, inputs = random_network(conditional), random_inputs(conditional=conditional)
+    order, other = np.array([3, 0, 5, 1, 4, 2]), np.array([2, 0, 3, 1])
+    outputs = run(network, inputs)
+    moved = run(network, [x[:, order if x.shape[1] == 6 else other] for x in inputs])
+    for got, want in zip(moved, outputs, strict=True):
+        close(got, want[:, order], 2e-6)
+
+
+def test_padding_changes_nothing():
+    network, (vectors, scalars) = random_network(), random_inputs()
+    lengths = np.array([4, 2, 4])
+    beyond = np.arange(6) >= lengths[:, None]
+    vectors[beyond], scalars[beyond] = 7.0, -3.0
+    v, s = run(network, [vectors, scalars], [Mask(lengths=jnp.asarray(lengths))])
+    for own, length in ((slice(0, 3, 2), 4), (slice(1, 2), 2)):
+        alone_v, alone_s = run(network, [vectors[own, :length], scalars[own, :length]])
+        close(v[own, :length], alone_v, 1e-6)
+        close(s[own, :length], alone_s, 1e-6)
+
+
+def test_padding_of_the_condition_changes_nothing():
+    network, inputs = random_network(True), random_inputs(conditional=True)
+    v, s = run(network, inputs, [Mask(lengths=jnp.full(3, n)) for n in (5, 2)])
+    short_v, short_s = run(network, [x[:, : 5 if x.shape[1] == 6 else 2] for x in inputs])
+    close(v[:, :5], short_v, 1e-6)
+    close(s[:, :5], short_s, 1e-6)
+
+
+def test_packed_events_equal_separate_events():
+    network, (vectors, scalars) = random_network(), random_inputs()
+    segments = jnp.tile(jnp.array([1, 1, 2, 2, 0, 0]), (3, 1))
+    v, s = run(network, [vectors, scalars], [Mask(segments=segments)])
+    for own in (slice(0, 2), slice(2, 4)):
+        alone_v, alone_s = run(network, [vectors[:, own], scalars[:, own]])
+        close(v[:, own], alone_v, 1e-6)
+        close(s[:, own], alone_s, 1e-6)
+
+
+def test_dropout_acts_with_a_key_alone():
+    network, inputs = random_network(dropout_prob=0.3), random_inputs()
+    silent = run(network, inputs)[1]
+    close(silent, run(random_network(), inputs)[1], 1e-7)
+    first, again, other = (run(network, inputs, key=jax.random.key(i))[1] for i in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert jnp.abs(first - silent).max() > 1e-3 and jnp.abs(first - other).max() > 1e-3
+
+
+def test_bfloat16_stays_near_float32():
+    network, inputs = random_network(), random_inputs()
+    low = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), (network, inputs))
+    v, s = run(*low)
+    assert v.dtype == s.dtype == jnp.bfloat16
+    for got, want in zip((v, s), run(network, inputs), strict=True):
+        close(got, want, 5e-2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_heads": 0}, "num_heads is 0, expected at least 1"),
+        ({"num_layers_mlp": 1}, "num_layers_mlp is 1, expected at least 2"),
+        ({"dropout_prob": 1.0}, "dropout_prob is 1.0"),
+        ({"nonlinearity_v": "swish"}, "nonlinearity is 'swish'"),
+    ],
+)
+def test_a_configuration_without_a_network_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        LGATrSlimConfig(**TINY | change)
+
+
+def test_inputs_that_do_not_fit_are_named():
+    vectors, scalars = random_inputs()
+    with pytest.raises(ValueError, match=r"LGATrSlim: found vectors \(3, 6, 4, 2\)"):
+        random_network()(vectors.swapaxes(2, 3), scalars)

@@ -1,0 +1,131 @@
+"""A training that is killed and called again ends where an undisturbed one ends."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpriors.errors import InputError
+from jaxpriors.training.checkpoints import Checkpoints, flatten
+from jaxpriors.training.loop import TrainingConfig, TrainingError, train
+from jaxpriors.training.optimizers import OptimizerConfig
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(96, 3)).astype(np.float32)
+Y = (X @ np.array([1.0, -2.0, 0.5]) + 0.3).astype(np.float32)
+PARAMS = {"weight": jnp.zeros(3), "bias": jnp.zeros(())}
+CONFIG = TrainingConfig(
+    OptimizerConfig("adamw", 0.05, 0.01), batch_size=16, epochs=4, checkpoint_steps=2, seed=1
+)
+
+
+def _loss(params, part, key):
+    noise = 0.01 * jax.random.normal(key, part["y"].shape)
+    return ((part["x"] @ params["weight"] + params["bias"] + noise - part["y"]) ** 2).sum()
+
+
+@dataclasses.dataclass
+class Sample:
+    """Batches of the sample in an order that follows from the epoch."""
+
+    y: np.ndarray
+    steps: int = 6
+    rows: float = 16.0
+
+    def epoch(self, epoch):
+        order = np.random.default_rng(epoch).permutation(96).reshape(6, 16)
+        return lambda k: ({"x": X[order[k]], "y": self.y[order[k]]},)
+
+
+def _validate(params):
+    return float(jnp.mean((X @ params["weight"] + params["bias"] - Y) ** 2))
+
+
+def _train(folder, config=CONFIG, progress=lambda record: None, y=Y, validate=_validate):
+    return train(PARAMS, _loss, Sample(y), validate, config, folder, progress)
+
+
+class Killed(BaseException):
+    """What a kill is to the loop: it does not come back."""
+
+
+@pytest.mark.parametrize("at", [(0, 1), (1, 3), (3, 5)])
+def test_killed_and_called_again(tmp_path, at):
+    whole = _train(tmp_path / "whole")
+
+    def kill(record):
+        if record.get("step") == at[1] and record.get("epoch") == at[0] and "steps" in record:
+            raise Killed
+
+    with pytest.raises(Killed):
+        _train(tmp_path / "killed", progress=kill)
+    again = _train(tmp_path / "killed")
+    assert [r["validation_loss"] for r in again.history] == [
+        r["validation_loss"] for r in whole.history
+    ]
+    assert [r["train_loss"] for r in again.history] == [r["train_loss"] for r in whole.history]
+    for name, value in flatten(whole.params).items():
+        np.testing.assert_array_equal(flatten(again.params)[name], value)
+
+
+def test_it_learns_and_gives_the_best_epoch(tmp_path):
+    losses = iter([3.0, 1.0, 2.0, 4.0])
+    kept = []
+
+    def validate(params):
+        kept.append(jax.tree.map(np.asarray, params))
+        return next(losses)
+
+    trained = _train(tmp_path / "run", validate=validate)
+    assert [r["best"] for r in trained.history] == [True, True, False, False]
+    for name, value in flatten(trained.params).items():
+        np.testing.assert_array_equal(value, kept[1][name])
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"] / 2
+
+
+def test_it_stops_early(tmp_path):
+    losses = iter([1.0, 2.0, 3.0, 4.0])
+    config = dataclasses.replace(CONFIG, patience=2)
+    trained = _train(tmp_path / "run", config, validate=lambda params: next(losses))
+    assert len(trained.history) == 3
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    first = _train(tmp_path / "run")
+    again = _train(tmp_path / "run", validate=lambda params: pytest.fail("validated again"))
+    assert again.history == first.history
+    np.testing.assert_array_equal(again.params["weight"], first.params["weight"])
+
+
+def test_nan_stops_with_step_and_cause(tmp_path):
+    spoilt = Y.copy()
+    spoilt[np.random.default_rng(1).permutation(96).reshape(6, 16)[3, 0]] = np.nan
+    with pytest.raises(TrainingError, match=r"epoch 0, step .*the batch holds values of y"):
+        _train(tmp_path / "run", y=spoilt)
+    wild = dataclasses.replace(CONFIG, optimizer=OptimizerConfig("adamw", 1e30, 0.0))
+    with pytest.raises(TrainingError, match="the inputs are finite, the network's loss is not"):
+        _train(tmp_path / "wild", wild)
+
+
+def test_the_last_good_checkpoint_survives_a_nan(tmp_path):
+    losses = iter([1.0, float("nan")])
+    with pytest.raises(TrainingError, match=r"validation loss is nan after epoch 1 \(step 12\)"):
+        _train(tmp_path / "run", validate=lambda params: next(losses))
+    checkpoints = Checkpoints(tmp_path / "run")
+    assert checkpoints.best == 6
+    checkpoints.close()
+
+
+def test_only_the_last_and_the_best_checkpoint_are_kept(tmp_path):
+    losses = iter([2.0, 1.0, 3.0, 4.0])
+    _train(tmp_path / "run", validate=lambda params: next(losses))
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["12", "24"]
+
+
+def test_another_network_does_not_fit_the_checkpoint(tmp_path):
+    _train(tmp_path / "run")
+    other = {"weight": jnp.zeros(4), "bias": jnp.zeros(())}
+    with pytest.raises(InputError, match=r"array .*weight is float32\[3\], expected float32\[4\]"):
+        train(other, _loss, Sample(Y), _validate, CONFIG, tmp_path / "run")
