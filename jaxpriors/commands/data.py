@@ -145,9 +145,10 @@ def _describe(events: Events, say: Callable[[str], None]) -> None:
     """A few lines on one sample."""
     import numpy as np
 
-    from jaxpriors.data.columns import mass, pt_eta_phi
+    from jaxpriors import kinematics
+    from jaxpriors.evaluation.metrics import effective_sample_size
 
-    pt, eta, _ = pt_eta_phi(events.jet_p4)
+    jet = events.jet_p4.astype(np.float64)
     codes, counts = np.unique(events.pid, return_counts=True)
     share = ", ".join(
         f"{code}: {n / len(events):.2f}" for code, n in zip(codes, counts, strict=True)
@@ -156,13 +157,13 @@ def _describe(events: Events, say: Callable[[str], None]) -> None:
     say(f"  constituents   {len(events.p4)}")
     for name, array in (
         ("multiplicity", events.multiplicity),
-        ("jet pt [GeV]", pt),
-        ("jet eta", eta),
-        ("jet mass [GeV]", mass(events.jet_p4)),
+        ("jet pt [GeV]", kinematics.pt(jet)),
+        ("jet eta", kinematics.eta(jet)),
+        ("jet mass [GeV]", kinematics.mass(jet)),
         ("weight", events.weight),
     ):
         say(f"  {name:<15}{_range(array)}")
-    say(f"  effective sample size {_effective_size(events.weight):.1f}")
+    say(f"  effective sample size {effective_sample_size(events.weight):.1f}")
     say(f"  identities an event: {share}")
     if events.label is not None:
         labels, counts = np.unique(events.label, return_counts=True)
@@ -173,7 +174,3 @@ def _describe(events: Events, say: Callable[[str], None]) -> None:
 
 def _range(array: np.ndarray) -> str:
     return f"{array.min():.5g} to {array.max():.5g}, mean {array.mean():.5g}" if array.size else "-"
-
-
-def _effective_size(weight: np.ndarray) -> float:
-    return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0

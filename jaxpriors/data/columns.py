@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxpriors import kinematics
 from jaxpriors.data import identities
 from jaxpriors.errors import InputError
 
@@ -65,17 +66,9 @@ def to_cartesian(values: np.ndarray, coordinates: str, pid: np.ndarray | None = 
 
 
 def pt_eta_phi(p4: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Transverse momentum (GeV), pseudorapidity and azimuth in (-pi, pi] of (..., 4), float64."""
+    """Transverse momentum (GeV), pseudorapidity and azimuth of (..., 4), float64."""
     p4 = p4.astype(np.float64)
-    pt = np.hypot(p4[..., 1], p4[..., 2])
-    eta = np.arcsinh(p4[..., 3] / np.maximum(pt, 1e-30))
-    return pt, eta, np.arctan2(p4[..., 2], p4[..., 1])
-
-
-def mass(p4: np.ndarray) -> np.ndarray:
-    """Invariant mass in GeV of (..., 4), 0 where rounding made it spacelike; float64."""
-    square = p4.astype(np.float64) ** 2
-    return np.sqrt(np.maximum(square[..., 0] - square[..., 1:].sum(axis=-1), 0.0))
+    return kinematics.pt(p4), kinematics.eta(p4), kinematics.phi(p4)
 
 
 def offsets_of(multiplicity: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpriors import kinematics
 from jaxpriors.data import checks
 from jaxpriors.data import columns as col
 from jaxpriors.data.files import read_columns, write_columns
@@ -405,7 +406,9 @@ def _to_columns(events: Events, compact: bool) -> dict[str, np.ndarray]:
             raise InputError("compact form: energies do not follow from the masses of `pid`")
         columns |= dict(zip(("pt", "eta", "phi"), grid.T, strict=True))
         if "jet_p4" in columns:
-            columns["jet_p4"] = np.stack([*col.pt_eta_phi(jet_p4), col.mass(jet_p4)], axis=-1)
+            columns["jet_p4"] = np.stack(
+                [*col.pt_eta_phi(jet_p4), kinematics.mass(jet_p4.astype(np.float64))], axis=-1
+            )
     if not events.pid.any():
         del columns["pid"]
     columns["weight"] = events.weight

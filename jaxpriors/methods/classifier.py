@@ -28,6 +28,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
 from jaxpriors.inputs import InputConfig, Standardisation, build_inputs
 from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier
+from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.presets import NetworkConfig, preset
 from jaxpriors.porting.lgatr import load_network, save_network
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
@@ -40,11 +41,11 @@ from jaxpriors.training.runs import read_json, write_json
 _SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
 TRAINING: dict[str, dict[str, TrainingConfig]] = {
     "lgatr": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=10, patience=5),
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=8, buckets=2),
         "paper": TrainingConfig(OptimizerConfig("lion", 3e-5, 0.1), batch_size=512, epochs=20),
     },
     "lgatr-slim": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=10, patience=5),
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=8, buckets=2),
         "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
     },
 }
@@ -129,6 +130,11 @@ class RatioClassifier:
             network = self.network or preset(self.model, self.size)
         except ValueError as error:
             raise InputError(str(error)) from None
+        if isinstance(network, LGATrSlimConfig) and self.inputs.beam == "xyplane":
+            raise InputError(
+                "beam: found 'xyplane', a bivector, which lgatr-slim has no channels for; expected "
+                "lightlike, spacelike, timelike or none"
+            )
         training = self.training or TRAINING[self.model][self.size]
         return dataclasses.replace(self, network=network, training=training)
 
@@ -175,7 +181,7 @@ class RatioClassifier:
             simulation, data = simulation[parts[0][0]], data[parts[1][0]]
         trained_on, validated_on = labelled(simulation, data), labelled(*validation)
 
-        buckets = plan_buckets(trained_on.multiplicity)
+        buckets = plan_buckets(trained_on.multiplicity, training.buckets)
         batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed)
         standardisation = Standardisation.fit(trained_on)
         loss = _loss(self.inputs, standardisation, training.precision)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def port(
         source, given = "from the constructor's arguments", dataclasses.asdict(config)
     else:
         source = "given"
-    lines = describe(inferred, set(given))
+    lines = describe(inferred, given)
     lines += [f"  {name} = {value!r} ({source})" for name, value in given.items()]
     lines += [f"left out, not below {inferred.prefix!r}: {name}" for name in outside]
     return "\n".join([*lines, f"written to {out}"])
@@ -170,16 +170,17 @@ def inspect(path: str | Path, prefix: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def describe(inferred: Inferred, given: Collection[str] = ()) -> list[str]:
+def describe(inferred: Inferred, given: Mapping[str, Any] | None = None) -> list[str]:
     """Lines that tell what the tensors say, what they leave open and what is assumed."""
     lines = [
         f"{inferred.family}, state dict of lgatr {inferred.layout}, prefix {inferred.prefix!r}, "
         f"{inferred.parameters} parameters"
     ]
-    told = dict(inferred.fields)
+    told, given = dict(inferred.fields), given or {}
     for name, width in inferred.widths.items():
-        if f"{name}num_heads" in told:
-            told[f"{name}attn_ratio"] = width.ratios(told[f"{name}num_heads"])[0]
+        heads = told.get(f"{name}num_heads", given.get(f"{name}num_heads"))
+        if heads is not None:
+            told[f"{name}attn_ratio"] = width.ratios(heads)[0]
     for source, fields in (("from the tensors", told), ("assumed", inferred.assumed)):
         lines += [f"  {n} = {v!r} ({source})" for n, v in fields.items() if n not in given]
     missing = {n: hint for n, hint in inferred.missing.items() if n not in given}

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from jax import Array
 
 from jaxpriors.errors import InputError
@@ -55,7 +54,7 @@ class Checkpoints:
         policies = ocp.checkpoint_managers.preservation_policy
         self._folder = folder.absolute()
         self._manager = ocp.CheckpointManager(
-            epath.Path(self._folder),
+            self._folder,
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
                 "progress": ocp.JsonCheckpointHandler(),

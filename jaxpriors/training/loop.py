@@ -29,9 +29,9 @@ class TrainingConfig:
     batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
     before training stops, None for never. micro_batch: largest number of events worked on at once
     inside a step, a matter of speed and memory alone (None: 16 on CPUs, whose caches hold no more;
-    all elsewhere). checkpoint_steps: steps
-    between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
-    order of events and dropout.
+    all elsewhere). buckets: number of padded lengths: more of them compile longer and compute
+    less on padding. checkpoint_steps: steps between two checkpoints within an epoch; every epoch
+    ends with one. seed: of the weights, the order of events and dropout.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -39,6 +39,7 @@ class TrainingConfig:
     epochs: int = 20
     patience: int | None = None
     micro_batch: int | None = None
+    buckets: int = 4
     checkpoint_steps: int = 1000
     seed: int = 0
     precision: Precision = field(default_factory=Precision)

@@ -22,7 +22,7 @@ from typing import Any
 
 from jaxpriors.errors import InputError
 
-PACKAGES = ("jaxpriors", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "h5py")
+PACKAGES = ("jaxpriors", "jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "h5py")
 
 
 def write_json(path: Path, content: Any) -> None:

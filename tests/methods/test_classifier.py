@@ -15,6 +15,7 @@ from jaxpriors.evaluation.metrics import (
     triangular_discriminator,
 )
 from jaxpriors.evaluation.observables import OBSERVABLES, observables
+from jaxpriors.inputs import InputConfig
 from jaxpriors.methods.classifier import TRAINING, labelled, reweighted, split
 from jaxpriors.models.presets import preset
 from tests.helpers.jets import random_jets
@@ -140,6 +141,8 @@ def test_infinite_ratios_are_caught():
 def test_unknown_names():
     with pytest.raises(InputError, match="model: found 'gatr', expected one of"):
         RatioClassifier("gatr").resolved()
+    with pytest.raises(InputError, match="beam: found 'xyplane', a bivector"):
+        RatioClassifier("lgatr-slim", inputs=InputConfig(beam="xyplane")).resolved()
 
 
 def test_dropout_needs_a_key():

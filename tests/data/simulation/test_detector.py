@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from jaxpriors.data import identities
-from jaxpriors.data.columns import mass, pt_eta_phi, sums, to_cartesian
+from jaxpriors.data.columns import pt_eta_phi, sums, to_cartesian
 from jaxpriors.data.simulation.detector import Detector, Particles, log_normal, simulate_detector
+from jaxpriors.kinematics import mass
 
 
 def gun(pid: int, pt: float, n: int = 20_000, eta_max: float = 0.8, seed: int = 0) -> Particles:
