@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test test-peers lint format sample clean
+.PHONY: demo test test-peers format sample clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m experiments.unfolding quick --out $(RUN) --resume
@@ -13,20 +13,21 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
-# The checks that need PyTorch and lgatr themselves (large downloads).
+# With PyTorch (a large download) the tests of .pt files run as well.
 test-peers: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[peers]'
-	$(BIN)/python -m pytest -q -m peers
+	$(BIN)/python -m pytest -q tests/porting
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The sample that ships inside the package (about two minutes).
+# The samples that ship inside the package (about three minutes on one core).
 sample: $(VENV)/test.stamp
-	$(BIN)/jaxpriors data sample
+	for variant in simulation data; do $(BIN)/jaxpriors data simulate zjets --variant $$variant \
+	    --events 20000 --seed 1 --out jaxpriors/data/samples/zjets_$$variant.h5 --overwrite; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -40,7 +40,7 @@ def _slim(channels: int, scalars: int, blocks: int, heads: int) -> LGATrSlimConf
 
 # model → size → channels of multivectors or vectors, of scalars, blocks, heads
 PRESETS: dict[str, dict[str, NetworkConfig]] = {
-    "lgatr": {"small": _lgatr(4, 16, 3, 4), "paper": _lgatr(16, 32, 12, 8)},
+    "lgatr": {"small": _lgatr(4, 16, 2, 4), "paper": _lgatr(16, 32, 12, 8)},
     "lgatr-slim": {"small": _slim(8, 24, 3, 4), "paper": _slim(32, 64, 12, 4)},
 }
 
