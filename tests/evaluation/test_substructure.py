@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import awkward as ak
+import fastjet
 import numpy as np
 import pytest
 
@@ -10,9 +12,6 @@ from jaxpriors.data.samples import zjets_path
 from jaxpriors.evaluation import observables as obs
 from jaxpriors.evaluation.substructure import CAMBRIDGE_AACHEN, KT, cluster, n_subjettiness
 from tests.helpers.jets import random_jets
-
-fastjet = pytest.importorskip("fastjet")
-ak = pytest.importorskip("awkward")
 
 RELATIVE = 1e-6
 

@@ -270,7 +270,7 @@ def test_inspect_lists_what_it_does_not_know(tmp_path):
 
 
 def test_checkpoint_of_pytorch(tmp_path):
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="`make test-peers` runs this with PyTorch")
     _, state, config = read("lgatr2/lgatr_prefixed")
     path = CASES["lgatr2/lgatr_prefixed"].with_suffix(".pt")
     assert "prefix 'module.net.'" in inspect(path)

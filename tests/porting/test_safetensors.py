@@ -143,7 +143,7 @@ def test_pytorch_file_without_pytorch(tmp_path, monkeypatch):
 class TestPyTorch:
     @pytest.fixture
     def torch(self):
-        return pytest.importorskip("torch")
+        return pytest.importorskip("torch", reason="`make test-peers` runs this with PyTorch")
 
     @pytest.mark.parametrize(
         "wrap",

@@ -20,8 +20,6 @@ EVENTS, CHUNK = 50, 20
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    pytest.importorskip("pythia8mc")
-    pytest.importorskip("fastjet")
     path = tmp_path_factory.mktemp("simulation") / "one.h5"
     steps = []
     result = simulate(
@@ -123,8 +121,6 @@ def test_the_same_request_is_there_already(reference, monkeypatch):
 
 
 def test_variations_carry_exact_weights():
-    pytest.importorskip("pythia8mc")
-    pytest.importorskip("fastjet")
     levels = RECIPES["zjets"].generate("simulation-variations", 40, 0, 0)
     for name in ("fsr_mur_half", "fsr_mur_double", "isr_mur_half", "isr_mur_double"):
         weight = levels["particle"].columns[f"weight_{name}"]
