@@ -32,16 +32,17 @@ sample: $(VENV)/test.stamp
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/made.stamp:
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
 
-$(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/python
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/made.stamp
 	@echo "installing jaxpriors into $(VENV) (about a minute)"
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/python
+$(VENV)/test.stamp: pyproject.toml | $(VENV)/made.stamp
 	@echo "installing jaxpriors and the tools of its tests into $(VENV) (about a minute)"
 	$(BIN)/python -m pip install --quiet --editable '.[simulation,test]'
 	touch $@

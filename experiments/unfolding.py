@@ -6,6 +6,10 @@
 ``quick`` takes the sample inside the package (two Pythia settings and a parametric detector, not
 Pythia against Herwig with Delphes) and small networks, for two cores. ``paper`` takes files of the
 layout in `jaxpriors.data.events` and the networks and trainings of Appendix B, for a GPU.
+
+Discriminators and floors grow with the number of bins: here 20 for every observable (the bins
+of `jaxpriors.evaluation.observables`), so that they compare with each other, not with numbers
+that were made in other bins.
 """
 
 from pathlib import Path
@@ -47,11 +51,14 @@ def paper(simulation: Path, data: Path, out: Path, seed: int = 0, resume: bool =
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.events import read_events
+    from jaxpriors.data.files import levels
     from jaxpriors.inputs import InputConfig
     from jaxpriors.methods.reweighting import Reweighting
 
     classifiers = tuple(classifier(m, "paper", InputConfig(), seed) for m in MODELS)
-    samples = [read_events(path, "detector") for path in (simulation, data)]
+    samples = [
+        read_events(path, "detector" if levels(path) else None) for path in (simulation, data)
+    ]
     sources = {"simulation": str(simulation), "data": str(data)}
     return run(samples[0], samples[1], Reweighting(classifiers, seed=seed), out, resume, sources)
 

@@ -63,11 +63,11 @@ def guarded(command: Callable[[], int | None]) -> int:
     """Run a command; errors that are the input's become one line, others keep their traceback."""
     try:
         return command() or 0
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     except (FloatingPointError, RuntimeError) as error:
         traceback.print_exc()

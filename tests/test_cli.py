@@ -13,6 +13,8 @@ import pytest
 
 from jaxpriors.cli import run
 from jaxpriors.data.events import write_events
+from jaxpriors.errors import InputError
+from jaxpriors.training.runs import open_run
 from tests.helpers.jets import random_jets
 
 
@@ -118,7 +120,7 @@ def test_bad_files_are_named_and_leave_nothing(files, tmp_path, capsys):
         file["jets"] = p4
     for name, message in {
         "absent.h5": "no such file",
-        "cut.h5": "truncated or damaged",
+        "cut.h5": "truncated",
         "notes.h5": "expected an HDF5 or npz file",
         "nan.h5": "no dataset 'p4'",
     }.items():
@@ -128,10 +130,6 @@ def test_bad_files_are_named_and_leave_nothing(files, tmp_path, capsys):
     mapped = ("--columns", "p4", "jets")
     code, error = _reweight(capsys, tmp_path / "nan.h5", files / "data.h5", "--out", out, *mapped)
     assert code == 2 and "nan" in error.lower() and "p4" in error
-    code, error = _reweight(
-        capsys, files / "sim.h5", files / "data.h5", "--out", out, "--level", "detector"
-    )
-    assert code == 2 and "level 'detector' is absent" in error
     assert not out.exists()
 
 
@@ -143,6 +141,39 @@ def test_weights_that_are_all_zero(files, tmp_path, capsys):
     code, error = _reweight(capsys, tmp_path / "zero.h5", files / "data.h5", "--out", out)
     assert code == 2 and "weight" in error and "zero" in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--batch-size", "100"), "batch_size: found 100, expected a multiple of 16"),
+        (("--epochs", "0"), "epochs: found 0, expected at least 1"),
+        (("--learning-rate", "nan"), "learning_rate: found nan"),
+        (("--model", "lgatr", "lgatr"), "models: found ['lgatr', 'lgatr']"),
+        (("--beam", "xyplane"), "beam: found 'xyplane', a bivector"),
+    ],
+)
+def test_bad_arguments_leave_nothing(files, tmp_path, capsys, arguments, message):
+    out = tmp_path / "run"
+    command = (files / "sim.h5", files / "data.h5", "--out", out, *arguments)
+    code, error = _reweight(capsys, *command)
+    assert code == 2 and error.startswith("error: ") and error.count("\n") == 1
+    assert message in error
+    assert not out.exists()
+
+
+def test_a_start_that_was_killed_does_not_block_the_folder(tmp_path):
+    (tmp_path / ".config.json.partial").write_text("{")
+    assert open_run(tmp_path, {"seed": 1}, resume=False) == tmp_path
+    with pytest.raises(InputError, match=r"another configuration \(seed: found 1, asked for 2\)"):
+        open_run(tmp_path, {"seed": 2}, resume=True)
+
+
+def test_reports_of_what_is_no_run(tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text("[]")
+    for place, message in ((tmp_path, "found no 'table2'"), (tmp_path / "no", "no such file")):
+        assert run(["report", str(place)]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_unknown_words_exit_with_2(capsys):

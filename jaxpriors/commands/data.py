@@ -136,7 +136,7 @@ def data_convert(
         samples = read_events(source, None, columns, coordinates)
     metadata = {**read_metadata(source), "converted_from": source.name}
     write_events(out, samples, metadata, overwrite=overwrite, compact=compact)
-    written = samples if isinstance(samples, Events) else samples["particle"]
+    written = samples if isinstance(samples, Events) else next(iter(samples.values()))
     Console(highlight=False, soft_wrap=True).print(f"{out}: {len(written)} events written")
     return 0
 

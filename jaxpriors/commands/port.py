@@ -26,6 +26,7 @@ def port_lgatr(
     bivector: bool | None = None,
     reinsert_mv: tuple[int, ...] | None = None,
     reinsert_s: tuple[int, ...] | None = None,
+    key: str | None = None,
 ) -> int:
     """Turn a state dict of the PyTorch package lgatr (1.4.x, 2.x) into a network of ours.
 
@@ -38,13 +39,14 @@ def port_lgatr(
         prefix: what stands before the network's names; found by itself unless there are several.
         heads: number of attention heads.
         crossattention_heads: the same of the cross-attention of a ConditionalLGATr.
-        nonlinearity: activation of the MLP: gelu, relu, sigmoid, silu or tanh.
+        nonlinearity: activation of the MLP: gelu, relu, sigmoid, silu or tanh; without it, gelu.
         nonlinearity_v: activation of the vectors' gate in an LGATrSlim of lgatr 2.x.
         attn_ratio: only to check it.
         dropout: probability, for further training.
         bivector: whether grade 2 of the geometric products is kept.
         reinsert_mv: numbers of the multivector channels that are reinserted.
         reinsert_s: numbers of the scalar channels that are reinserted.
+        key: which state dict of a training checkpoint, such as ema.
     """
     from jaxpriors.porting import lgatr
 
@@ -65,20 +67,21 @@ def port_lgatr(
         if given:
             raise InputError(f"--config tells everything; found also {', '.join(given)}")
         case = read_json(config)
-    print(lgatr.port(file, out, given, case, prefix))
+    print(lgatr.port(file, out, given, case, prefix, key))
     return 0
 
 
-def port_inspect(file: Path, /, prefix: str | None = None) -> int:
+def port_inspect(file: Path, /, prefix: str | None = None, key: str | None = None) -> int:
     """List the tensors of a file and what they tell about the network.
 
     Args:
         file: .safetensors, .pt or .pth.
         prefix: what stands before the network's names; found by itself unless there are several.
+        key: which state dict of a training checkpoint, such as ema.
     """
     from jaxpriors.porting import lgatr
 
-    print(lgatr.inspect(file, prefix))
+    print(lgatr.inspect(file, prefix, key))
     return 0
 
 
@@ -105,6 +108,8 @@ def port_verify(cases: list[Path], /) -> int:
     """
     from jaxpriors.porting.verify import verify_case
 
+    if not cases:
+        raise InputError("no case given, expected the .json files of recorded cases")
     passed = failed = 0
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # most of the time is compilation
         for checks in pool.map(verify_case, cases):
@@ -119,6 +124,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; InputError where it is not one."""
     try:
         table = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(table, dict):

@@ -43,17 +43,17 @@ class Display:
             self._forget()
             mark = " (best)" if record["best"] else ""
             self._say(
-                f"  epoch {record['epoch'] + 1:3d}: training loss {record['train_loss']:.5f}, "
+                f"  epoch {record['epoch']:3d}: training loss {record['train_loss']:.5f}, "
                 f"validation loss {record['validation_loss']:.5f}{mark}, "
-                f"{sum(record['seconds'].values()):.0f} s"
+                f"{sum(record['seconds'].values()):.0f} s in all"
             )
         elif self._console.is_terminal:
-            label = f"epoch {record['epoch'] + 1}"
+            label = f"epoch {record['epoch']}"
             if self._task is None:
                 self._task = self._bar.add_task(label, total=record["steps"])
             self._bar.update(self._task, completed=record["step"], description=label)
         elif time.monotonic() - self._printed > QUIET_SECONDS:
-            self._say(f"  epoch {record['epoch'] + 1}: step {record['step']}/{record['steps']}")
+            self._say(f"  epoch {record['epoch']}: step {record['step']}/{record['steps']}")
 
     def _say(self, text: str) -> None:
         self._console.print(text)

@@ -43,7 +43,8 @@ def reweight(
         model: one or several networks.
         size: small (minutes on two cores) or paper (arXiv:2603.08802, Appendix B).
         level: particle or detector, where a file holds both.
-        columns: our names of columns and yours, as in --columns p4 jets/momenta pid jets/id.
+        columns: our names of columns and yours, as in --columns p4 jets/momenta pid jets/id, in
+            both files (else bring them into one form with `jaxpriors data convert`).
         coordinates: of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi.
         features: full (kinematics and identities of the constituents) or momenta (four-vectors).
         beam: reference vectors that stand for the beam.
@@ -55,6 +56,7 @@ def reweight(
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.events import read_events
+    from jaxpriors.data.files import levels
     from jaxpriors.inputs import InputConfig
     from jaxpriors.methods.reweighting import Reweighting
 
@@ -62,8 +64,17 @@ def reweight(
     classifiers = tuple(
         classifier(name, size, inputs, seed, epochs, batch_size, learning_rate) for name in model
     )
-    samples = [read_events(p, level, columns, coordinates) for p in (simulation, data)]
-    sources = {"simulation": str(simulation), "data": str(data), "level": level}
+    samples = [
+        read_events(path, level if levels(path) else None, columns, coordinates)
+        for path in (simulation, data)
+    ]
+    sources = {
+        "simulation": str(simulation),
+        "data": str(data),
+        "level": level,
+        "columns": columns,
+        "coordinates": coordinates,
+    }
     return run(samples[0], samples[1], Reweighting(classifiers, seed=seed), out, resume, sources)
 
 
@@ -81,18 +92,15 @@ def classifier(
 
     from jaxpriors.methods.classifier import RatioClassifier
 
+    def given(**values: Any) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
     base = RatioClassifier(model, size, inputs).resolved()
     training = base.training
     assert training is not None
-    optimizer = dataclasses.replace(
-        training.optimizer, learning_rate=learning_rate or training.optimizer.learning_rate
-    )
+    optimizer = dataclasses.replace(training.optimizer, **given(learning_rate=learning_rate))
     training = dataclasses.replace(
-        training,
-        optimizer=optimizer,
-        epochs=epochs or training.epochs,
-        batch_size=batch_size or training.batch_size,
-        seed=seed,
+        training, optimizer=optimizer, seed=seed, **given(epochs=epochs, batch_size=batch_size)
     )
     return dataclasses.replace(base, training=training)
 
@@ -113,10 +121,15 @@ def run(
     from jaxpriors.training.runs import open_run, read_json
 
     use_compilation_cache()
-    open_run(out, {**reweighting.resolved(config), "sources": sources}, resume)
-    if not (out / "metrics.json").exists():
-        with Display() as display:
-            reweighting.reweight(simulation, data, config, out, display)
+    sources = {**sources, "digests": [simulation.digest(), data.digest()]}
+    with Display() as display:
+        prepared = None
+        if not (out / "metrics.json").exists():
+            display({"stage": "looking at the samples"})
+            prepared = reweighting.prepare(simulation, data, config)
+        open_run(out, {**reweighting.resolved(config), "sources": sources}, resume)
+        if prepared is not None:
+            reweighting.reweight(prepared, config, out, display)
     print(format_table(read_json(out / "metrics.json")))
     print(f"\nweights, figures and metrics: {out}")
     return 0

@@ -2,8 +2,8 @@
 
 Events are sorted into *buckets* by their number of constituents; each bucket is padded to its own
 longest event. A training batch takes a fixed share of its rows from every bucket, so that every
-batch has the same tuple of shapes (one compiled program), is a stratified sample of the whole
-(no batch of long jets alone), and carries little padding. Order is a function of (seed, epoch),
+batch has the same tuple of shapes (one compiled program), is a sample of the whole stratified by
+length and by class, and carries little padding. Order is a function of (seed, epoch),
 which makes a position within an epoch resumable by its batch number alone.
 """
 
@@ -131,11 +131,12 @@ class TrainingBatches:
         """The function from a step's number to its batch, for one epoch's random order."""
         rng = np.random.default_rng([self.seed, epoch])
         jitter = rng.random(len(self.events))
+        label = self.events.label
         ranked = np.lexsort((jitter, self.events.multiplicity))
         orders, start = [], 0
         for share in np.cumsum(self.buckets.shares):
             end = len(ranked) * int(share) // UNITS
-            orders.append(rng.permutation(ranked[start:end]))
+            orders.append(_spread(ranked[start:end], label, rng))
             start = end
 
         def batch(step: int) -> tuple[Batch, ...]:
@@ -150,6 +151,17 @@ class TrainingBatches:
             return tuple(parts)
 
         return batch
+
+
+def _spread(index: np.ndarray, label: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """A random order in which every stretch holds the classes in their overall shares."""
+    index = rng.permutation(index)
+    place = rng.random(len(index))
+    if label is not None:
+        for value in np.unique(label[index]):
+            members = np.flatnonzero(label[index] == value)
+            place[members] = (np.arange(len(members)) + place[members]) / len(members)
+    return index[np.argsort(place)]
 
 
 def prediction_batches(

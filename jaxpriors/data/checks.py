@@ -15,6 +15,9 @@ SPACELIKE_TOLERANCE = 1e-4
 
 def check_offsets(offsets: np.ndarray, total: int) -> None:
     """Offsets (n+1,) rise from 0 to the number of constituents, by at least one an event."""
+    check_integers("offsets", offsets)
+    if offsets.ndim != 1:
+        raise InputError(f"offsets have shape {offsets.shape}, expected (n+1,)")
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != total:
         found = f"run from {offsets[0]} to {offsets[-1]}" if len(offsets) else "are empty"
         raise InputError(f"offsets {found}, expected 0 to {total}, the number of constituents")

@@ -24,6 +24,7 @@ momenta may also be padded: p4 (n, P, 4) with `mask` (n, P) or `multiplicity`, o
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -118,6 +119,14 @@ class Events:
             label=None if self.label is None else self.label[events],
             columns={name: array[events] for name, array in self.columns.items()},
         )
+
+    def digest(self) -> str:
+        """A hash of all that a network can see: the same for the same events, weights, labels."""
+        found = hashlib.blake2b(digest_size=16)
+        for array in (self.p4, self.pid, self.offsets, self.jet_p4, self.weight, self.label):
+            if array is not None:
+                found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
 
     def with_weight(self, weight: np.ndarray) -> Events:
         """The same events with other weights (n,)."""

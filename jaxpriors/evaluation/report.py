@@ -69,9 +69,13 @@ def format_table(values: Mapping[str, Any]) -> str:
     One column for each observable, one row without reweighting, then one for each model with its
     error and one with its statistical floor. Raises InputError if there is no such table.
     """
-    table = values.get("table2")
-    if not table or not all(table.values()):
-        raise InputError(f"metrics: no filled 'table2' among {sorted(values)}")
+    table = values.get("table2") if isinstance(values, Mapping) else None
+    cells = {"value", "error", "floor", "unweighted"}
+    if not table or not all(
+        isinstance(row, Mapping) and row and all(cells <= set(cell) for cell in row.values())
+        for row in table.values()
+    ):
+        raise InputError("metrics: found no 'table2' of {model: {observable: {value, …}}}")
     names = list(next(iter(table.values())))
     first = next(iter(table.values()))
     rows = [

@@ -1,7 +1,7 @@
 """The small parts that every network shares: modules as pytrees, linear maps, activations."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -79,6 +79,23 @@ def activation(name: str) -> Callable[[Array], Array]:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation: found {name!r}, expected one of {sorted(ACTIVATIONS)}")
     return ACTIVATIONS[name]
+
+
+def check_counts(config: Any, least: Mapping[str, int]) -> None:
+    """ValueError where a field of a configuration is below its least value."""
+    for name, least_value in least.items():
+        found = getattr(config, name)
+        if found < least_value:
+            raise ValueError(f"{name} is {found}, expected at least {least_value}")
+
+
+def check_options(dropout_prob: float | None, *nonlinearities: str | None) -> None:
+    """ValueError for a probability outside of [0, 1) or a name that is not in ``ACTIVATIONS``."""
+    if dropout_prob is not None and not 0.0 <= dropout_prob < 1.0:
+        raise ValueError(f"dropout_prob is {dropout_prob}, expected in [0, 1)")
+    for name in nonlinearities:
+        if name is not None and name not in ACTIVATIONS:
+            raise ValueError(f"nonlinearity is {name!r}, expected one of {sorted(ACTIVATIONS)}")
 
 
 def dropout(key: Array | None, x: Array, rate: float, shape: tuple[int, ...]) -> Array:

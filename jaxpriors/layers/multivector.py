@@ -348,13 +348,14 @@ class GeometricBilinear:
 class GeoMLP:
     """A geometric bilinear layer, then linear maps, each after the gated nonlinearity.
 
-    Without the geometric product ``layers[0]`` is a linear map like the others.
+    Without the geometric product ``layers[0]`` is a linear map like the others. ``dropout_prob``
+    None is 0, and no dropout modules are counted in the names of a state dict.
     """
 
     layers: tuple[GeometricBilinear | EquiLinear, ...]
     gate: str
     scalar_activation: str
-    dropout_prob: float = 0.0
+    dropout_prob: float | None = None
 
     @classmethod
     def init(
@@ -367,7 +368,7 @@ class GeoMLP:
         num_layers: int,
         gate: str,
         scalar_activation: str,
-        dropout_prob: float = 0.0,
+        dropout_prob: float | None = None,
         subgroup: bool = True,
         bivector: bool = True,
         geometric_product: bool = True,
@@ -393,5 +394,5 @@ class GeoMLP:
                 x, s = gated(x, s, self.gate, self.scalar_activation)
             x, s = layer(x, s)
             layer_key = None if key is None else jax.random.fold_in(key, i)
-            x, s = grade_dropout(layer_key, x, s, self.dropout_prob)
+            x, s = grade_dropout(layer_key, x, s, self.dropout_prob or 0.0)
         return x, s

@@ -23,6 +23,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from jaxpriors import kinematics
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
@@ -79,8 +80,9 @@ class RatioModel:
         """
         return reweighted(simulation.weight, self.log_ratio(simulation))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``network.safetensors`` (as `porting.lgatr` does) and ``model.json``."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_network(folder / "network.safetensors", self.classifier.network)
         content = {
@@ -92,8 +94,9 @@ class RatioModel:
         write_json(folder / "model.json", content)
 
     @classmethod
-    def load(cls, folder: Path) -> "RatioModel":
+    def load(cls, folder: str | Path) -> "RatioModel":
         """The model that ``save`` wrote; InputError where the files are not those."""
+        folder = Path(folder)
         content = read_json(folder / "model.json")
         try:
             rest = (
@@ -130,6 +133,8 @@ class RatioClassifier:
             network = self.network or preset(self.model, self.size)
         except ValueError as error:
             raise InputError(str(error)) from None
+        if self.model not in TRAINING:
+            raise InputError(f"model: found {self.model!r}, expected one of {sorted(TRAINING)}")
         if isinstance(network, LGATrSlimConfig) and self.inputs.beam == "xyplane":
             raise InputError(
                 "beam: found 'xyplane', a bivector, which lgatr-slim has no channels for; expected "
@@ -143,7 +148,7 @@ class RatioClassifier:
         simulation: Events,
         data: Events,
         validation: tuple[Events, Events] | None = None,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         progress: Callable[[Record], None] = lambda record: None,
     ) -> RatioModel:
         """Fit on all of simulation and data, but for the events set apart for validation.
@@ -158,7 +163,7 @@ class RatioClassifier:
         if folder is None:
             with tempfile.TemporaryDirectory(prefix="jaxpriors-") as scratch:
                 return self.fit(simulation, data, validation, Path(scratch), progress)
-        return self.fit_with_history(simulation, data, validation, folder, progress)[0]
+        return self.fit_with_history(simulation, data, validation, Path(folder), progress)[0]
 
     def fit_with_history(
         self,
@@ -193,7 +198,10 @@ class RatioClassifier:
 
         key = jax.random.key(training.seed)
         classifier = init_classifier(key, config.network, self.inputs.scalars)
-        trained = train(classifier, loss, batches, validation_loss, training, folder, progress)
+        identity = f"{config!r} on {trained_on.digest()}, {validated_on.digest()}"
+        trained = train(
+            classifier, loss, batches, validation_loss, training, folder, progress, identity
+        )
         model = RatioModel(
             inputs=self.inputs,
             standardisation=standardisation,
@@ -205,7 +213,9 @@ class RatioClassifier:
 
 
 def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
-    """Random, disjoint, sorted numbers of events; the fractions sum to 1."""
+    """Random, disjoint, sorted numbers of events. InputError unless the fractions sum to 1."""
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise InputError(f"fractions: found {fractions}, expected shares that sum to 1")
     order = np.random.default_rng([seed, n]).permutation(n)
     edges = np.round(np.cumsum((0.0, *fractions)) * n).astype(int)
     return [np.sort(order[a:b]) for a, b in pairwise(edges)]
@@ -214,7 +224,9 @@ def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
 def labelled(simulation: Events, data: Events) -> Events:
     """One sample with labels 0 and 1, each class's weights summing to half the events.
 
-    Raises InputError for a class without events or without a positive sum of weights.
+    Raises InputError for a class without events or without a positive sum of weights, for momenta
+    without direction in the transverse plane, and where one class alone has identities: a network
+    would tell the classes apart by that.
     """
     half = (len(simulation) + len(data)) / 2
     parts = []
@@ -225,7 +237,17 @@ def labelled(simulation: Events, data: Events) -> Events:
                 f"{name}: {len(events)} events with weights that sum to {total:g}; expected at "
                 "least one event and a positive sum"
             )
+        for what, p4 in (("constituents", events.p4), ("jets", events.jet_p4)):
+            bad = int(np.sum((kinematics.pt(p4) <= 0) | (p4[:, 0] <= 0)))
+            if bad:
+                raise InputError(f"{name}: found {bad} {what} with pT or E of 0, expected none")
         parts.append(events.with_weight(events.weight * (half / total)).with_label(label))
+    if simulation.pid.any() != data.pid.any():
+        without = "data" if simulation.pid.any() else "simulation"
+        raise InputError(
+            f"pid: the {without} have none and the other sample has; expected identities in both "
+            "samples or in none"
+        )
     simulation, data = (dataclasses.replace(e, columns={}) for e in parts)
     return Events.concatenate([simulation, data])
 
@@ -263,7 +285,7 @@ def _logits(
     precision: Precision,
 ) -> Array:
     tokens = precision.to_compute(build_inputs(batch, inputs, standardisation))
-    return precision.to_output(precision.to_compute(classifier)(tokens, key=key))
+    return precision.to_compute(classifier)(tokens, key=key).astype("float32")
 
 
 def _loss(

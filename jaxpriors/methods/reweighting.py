@@ -1,11 +1,11 @@
 """Reweight one sample into another with several networks, and measure how well it went.
 
-The samples are split into events to train on, to validate on and to test with; every number and
-figure is of test events alone, which no network has seen.
+The samples are split into events to train on, to validate on and to test with. The table, AUC,
+weight report and the figure of observables are of test events alone, which no training has seen.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jaxpriors.evaluation.metrics import auc, weight_report
 from jaxpriors.evaluation.observables import observables
 from jaxpriors.evaluation.plots import observable_figure, save_figure, training_figure
 from jaxpriors.evaluation.report import table2
-from jaxpriors.methods.classifier import RatioClassifier, reweighted, split
+from jaxpriors.methods.classifier import RatioClassifier, labelled, reweighted, split
 from jaxpriors.training.checkpoints import count_parameters
 from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import write_json, write_lines
@@ -36,29 +36,73 @@ class Reweighting:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Samples shared out and looked at, ready for training.
+
+    parts: sample → part → numbers of events; observables: sample → observable → values of the
+    test events.
+    """
+
+    simulation: Events
+    data: Events
+    parts: dict[str, dict[str, np.ndarray]]
+    observables: dict[str, dict[str, np.ndarray]]
+
+    def part(self, name: str) -> tuple[Events, Events]:
+        """Simulated and measured events to train on, to validate on or to test with."""
+        return (
+            self.simulation[self.parts["simulation"][name]],
+            self.data[self.parts["data"][name]],
+        )
+
+
+def prepare(simulation: Events, data: Events, config: Reweighting) -> Prepared:
+    """Share the events out and find, before hours of training, what would stop them at the end.
+
+    Raises InputError for samples that cannot be trained on or tested with: too few events, weights
+    without a positive sum, identities in one sample alone, observables out of their range.
+    """
+    names = [c.model for c in config.classifiers]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"models: found {names}, expected one or several different ones")
+    samples = {"simulation": simulation, "data": data}
+    parts = {
+        name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
+        for name, e in samples.items()
+    }
+    for sample, shares in parts.items():
+        for part, index in shares.items():
+            if len(index) == 0:
+                raise InputError(
+                    f"{sample}: {len(samples[sample])} events leave none for {part}; give more"
+                )
+    values = {name: observables(e[parts[name]["test"]]) for name, e in samples.items()}
+    prepared = Prepared(simulation, data, parts, values)
+    for part in PARTS:
+        labelled(*prepared.part(part))
+    _table(prepared, {"simulation": prepared.part("test")[0].weight}, config.seed)
+    return prepared
+
+
 def reweight(
-    simulation: Events,
-    data: Events,
+    prepared: Prepared,
     config: Reweighting,
-    folder: Path,
+    folder: str | Path,
     progress: Callable[[Record], None] = lambda record: None,
 ) -> dict[str, Any]:
     """Fit every classifier, reweight, write weights, figures and metrics into a run's folder.
 
     Returns the content of ``metrics.json``: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``models``
-    (loss, AUC, effective sample size, times), ``events``. A call for a folder whose earlier call
-    was killed goes on from its last checkpoint. ``progress`` is told {"stage": …} of each stage,
-    and the training loop's records with the model's name.
+    (loss, AUC, weight report, times), ``events``. A call for a folder whose earlier call was
+    killed goes on from its last checkpoint. ``progress`` is told {"stage": …} of each stage, and
+    the training loop's records with the model's name.
     """
-    parts = {
-        name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
-        for name, e in (("simulation", simulation), ("data", data))
-    }
-    _check_sizes(parts)
-    sim = {p: simulation[i] for p, i in parts["simulation"].items()}
-    dat = {p: data[i] for p, i in parts["data"].items()}
-
+    folder = Path(folder)
+    simulation, parts = prepared.simulation, prepared.parts
+    sim, dat = prepared.part("test")
+    on_test = parts["simulation"]["test"]
     log_ratios: dict[str, np.ndarray] = {}
     models: dict[str, Any] = {}
     log: list[Record] = []
@@ -66,22 +110,22 @@ def reweight(
         name = classifier.model
         progress({"stage": f"training {name}"})
         model, trained = classifier.fit_with_history(
-            sim["train"],
-            dat["train"],
-            (sim["validation"], dat["validation"]),
+            *prepared.part("train"),
+            prepared.part("validation"),
             folder / "checkpoints" / name,
             _Log(folder / "log.jsonl", name, [*log], progress),
         )
         model.save(folder / "model" / name)
         log += [{"model": name, **record} for record in trained.history]
-        write_lines(folder / "log.jsonl", log)
+
         progress({"stage": f"reweighting with {name}"})
         log_ratios[name] = model.log_ratio(simulation)
-        on_test = log_ratios[name][parts["simulation"]["test"]]
+        weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
+        write_weights(folder / "weights.h5", log_ratios, weights, _used_for(parts["simulation"]))
         area = auc(
-            np.concatenate([on_test, model.log_ratio(dat["test"])]),
-            np.repeat([0, 1], [len(sim["test"]), len(dat["test"])]),
-            np.concatenate([sim["test"].weight, dat["test"].weight]),
+            np.concatenate([log_ratios[name][on_test], model.log_ratio(dat)]),
+            np.repeat([0, 1], [len(sim), len(dat)]),
+            np.concatenate([sim.weight, dat.weight]),
         )
         best = min(trained.history, key=lambda r: r["validation_loss"])
         models[name] = {
@@ -91,47 +135,50 @@ def reweight(
             "validation_loss": best["validation_loss"],
             "auc": area.value,
             "auc_error": area.error,
-            "weights": dataclasses.asdict(weight_report(reweighted(sim["test"].weight, on_test))),
+            "weights": dataclasses.asdict(weight_report(weights[name][on_test])),
             "seconds": trained.seconds,
         }
 
-    progress({"stage": "computing observables"})
-    values = {"simulation": observables(sim["test"]), "data": observables(dat["test"])}
-    test_weights = {
-        name: reweighted(sim["test"].weight, r[parts["simulation"]["test"]])
-        for name, r in log_ratios.items()
-    }
     progress({"stage": "measuring and drawing"})
+    test_weights = {n: reweighted(sim.weight, r[on_test]) for n, r in log_ratios.items()}
     metrics = {
-        **table2(
-            values["data"],
-            values["simulation"],
-            test_weights,
-            data_weights=dat["test"].weight,
-            simulation_weights=sim["test"].weight,
-            seed=config.seed,
-        ),
+        **_table(prepared, test_weights, config.seed),
         "models": models,
         "events": {s: {p: len(i) for p, i in x.items()} for s, x in parts.items()},
     }
-    weights = {name: reweighted(simulation.weight, r) for name, r in log_ratios.items()}
-    part = np.empty(len(simulation), "S10")
-    for name, index in parts["simulation"].items():
-        part[index] = name.encode()
-    write_weights(folder / "weights.h5", log_ratios, weights, part)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     drawn = observable_figure(
-        values["data"],
-        values["simulation"],
+        prepared.observables["data"],
+        prepared.observables["simulation"],
         test_weights,
-        data_weights=dat["test"].weight,
-        simulation_weights=sim["test"].weight,
+        data_weights=dat.weight,
+        simulation_weights=sim.weight,
     )
     save_figure(drawn, figures / "observables")
     save_figure(training_figure(_losses(log)), figures / "training")
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _table(prepared: Prepared, weights: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
+    sim, dat = prepared.part("test")
+    return table2(
+        prepared.observables["data"],
+        prepared.observables["simulation"],
+        weights,
+        data_weights=dat.weight,
+        simulation_weights=sim.weight,
+        seed=seed,
+    )
+
+
+def _used_for(parts: dict[str, np.ndarray]) -> np.ndarray:
+    """The name of each event's part, (n,) bytes."""
+    result = np.empty(sum(map(len, parts.values())), "S10")
+    for name, index in parts.items():
+        result[index] = name.encode()
+    return result
 
 
 @dataclass
@@ -165,10 +212,3 @@ def resolved(config: Reweighting) -> dict[str, Any]:
     """The configuration with every default filled in, as plain data."""
     filled = tuple(c.resolved() for c in config.classifiers)
     return dataclasses.asdict(dataclasses.replace(config, classifiers=filled))
-
-
-def _check_sizes(parts: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    for sample, shares in parts.items():
-        for part, index in shares.items():
-            if len(index) == 0:
-                raise InputError(f"{sample}: no event is left to {part} on; give more events")

@@ -43,14 +43,7 @@ class LGATr:
 
     @classmethod
     def init(cls, key: Array, config: LGATrConfig) -> LGATr:
-        """Fresh parameters. Raises ValueError where a reinserted channel is not in the input."""
-        for name, count in (("mv", config.in_mv_channels), ("s", config.in_s_channels or 0)):
-            reinserted = getattr(config, f"reinsert_{name}_channels")
-            if not all(0 <= channel < count for channel in reinserted):
-                raise ValueError(
-                    f"LGATr: reinsert_{name}_channels is {reinserted}, expected numbers below "
-                    f"in_{name}_channels = {count}"
-                )
+        """Fresh parameters."""
         in_key, block_key, out_key = jax.random.split(key, 3)
         return cls(
             _init_linear_in(in_key, config),
@@ -127,9 +120,7 @@ class ConditionalLGATr:
 
     @classmethod
     def init(cls, key: Array, config: ConditionalLGATrConfig) -> ConditionalLGATr:
-        """Fresh parameters. Raises ValueError where channels are to be reinserted."""
-        if config.reinsert_mv_channels or config.reinsert_s_channels:
-            raise ValueError("ConditionalLGATr: reinserted channels found, expected none")
+        """Fresh parameters."""
         in_key, block_key, out_key = jax.random.split(key, 3)
         return cls(
             _init_linear_in(in_key, config),

@@ -14,7 +14,7 @@ from jax import Array
 
 from jaxpriors.layers import sectors
 from jaxpriors.layers.attention import Implementation, Mask
-from jaxpriors.layers.core import module
+from jaxpriors.layers.core import check_counts, check_options, module
 from jaxpriors.layers.multivector import EquiLayerNorm, GeoMLP
 from jaxpriors.layers.multivector_attention import CrossAttention, SelfAttention
 from jaxpriors.layers.sectors import Sectors
@@ -26,13 +26,13 @@ VERSIONS: dict[str, dict[str, Any]] = {
     "1.4": {
         "qkv_bias": True,
         "norm_elementwise_affine": False,
-        "scalar_gelu": "exact",
+        "gelu": "exact",
         "crossattention_qkv_norm": False,
     },
     "2.0": {
         "qkv_bias": False,
         "norm_elementwise_affine": True,
-        "scalar_gelu": "tanh",
+        "gelu": "tanh",
         "crossattention_qkv_norm": True,
     },
 }
@@ -53,10 +53,13 @@ class LGATrConfig:
     Symmetry: ``use_fully_connected_subgroup`` adds the maps with the pseudoscalar, which break
         parity and time reversal; ``use_geometric_product``, ``use_bivector`` (grade 2 of it).
     ``reinsert_mv_channels``, ``reinsert_s_channels``: input channels that each attention sees.
-    ``dropout_prob``: of whole grades and of scalars. ``checkpoint_blocks``: recompute each block
+    ``dropout_prob``: of whole grades and of scalars; None is 0 without the dropout modules that
+        ``lgatr`` counts in the names of its tensors. ``checkpoint_blocks``: recompute each block
         in the backward pass to save memory.
-    ``qkv_bias``, ``norm_elementwise_affine``, ``scalar_gelu`` (of the scalars; the multivectors'
+    ``qkv_bias``, ``norm_elementwise_affine``, ``gelu`` (of the scalars; the multivectors'
         gate always takes the tanh form): see ``VERSIONS``.
+
+    Raises ValueError for values that make no network.
     """
 
     in_mv_channels: int = 1
@@ -78,12 +81,24 @@ class LGATrConfig:
     use_bivector: bool = True
     reinsert_mv_channels: tuple[int, ...] = ()
     reinsert_s_channels: tuple[int, ...] = ()
-    dropout_prob: float = 0.0
+    dropout_prob: float | None = None
     checkpoint_blocks: bool = False
     attention_implementation: Implementation = "xla"
     qkv_bias: bool = True
     norm_elementwise_affine: bool = False
-    scalar_gelu: Literal["exact", "tanh"] = "exact"
+    gelu: Literal["exact", "tanh"] = "exact"
+
+    def __post_init__(self) -> None:
+        sizes = ("in_mv_channels", "hidden_mv_channels", "num_blocks", "num_heads", "attn_ratio")
+        check_counts(self, dict.fromkeys((*sizes, "mlp_ratio", "num_layers_mlp"), 1))
+        check_options(self.dropout_prob, self.nonlinearity)
+        for name, count in (("mv", self.in_mv_channels), ("s", self.in_s_channels or 0)):
+            reinserted = getattr(self, f"reinsert_{name}_channels")
+            if not all(0 <= channel < count for channel in reinserted):
+                raise ValueError(
+                    f"reinsert_{name}_channels is {reinserted}, expected numbers below "
+                    f"in_{name}_channels = {count}"
+                )
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,13 @@ class ConditionalLGATrConfig(LGATrConfig):
     crossattention_head_scale: bool = False
     crossattention_qkv_norm: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = ("mv_channels_cond", "crossattention_num_heads", "crossattention_attn_ratio")
+        check_counts(self, dict.fromkeys(names, 1))
+        if self.reinsert_mv_channels or self.reinsert_s_channels:
+            raise ValueError("reinserted channels found in a ConditionalLGATr, expected none")
+
 
 def _init_norm(mv: int, s: int | None, config: LGATrConfig) -> EquiLayerNorm:
     return EquiLayerNorm.init(mv, s or 0, elementwise_affine=config.norm_elementwise_affine)
@@ -120,7 +142,7 @@ def _init_attention(key: Array, config: LGATrConfig) -> SelfAttention:
         extra_mv=len(config.reinsert_mv_channels),
         extra_s=len(config.reinsert_s_channels),
         qkv_bias=config.qkv_bias,
-        dropout_prob=config.dropout_prob,
+        dropout_prob=config.dropout_prob or 0.0,
         subgroup=config.use_fully_connected_subgroup,
         implementation=config.attention_implementation,
     )
@@ -135,9 +157,7 @@ def _init_mlp(key: Array, config: LGATrConfig) -> GeoMLP:
         ratio=config.mlp_ratio,
         num_layers=config.num_layers_mlp,
         gate="gelu_tanh" if gelu else config.nonlinearity,
-        scalar_activation=(
-            "gelu_tanh" if gelu and config.scalar_gelu == "tanh" else config.nonlinearity
-        ),
+        scalar_activation=("gelu_tanh" if gelu and config.gelu == "tanh" else config.nonlinearity),
         dropout_prob=config.dropout_prob,
         subgroup=config.use_fully_connected_subgroup,
         bivector=config.use_bivector,
@@ -217,7 +237,7 @@ class ConditionalBlock:
                 head_scale=config.crossattention_head_scale,
                 qkv_bias=config.qkv_bias,
                 qkv_norm=config.crossattention_qkv_norm,
-                dropout_prob=config.dropout_prob,
+                dropout_prob=config.dropout_prob or 0.0,
                 subgroup=config.use_fully_connected_subgroup,
                 implementation=config.attention_implementation,
             ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxpriors.layers.attention import Implementation
-from jaxpriors.layers.core import ACTIVATIONS
+from jaxpriors.layers.core import check_counts, check_options
 
 VERSIONS: dict[str, dict[str, Any]] = {
     "1.4": {
@@ -36,7 +36,8 @@ class LGATrSlimConfig:
     attn_ratio and mlp_ratio multiply the hidden channels inside attention and MLP; num_layers_mlp
     counts linear maps, all but the last of them gated. nonlinearity_v (None: as nonlinearity) acts
     on gate_factor times the Minkowski product that gates a vector. zero_bias concerns the
-    initialisation alone. checkpoint_blocks recomputes each block in the backward pass.
+    initialisation alone. checkpoint_blocks recomputes each block in the backward pass. dropout_prob
+    None is 0 without the dropout modules that ``lgatr`` counts in the names of its tensors.
     """
 
     in_v_channels: int
@@ -52,7 +53,7 @@ class LGATrSlimConfig:
     mlp_ratio: int = 2
     attn_ratio: int = 1
     num_layers_mlp: int = 2
-    dropout_prob: float = 0.0
+    dropout_prob: float | None = None
     checkpoint_blocks: bool = False
     qkv_bias: bool = True
     norm_elementwise_affine: bool = False
@@ -64,15 +65,8 @@ class LGATrSlimConfig:
     def __post_init__(self) -> None:
         least = dict.fromkeys(("hidden_v_channels", "hidden_s_channels", "num_blocks"), 1)
         least |= {"num_heads": 1, "attn_ratio": 1, "mlp_ratio": 1, "num_layers_mlp": 2}
-        for name, least_value in least.items():
-            if getattr(self, name) < least_value:
-                found = getattr(self, name)
-                raise ValueError(f"{name} is {found}, expected at least {least_value}")
-        if not 0.0 <= self.dropout_prob < 1.0:
-            raise ValueError(f"dropout_prob is {self.dropout_prob}, expected in [0, 1)")
-        for name in (self.nonlinearity, self.nonlinearity_v or self.nonlinearity):
-            if name not in ACTIVATIONS:
-                raise ValueError(f"nonlinearity is {name!r}, expected one of {sorted(ACTIVATIONS)}")
+        check_counts(self, least)
+        check_options(self.dropout_prob, self.nonlinearity, self.nonlinearity_v)
 
     def head_channels(self) -> tuple[int, int]:
         """(vectors, scalars) of one attention head."""

@@ -70,7 +70,7 @@ class SelfAttention:
         q, k, v = _split_heads(*self.linear_in(vectors, scalars), 3, config.num_heads)
         channels, _ = config.head_channels()
         out = self.linear_out(*_attend(q, k, v, mask, channels, config.attention_implementation))
-        return Dropout(config.dropout_prob)(*out, key)
+        return Dropout(config.dropout_prob or 0.0)(*out, key)
 
 
 @module(static=("config",))
@@ -110,7 +110,7 @@ class CrossAttention:
         k, v = _split_heads(*self.linear_in_kv(vectors_cond, scalars_cond), 2, config.num_heads)
         channels, _ = config.head_channels()
         out = self.linear_out(*_attend(q, k, v, mask, channels, config.attention_implementation))
-        return Dropout(config.dropout_prob)(*out, key)
+        return Dropout(config.dropout_prob or 0.0)(*out, key)
 
 
 def _linear_qkv(key: Array, config: LGATrSlimConfig, in_v: int, in_s: int, groups: int) -> Linear:
@@ -163,7 +163,7 @@ class MLP:
             )
             v, s = config.mlp_ratio * v_out, config.mlp_ratio * s_out
             layers.append(gated)
-            if config.dropout_prob > 0.0:
+            if config.dropout_prob is not None:
                 layers.append(Dropout(config.dropout_prob))
         last = Linear.init(last_key, v, v_out, s, s_out, zero_bias=config.zero_bias)
         return cls((*layers, last))

@@ -238,7 +238,7 @@ def _slim(arguments: Arguments, layout: str, conditional: bool, gatr_config: Any
 
 def _common(arguments: Arguments, layout: str) -> dict[str, Any]:
     fields = {
-        "dropout_prob": arguments.take("dropout_prob", default=None) or 0.0,
+        "dropout_prob": arguments.take("dropout_prob", default=None),
         "checkpoint_blocks": arguments.take("checkpoint_blocks", default=False),
     }
     if layout == "2.0":

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,93 +26,179 @@ CONFIGS: dict[str, Any] = {
 """Our configuration of each family of networks."""
 
 MAX_RATIO = 64
+QKV_BIAS = re.compile(r"attention\.(qkv_module|linear_in)\..*bias$")  # lgatr 1.4 alone
 
 
 @dataclass(frozen=True)
 class Width:
-    """Channels inside an attention: of all heads (mv or v, s), and of the layers around (C, S)."""
+    """Channels inside an attention: of all heads (mv or v, s), and of the layers around (C, S).
 
-    inside: tuple[int, int]
-    hidden: tuple[int, int]
+    None is no scalars at all.
+    """
+
+    inside: tuple[int, int | None]
+    hidden: tuple[int, int | None]
 
     def ratios(self, heads: int) -> list[int]:
         """The values of attn_ratio that give this width with so many heads."""
-        if any(n % heads for n in self.inside):
-            return []
-        mv, s = (n // heads for n in self.inside)
+        mv, s = self.inside
         c, t = self.hidden
+        if heads < 1 or mv % heads or (s or 0) % heads or (s is None) != (t is None):
+            return []
         return [
             a
             for a in range(1, MAX_RATIO + 1)
-            if max(a * c // heads, 1) == mv and max(a * t // heads, 4) == s
+            if max(a * c // heads, 1) * heads == mv
+            and (s is None or t is None or max(a * t // heads, 4) * heads == s)
         ]
 
     def heads(self) -> list[int]:
         """The numbers of heads that can give this width."""
-        return [h for h in range(1, math.gcd(*self.inside) + 1) if self.ratios(h)]
+        return [
+            h for h in range(1, math.gcd(self.inside[0], self.inside[1] or 0) + 1) if self.ratios(h)
+        ]
+
+
+class Sizes:
+    """The shapes of a state dict's tensors, and which of them were read."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]):
+        self.shapes = {name: value.shape for name, value in tensors.items()}
+        self.read: dict[str, tuple[int, ...]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shapes
+
+    def get(self, name: str, axis: int) -> int | None:
+        """A length, None where there is no such tensor; InputError where it has too few axes."""
+        if name not in self.shapes:
+            return None
+        shape = self.read[name] = self.shapes[name]
+        if axis >= len(shape):
+            raise InputError(f"misshapen {name}: found {shape}, expected {_axes(name, axis)}")
+        return shape[axis]
+
+    def __call__(self, name: str, axis: int) -> int:
+        """The same; InputError where there is no such tensor."""
+        size = self.get(name, axis)
+        if size is None:
+            raise InputError(f"missing {name}, expected {_axes(name, axis)}")
+        return size
+
+    def told(self) -> str:
+        """The tensors that were read, with their shapes."""
+        return ", ".join(f"{name} {shape}" for name, shape in self.read.items())
+
+
+AXES = {
+    "linear_in.weight": "(hidden_mv_channels, in_mv_channels, 10 or 5)",
+    "linear_out.weight": "(out_mv_channels, hidden_mv_channels, 10 or 5)",
+    "linear_in.weight_v": "(hidden_v_channels, in_v_channels)",
+    "linear_out.weight_v": "(out_v_channels, hidden_v_channels)",
+}
+
+
+def _axes(name: str, axis: int) -> str:
+    return AXES.get(name, f"a tensor of at least {axis + 1} axes")
 
 
 @dataclass(frozen=True)
-class Inferred:
-    """What a state dict tells.
+class Recognised:
+    """Which network a state dict belongs to.
 
     family, layout: the network ("LGATr", …) and the version whose state dict it is, "1.4" or "2.0".
-    prefix: what stands before every name.
-    fields: values of the configuration that follow from names and shapes.
-    widths: of the attentions ("" and "crossattention_"), which tie num_heads and attn_ratio.
-    missing: fields that must be given, with what is known about them.
-    assumed: fields that leave no trace, with the value taken unless another is given.
-    parameters: numbers in all tensors of the network.
+    prefix: what stands before every name. parameters: numbers in all tensors of the network.
     """
 
     family: str
     layout: str
     prefix: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Inferred(Recognised):
+    """What a state dict tells.
+
+    fields: values of the configuration that follow from names and shapes.
+    widths: of the attentions ("" and "crossattention_"), which tie num_heads and attn_ratio.
+    missing: fields that must be given, with what is known about them.
+    assumed: fields that leave no trace, with the value taken unless another is given.
+    read: the tensors with their shapes that the fields were read from.
+    """
+
     fields: dict[str, Any]
     widths: dict[str, Width]
     missing: dict[str, str]
     assumed: dict[str, Any]
-    parameters: int
-    notes: list[str] = field(default_factory=list)
+    read: str
+    notes: list[str]
+
+
+def recognise(state: Mapping[str, np.ndarray], prefix: str | None = None) -> Recognised:
+    """Family and version of the network with these tensors.
+
+    Raises InputError where the tensors are not those of a network of ``lgatr``.
+    """
+    inside, _, prefix = strip_prefix(state, prefix)
+    slim = "linear_in.weight_v" in inside
+    if not slim and ("linear_in.weight" not in inside or inside["linear_in.weight"].ndim != 3):
+        raise InputError(
+            "not a network of lgatr: found no linear_in.weight (out, in, 10 or 5) and no "
+            f"linear_in.weight_v among {', '.join(sorted(state)[:6]) or 'no tensors'}, …"
+        )
+    conditional = any(".crossattention." in name for name in inside)
+    family = ("Conditional" if conditional else "") + ("LGATrSlim" if slim else "LGATr")
+    layout = "1.4" if any(QKV_BIAS.search(name) for name in inside) else "2.0"
+    parameters = sum(v.size for n, v in inside.items() if not n.endswith("attention.metric"))
+    return Recognised(family, layout, prefix, parameters)
 
 
 def infer(state: Mapping[str, np.ndarray], prefix: str | None = None) -> Inferred:
     """Family, layout and configuration of the network with these tensors.
 
-    Raises InputError where the tensors are not those of a network of ``lgatr``.
+    Raises InputError where the tensors are not those of a network of ``lgatr``, or where one that
+    sizes are read from is missing.
     """
-    inside, _, prefix = strip_prefix(state, prefix)
-    shapes = {name: value.shape for name, value in inside.items()}
-    slim = "linear_in.weight_v" in shapes
-    if not slim and len(shapes.get("linear_in.weight", ())) != 3:
-        raise InputError(
-            "not a network of lgatr: found no linear_in.weight (out, in, 10 or 5) and no "
-            f"linear_in.weight_v among {', '.join(sorted(state)[:6]) or 'no tensors'}, …"
-        )
-    conditional = any(".crossattention." in name for name in shapes)
-    family = ("Conditional" if conditional else "") + ("LGATrSlim" if slim else "LGATr")
+    known = recognise(state, prefix)
+    sizes = Sizes(strip_prefix(state, known.prefix)[0])
+    read = _read_slim if known.family.endswith("Slim") else _read_lgatr
     try:
-        told = (_infer_slim if slim else _infer_lgatr)(shapes, conditional)
-    except (KeyError, IndexError) as error:
-        raise InputError(f"{family}: the tensor {error} is missing or has another shape") from error
-    layout, fields, widths, missing, assumed = told
+        fields, widths, missing = read(sizes, known.family.startswith("Conditional"))
+        fields["qkv_bias"] = known.layout == "1.4"
+        dropout = _dropout_modules(sizes)
+    except InputError as error:
+        raise InputError(f"{known.family}: {error}") from error
+    assumed: dict[str, Any] = {"nonlinearity": "gelu", "dropout_prob": 0.0 if dropout else None}
     notes = []
-    if _dropout_modules(shapes):
+    if dropout:
         notes.append("dropout modules are part of the MLP; their probability is not in the tensors")
+    if not known.family.endswith("Slim"):
+        assumed["use_bivector"] = True
+    elif known.layout == "2.0":
+        assumed["nonlinearity_v"] = "sigmoid"
     for name, width in widths.items():
         heads = fields.get(f"{name}num_heads")
         candidates = width.heads()
         if heads is None and len(candidates) == 1:
             fields[f"{name}num_heads"] = heads = candidates[0]
-        if heads is None:
+        if heads is None and candidates:
             missing[f"{name}num_heads"] = f"one of {', '.join(map(str, candidates))}"
         elif heads not in candidates:
+            found = "no number of heads" if heads is None else f"{name}num_heads {heads}"
             raise InputError(
-                f"{family}: {name}num_heads {heads} does not fit {width.inside} channels of all "
-                f"heads over {width.hidden} hidden ones"
+                f"{known.family}: {found} fits {width.inside} channels of all "
+                f"heads over {width.hidden} hidden ones; read from {sizes.told()}"
             )
-    parameters = sum(v.size for n, v in inside.items() if not n.endswith("attention.metric"))
-    return Inferred(family, layout, prefix, fields, widths, missing, assumed, parameters, notes)
+    return Inferred(
+        **dataclasses.asdict(known),
+        fields=fields,
+        widths=widths,
+        missing=missing,
+        assumed=assumed,
+        read=sizes.told(),
+        notes=notes,
+    )
 
 
 def complete(inferred: Inferred, given: Mapping[str, Any]) -> Config:
@@ -126,6 +212,11 @@ def complete(inferred: Inferred, given: Mapping[str, Any]) -> Config:
     for name, value in given.items():
         if name not in known:
             raise InputError(f"{inferred.family} has no setting {name}")
+        if name == "nonlinearity_v" and value is not None and inferred.layout == "1.4":
+            raise InputError(
+                f"nonlinearity_v: given {value!r}, the gate of the vectors in lgatr 1.4 has the "
+                "nonlinearity"
+            )
         if inferred.fields.get(name, value) != value:
             raise InputError(f"{name}: given {value!r}, the tensors tell {inferred.fields[name]!r}")
     missing = {name: hint for name, hint in inferred.missing.items() if name not in given}
@@ -133,7 +224,7 @@ def complete(inferred: Inferred, given: Mapping[str, Any]) -> Config:
         lines = [f"\n  {name}: {hint}" for name, hint in missing.items()]
         raise InputError(
             "the tensors do not tell these, give them (--heads, --crossattention-heads, "
-            "--nonlinearity, --reinsert-mv, --reinsert-s, or all with --config):" + "".join(lines)
+            "--reinsert-mv, --reinsert-s, or all with --config):" + "".join(lines)
         )
     fields = version_fields(inferred.family, inferred.layout)
     fields |= inferred.assumed | inferred.fields | dict(given)
@@ -143,7 +234,8 @@ def complete(inferred: Inferred, given: Mapping[str, Any]) -> Config:
         ratios = width.ratios(heads)
         if not ratios:
             raise InputError(
-                f"{heads_name}: given {heads}, the tensors allow {inferred.missing[heads_name]}"
+                f"{heads_name}: given {heads}, the tensors allow "
+                f"one of {', '.join(map(str, width.heads()))}"
             )
         if fields.setdefault(name, ratios[0]) not in ratios:
             raise InputError(f"{name}: given {fields[name]}, the tensors tell {ratios[0]}")
@@ -153,125 +245,113 @@ def complete(inferred: Inferred, given: Mapping[str, Any]) -> Config:
         raise InputError(f"{inferred.family}: {error}") from error
 
 
-Shapes = Mapping[str, tuple[int, ...]]
-Told = tuple[str, dict[str, Any], dict[str, Width], dict[str, str], dict[str, Any]]
+Told = tuple[dict[str, Any], dict[str, Width], dict[str, str]]
 
 
-def _infer_lgatr(shapes: Shapes, conditional: bool) -> Told:
-    block = _first_block(shapes)
-    first, last = shapes["linear_in.weight"], shapes["linear_out.weight"]
-    hidden = first[0], shapes["linear_in.mvs2s.weight"][0]
-    multi_query = "attention.qkv_module.q_linear.weight" in block
-    qkv = "attention.qkv_module." + ("q_linear" if multi_query else "in_linear")
-    layout = "1.4" if f"{qkv}.s2mvs.bias" in block else "2.0"
-    out_s = shapes.get("linear_out.mvs2s.weight", (None,))[0]
+def _read_lgatr(sizes: Sizes, conditional: bool) -> Told:
+    block = "blocks.0."
+    multi_query = f"{block}attention.qkv_module.q_linear.weight" in sizes
+    qkv = f"{block}attention.qkv_module." + ("q_linear" if multi_query else "in_linear")
+    mv, s = sizes("linear_in.weight", 0), sizes.get("linear_in.mvs2s.weight", 0)
     fields: dict[str, Any] = {
-        "in_mv_channels": first[1],
-        "out_mv_channels": last[0],
-        "hidden_mv_channels": hidden[0],
-        "out_s_channels": out_s,
-        "hidden_s_channels": hidden[1],
-        "use_fully_connected_subgroup": first[2] == 10,
-        "num_blocks": _count_blocks(shapes),
-        "qkv_bias": layout == "1.4",
-        "norm_elementwise_affine": "norm1.weight_mv" in block,
+        "in_mv_channels": sizes("linear_in.weight", 1),
+        "out_mv_channels": sizes("linear_out.weight", 0),
+        "hidden_mv_channels": mv,
+        "in_s_channels": sizes.get("linear_in.s2mvs.weight", 1),
+        "out_s_channels": sizes.get("linear_out.mvs2s.weight", 0),
+        "hidden_s_channels": s,
+        "use_fully_connected_subgroup": sizes("linear_in.weight", 2) == 10,
+        "num_blocks": _count_blocks(sizes.shapes),
+        "norm_elementwise_affine": f"{block}norm1.weight_mv" in sizes,
         "multi_query": multi_query,
-        "head_scale": "attention.head_scale" in block,
+        "head_scale": f"{block}attention.head_scale" in sizes,
     }
-    if "linear_in.s2mvs.weight" in shapes:
-        fields["in_s_channels"] = shapes["linear_in.s2mvs.weight"][1]
-    else:
-        fields["in_s_channels"] = None if "linear_in.bias" in shapes else 0
-    widths = {"": _width(block, "attention.out_linear", hidden)}
+    if fields["in_s_channels"] is None and "linear_in.bias" not in sizes:
+        fields["in_s_channels"] = 0
+    widths = {"": _width(sizes, f"{block}attention.out_linear", (mv, s))}
     if multi_query:
-        fields["num_heads"] = (
-            block[f"{qkv}.weight"][0] // block["attention.qkv_module.k_linear.weight"][0]
-        )
+        key = sizes(f"{block}attention.qkv_module.k_linear.weight", 0)
+        fields["num_heads"] = sizes(f"{qkv}.weight", 0) // max(key, 1)
     elif fields["head_scale"]:
-        fields["num_heads"] = block["attention.head_scale"][0]
-    missing = {"nonlinearity": "the activation of the MLP, lgatr's default is gelu"}
-    for kind, name, at in (("mv", "weight", 1), ("s", "s2s.weight", 1)):
-        count = block[f"{qkv}.{name}"][at] - hidden[kind == "s"]
+        fields["num_heads"] = sizes(f"{block}attention.head_scale", 0)
+    missing = {}
+    for kind, count in (
+        ("mv", sizes(f"{qkv}.weight", 1) - mv),
+        ("s", (sizes.get(f"{qkv}.s2mvs.weight", 1) or 0) - (s or 0)),
+    ):
         if count and not conditional:
             missing[f"reinsert_{kind}_channels"] = f"{count} numbers of input channels"
     if conditional:
-        kv, q = block["crossattention.kv_linear.weight"], block["crossattention.q_linear.weight"]
-        fields["mv_channels_cond"] = kv[1]
-        fields["s_channels_cond"] = block.get("crossattention.kv_linear.s2s.weight", (0, None))[1]
-        fields["crossattention_multi_query"] = kv[0] != 2 * q[0]
-        fields["crossattention_head_scale"] = "crossattention.head_scale" in block
-        widths["crossattention_"] = _width(block, "crossattention.out_linear", hidden)
-        if kv[0] != 2 * q[0]:
-            fields["crossattention_num_heads"] = 2 * q[0] // kv[0]
+        cross = f"{block}crossattention."
+        kv, q = sizes(f"{cross}kv_linear.weight", 0), sizes(f"{cross}q_linear.weight", 0)
+        fields["mv_channels_cond"] = sizes(f"{cross}kv_linear.weight", 1)
+        fields["s_channels_cond"] = sizes.get(f"{cross}kv_linear.s2mvs.weight", 1)
+        fields["crossattention_multi_query"] = kv != 2 * q
+        fields["crossattention_head_scale"] = f"{cross}head_scale" in sizes
+        widths["crossattention_"] = _width(sizes, f"{cross}out_linear", (mv, s))
+        if kv != 2 * q:
+            fields["crossattention_num_heads"] = 2 * q // max(kv, 1)
         elif fields["crossattention_head_scale"]:
-            fields["crossattention_num_heads"] = block["crossattention.head_scale"][0]
-    layers = _mlp_layers(block)
-    bilinear = f"{layers[0]}.linear_left.weight" in block
+            fields["crossattention_num_heads"] = sizes(f"{cross}head_scale", 0)
+    layers = _mlp_layers(sizes)
+    first = f"{block}mlp.layers.{layers[0]}"
+    bilinear = f"{first}.linear_left.weight" in sizes
     fields["use_geometric_product"] = bilinear
     fields["num_layers_mlp"] = len(layers)
-    start = f"{layers[0]}.linear_out.weight" if bilinear else f"{layers[0]}.weight"
-    fields["mlp_ratio"] = block[start][0] // hidden[0]
-    return layout, fields, widths, missing, {"use_bivector": True, "dropout_prob": 0.0}
+    out = sizes(f"{first}.linear_out.weight" if bilinear else f"{first}.weight", 0)
+    fields["mlp_ratio"] = out // max(mv, 1)
+    return fields, widths, missing
 
 
-def _infer_slim(shapes: Shapes, conditional: bool) -> Told:
-    block = _first_block(shapes)
-    attention = "selfattention" if conditional else "attention"
-    first, last = shapes["linear_in.weight_v"], shapes["linear_out.weight_v"]
-    hidden = first[0], block[f"{attention}.linear_out.linear_s.weight"][0]
-    layout = "1.4" if f"{attention}.linear_in.linear_s.bias" in block else "2.0"
+def _read_slim(sizes: Sizes, conditional: bool) -> Told:
+    block = "blocks.0."
+    out = f"{block}{'selfattention' if conditional else 'attention'}.linear_out"
+    hidden = sizes("linear_in.weight_v", 0), sizes(f"{out}.linear_s.weight", 0)
     fields: dict[str, Any] = {
-        "in_v_channels": first[1],
-        "out_v_channels": last[0],
+        "in_v_channels": sizes("linear_in.weight_v", 1),
+        "out_v_channels": sizes("linear_out.weight_v", 0),
         "hidden_v_channels": hidden[0],
-        "in_s_channels": shapes.get("linear_in.linear_s.weight", (0, 0))[1],
-        "out_s_channels": shapes.get("linear_out.linear_s.weight", (0, 0))[0],
+        "in_s_channels": sizes.get("linear_in.linear_s.weight", 1) or 0,
+        "out_s_channels": sizes.get("linear_out.linear_s.weight", 0) or 0,
         "hidden_s_channels": hidden[1],
-        "num_blocks": _count_blocks(shapes),
-        "qkv_bias": layout == "1.4",
-        "norm_elementwise_affine": "norm1.weight_v" in block,
+        "num_blocks": _count_blocks(sizes.shapes),
+        "norm_elementwise_affine": f"{block}norm1.weight_v" in sizes,
     }
-    out = f"{attention}.linear_out"
-    inside = block[f"{out}.weight_v"][1], block[f"{out}.linear_s.weight"][1]
     if conditional:
-        fields["v_channels_cond"] = block["crossattention.linear_in_kv.weight_v"][1]
-        fields["s_channels_cond"] = block["crossattention.linear_in_kv.linear_s.weight"][1]
-    layers = _mlp_layers(block)
+        cross = f"{block}crossattention.linear_in_kv"
+        fields["v_channels_cond"] = sizes(f"{cross}.weight_v", 1)
+        fields["s_channels_cond"] = sizes(f"{cross}.linear_s.weight", 1)
+    layers = _mlp_layers(sizes)
     fields["num_layers_mlp"] = len(layers)
-    fields["mlp_ratio"] = block[f"{layers[-1]}.weight_v"][1] // hidden[0]
-    missing = {"nonlinearity": "the activation of the MLP, lgatr's default is gelu"}
-    assumed: dict[str, Any] = {"dropout_prob": 0.0}
-    if layout == "2.0":
-        assumed["nonlinearity_v"] = "sigmoid"
-    return layout, fields, {"": Width(inside, hidden)}, missing, assumed
+    last = sizes(f"{block}mlp.layers.{layers[-1]}.weight_v", 1)
+    fields["mlp_ratio"] = last // max(hidden[0], 1)
+    inside = sizes(f"{out}.weight_v", 1), sizes(f"{out}.linear_s.weight", 1)
+    return fields, {"": Width(inside, hidden)}, {}
 
 
-def _first_block(shapes: Shapes) -> Shapes:
-    block = {n.removeprefix("blocks.0."): s for n, s in shapes.items() if n.startswith("blocks.0.")}
-    if not block:
-        raise KeyError("blocks.0.…")
-    return block
-
-
-def _count_blocks(shapes: Iterable[str]) -> int:
-    return 1 + max(int(m[1]) for name in shapes if (m := re.match(r"blocks\.(\d+)\.", name)))
-
-
-def _mlp_layers(block: Iterable[str]) -> list[str]:
-    """The prefixes ``mlp.layers.<n>`` in their order."""
-    found = {int(m[2]) for name in block if (m := LAYER.match(name)) and m[1] == "mlp.layers"}
+def _count_blocks(names: Iterable[str]) -> int:
+    found = [int(match[1]) for name in names if (match := re.match(r"blocks\.(\d+)\.", name))]
     if not found:
-        raise KeyError("blocks.0.mlp.layers.…")
-    return [f"mlp.layers.{n}" for n in sorted(found)]
+        raise InputError("missing blocks.0.…, expected at least one block")
+    return 1 + max(found)
 
 
-def _width(block: Shapes, out_linear: str, hidden: tuple[int, int]) -> Width:
-    return Width((block[f"{out_linear}.weight"][1], block[f"{out_linear}.s2s.weight"][1]), hidden)
+def _mlp_layers(sizes: Sizes) -> list[int]:
+    """The n of ``mlp.layers.<n>`` in the first block, in their order."""
+    matches = (LAYER.match(name) for name in sizes.shapes)
+    found = {int(match[2]) for match in matches if match and match[1] == "blocks.0.mlp.layers"}
+    if not found:
+        raise InputError("missing blocks.0.mlp.layers.…, expected at least one layer")
+    return sorted(found)
 
 
-def _dropout_modules(shapes: Shapes) -> bool:
+def _width(sizes: Sizes, out_linear: str, hidden: tuple[int, int | None]) -> Width:
+    inside = sizes(f"{out_linear}.weight", 1), sizes.get(f"{out_linear}.s2s.weight", 1)
+    return Width(inside, hidden)
+
+
+def _dropout_modules(sizes: Sizes) -> bool:
     """Whether the numbering of an MLP has room for dropout modules."""
-    block = _first_block(shapes)
-    layers = [int(name.split(".")[-1]) for name in _mlp_layers(block)]
-    slim = f"mlp.layers.{layers[-1]}.weight_v" in block
+    layers = _mlp_layers(sizes)
+    slim = f"blocks.0.mlp.layers.{layers[-1]}.weight_v" in sizes
     return len(layers) > 1 and layers[1] - layers[0] > (1 if slim else 2)

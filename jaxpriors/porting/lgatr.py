@@ -20,7 +20,14 @@ from jaxpriors.errors import InputError
 from jaxpriors.models.lgatr import ConditionalLGATr, LGATr
 from jaxpriors.models.lgatr_slim import ConditionalLGATrSlim, LGATrSlim
 from jaxpriors.porting.arguments import Config, config_from_peer
-from jaxpriors.porting.inference import CONFIGS, Inferred, complete, infer
+from jaxpriors.porting.inference import (
+    CONFIGS,
+    Inferred,
+    Recognised,
+    complete,
+    infer,
+    recognise,
+)
 from jaxpriors.porting.safetensors import (
     read_metadata,
     read_safetensors,
@@ -67,7 +74,7 @@ def save_network(path: str | Path, network: Network) -> None:
 def load_network(path: str | Path) -> Network:
     """The network in a file written by ``save_network`` or ``port``.
 
-    Raises FileNotFoundError, or InputError where the file is not one of these or damaged.
+    Raises InputError where the file is absent, not one of these or damaged.
     """
     config = read_config(path)
     try:
@@ -102,47 +109,67 @@ def port(
     given: Mapping[str, Any],
     case: Mapping[str, Any] | None = None,
     prefix: str | None = None,
+    key: str | None = None,
 ) -> str:
     """Turn a state dict of ``lgatr`` into a ported network and tell what was found.
 
     ``given`` are fields of the configuration that the tensors do not tell. ``case`` holds instead
     the constructor call: {"cls", "ctor", "lgatr" (version), "gatr_config"}, the first and third of
-    which follow from the tensors where they are absent.
+    which follow from the tensors where they are absent. ``key`` chooses among the state dicts of a
+    PyTorch file.
     """
-    state, _ = read_tensors(path)
+    state, metadata = read_tensors(path, key)
     try:
-        inferred = infer(state, prefix)
-        config = complete(inferred, given) if case is None else config_from_case(case, inferred)
-        build(config, state, prefix)
+        if case is None:
+            inferred = infer(state, prefix)
+            config = complete(inferred, given)
+            lines = describe(inferred, given)
+            lines += [f"  {name} = {value!r} (given)" for name, value in given.items()]
+            hint = f"\n  sizes were read from {inferred.read}"
+        else:
+            known = recognise(state, prefix)
+            config = config_from_case(case, known)
+            fields = dataclasses.asdict(config).items()
+            lines = [headline(known), *(f"  {n} = {v!r} (from the constructor)" for n, v in fields)]
+            hint = ""
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    inside, outside, _ = strip_prefix(state, prefix)
+    try:
+        build(config, state, prefix)
+    except InputError as error:
+        hint = hint if "misshapen" in str(error) else ""
+        raise InputError(f"{path}: {error}{hint}") from error
+    inside, outside, found = strip_prefix(state, prefix)
     _write(out, inside, config)
-    if case is not None:
-        source, given = "from the constructor's arguments", dataclasses.asdict(config)
-    else:
-        source = "given"
-    lines = describe(inferred, given)
-    lines += [f"  {name} = {value!r} ({source})" for name, value in given.items()]
-    lines += [f"left out, not below {inferred.prefix!r}: {name}" for name in outside]
-    return "\n".join([*lines, f"written to {out}"])
+    lines += [f"left out, not below {found!r}: {name}" for name in outside]
+    return "\n".join([*_choice(metadata), *lines, f"written to {out}"])
 
 
-def config_from_case(case: Mapping[str, Any], inferred: Inferred | None = None) -> Config:
+def _choice(metadata: Mapping[str, str]) -> list[str]:
+    """A line on the state dict taken from a PyTorch file, and on others in it."""
+    lines = []
+    if "state dict" in metadata:
+        lines.append(f"state dict under {metadata['state dict']!r}")
+    if "other state dicts" in metadata:
+        lines.append(f"others, chosen with --key: {metadata['other state dicts']}")
+    return lines
+
+
+def config_from_case(case: Mapping[str, Any], known: Recognised | None = None) -> Config:
     """The configuration from a table with the peer's constructor call, see ``port``.
 
     A table without "ctor" is taken to be the constructor's arguments themselves.
     """
     ctor = case.get("ctor", case)
     names = {"cls": "class", "lgatr": "version"}
-    found = {"cls": inferred.family, "lgatr": inferred.layout} if inferred else {}
+    found = {"cls": known.family, "lgatr": known.layout} if known else {}
     if "ctor" in case:
         found |= {key: case[key] for key in names if key in case}
     for key, what in names.items():
         if not isinstance(found.get(key), str):
             raise InputError(f"the {what} of the network ({key!r}) is missing or not text")
-    if inferred and found["cls"] != inferred.family:
-        raise InputError(f"class: given {found['cls']}, the tensors are of a {inferred.family}")
+    if known and found["cls"] != known.family:
+        raise InputError(f"class: given {found['cls']}, the tensors are of a {known.family}")
     return config_from_peer(found["cls"], ctor, found["lgatr"], case.get("gatr_config"))
 
 
@@ -154,9 +181,9 @@ def export(path: str | Path, out: str | Path) -> str:
     return f"{len(state)} tensors written to {out}"
 
 
-def inspect(path: str | Path, prefix: str | None = None) -> str:
+def inspect(path: str | Path, prefix: str | None = None, key: str | None = None) -> str:
     """A listing of the tensors of a file and of what they tell about the network."""
-    state, metadata = read_tensors(path)
+    state, metadata = read_tensors(path, key)
     width = max(map(len, state), default=0)
     lines = [f"{name:{width}}  {value.dtype!s:8} {value.shape}" for name, value in state.items()]
     if METADATA in metadata:
@@ -164,18 +191,23 @@ def inspect(path: str | Path, prefix: str | None = None) -> str:
         lines += ["", f"ported network, {family_of(config)} with the configuration"]
         lines += [f"  {name} = {value!r}" for name, value in dataclasses.asdict(config).items()]
     try:
-        lines += ["", *describe(infer(state, prefix))]
+        lines += ["", *_choice(metadata), *describe(infer(state, prefix))]
     except InputError as error:
         lines += ["", f"not recognised: {error}"]
     return "\n".join(lines)
 
 
+def headline(known: Recognised) -> str:
+    """Family, version, prefix and size in one line."""
+    return (
+        f"{known.family}, state dict of lgatr {known.layout}, prefix {known.prefix!r}, "
+        f"{known.parameters} parameters"
+    )
+
+
 def describe(inferred: Inferred, given: Mapping[str, Any] | None = None) -> list[str]:
     """Lines that tell what the tensors say, what they leave open and what is assumed."""
-    lines = [
-        f"{inferred.family}, state dict of lgatr {inferred.layout}, prefix {inferred.prefix!r}, "
-        f"{inferred.parameters} parameters"
-    ]
+    lines = [headline(inferred)]
     told, given = dict(inferred.fields), given or {}
     for name, width in inferred.widths.items():
         heads = told.get(f"{name}num_heads", given.get(f"{name}num_heads"))
@@ -185,7 +217,10 @@ def describe(inferred: Inferred, given: Mapping[str, Any] | None = None) -> list
         lines += [f"  {n} = {v!r} ({source})" for n, v in fields.items() if n not in given]
     missing = {n: hint for n, hint in inferred.missing.items() if n not in given}
     lines += [f"  {name}: not in the tensors; {hint}" for name, hint in missing.items()]
-    return lines + [f"  note: {note}" for note in inferred.notes]
+    notes = list(inferred.notes)
+    if unknown := [name for name in inferred.assumed if name not in given]:
+        notes.append(f"{', '.join(unknown)}: lgatr's default is assumed, the tensors do not tell")
+    return lines + [f"  note: {note}" for note in notes]
 
 
 def _write(path: str | Path, state: Mapping[str, np.ndarray], config: Config) -> None:

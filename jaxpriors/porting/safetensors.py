@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,27 @@ DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype("?"),
 }
 HEADER_LIMIT = 100_000_000
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema", "ema_state_dict")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module")
+NETWORK = "linear_in."  # a part of some name in every network's state dict
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_tensors(
+    path: str | Path, key: str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors of a ``.safetensors``, ``.pt`` or ``.pth`` file and its metadata.
 
-    Raises FileNotFoundError, or InputError naming the file and the tensor.
+    ``key`` chooses among several state dicts in a PyTorch file, see ``read_torch``; then the
+    metadata is what it tells. Raises InputError naming the file and the tensor.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file")
     if path.suffix == ".safetensors":
+        if key is not None:
+            raise InputError(f"{path}: found the key {key!r}, a safetensors file holds one dict")
         return read_safetensors(path), read_metadata(path)
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
-        return read_torch(path), {}
+        return read_torch(path, key)
     raise InputError(f"{path}: found suffix {path.suffix!r}, expected .safetensors, .pt or .pth")
 
 
@@ -99,7 +106,10 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 def write_safetensors(
     path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write ``tensors`` and ``metadata`` (text to text); the file is complete or absent."""
+    """Write ``tensors`` and ``metadata`` (text to text); the file is complete or absent.
+
+    Raises InputError where the place cannot be written to.
+    """
     names = {dtype: name for name, dtype in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     arrays, position = [], 0
@@ -123,15 +133,22 @@ def write_safetensors(
             for array in arrays:
                 file.write(array.tobytes())
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def read_torch(path: str | Path) -> dict[str, np.ndarray]:
+def read_torch(
+    path: str | Path, key: str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The state dict of a file written by ``torch.save``; no code in the file is run.
 
-    A dict of tensors is taken as it is; of a training checkpoint, the state dict is found under
-    one of the usual keys (``state_dict``, ``model``, ``ema``, …), also nested.
+    A dict of tensors is taken as it is; in a training checkpoint the state dict is found below its
+    keys, a network's before others, the usual names (``state_dict``, ``model``, …) before others;
+    ``key`` ("ema", "ema.state_dict") chooses another. The second value tells which one was taken
+    and which were not: {"state dict": key, "other state dicts": keys}, empty where there is no
+    choice.
     """
     path = Path(path)
     try:
@@ -142,42 +159,79 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
             "save the state dict with safetensors.torch.save_file"
         ) from error
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            content = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"{named[1]}, which needs code to load" if named else "what needs code, or damage"
         raise InputError(
-            f"{path}: the file holds more than tensors (objects that need code to load, or it is "
-            "damaged); save model.state_dict() alone"
+            f"{path}: the file holds more than tensors ({what}); save model.state_dict() alone"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a readable PyTorch file: {reason}") from error
-    where = ""
-    while True:
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: found {type(content).__name__}{where}, expected tensors")
-        if content and all(isinstance(v, torch.Tensor) for v in content.values()):
-            break
-        inner = [key for key in WRAPPERS if isinstance(content.get(key), dict)]
-        if not inner:
-            raise InputError(
-                f"{path}: found the keys {sorted(map(str, content))[:12]}{where}, expected a dict "
-                f"of tensors, or one under {', '.join(WRAPPERS)}"
-            )
-        where += f" under {inner[0]!r}"
-        content = content[inner[0]]
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found {type(content).__name__}, expected tensors")
+    found = _state_dicts(content, torch.Tensor)
+    if not found:
+        raise InputError(
+            f"{path}: found the keys {sorted(map(str, content))[:12]}, expected a dict of tensors, "
+            "or one under some key"
+        )
+    chosen = next(iter(found)) if key is None else key
+    if chosen not in found:
+        raise InputError(f"{path}: no state dict {key!r}, found {', '.join(map(repr, found))}")
+    told = {"state dict": chosen} if chosen else {}
+    if others := [name for name in found if name != chosen]:
+        told["other state dicts"] = ", ".join(others)
     return {
         str(name): (value.float() if value.dtype == torch.bfloat16 else value)
         .detach()
         .contiguous()
         .numpy()
-        for name, value in content.items()
-    }
+        for name, value in found[chosen].items()
+    }, told
+
+
+def _state_dicts(content: dict, tensor: type) -> dict[str, dict]:
+    """Every dict of nothing but tensors by its keys joined with dots, the likeliest first."""
+    found: dict[str, dict] = {}
+
+    def search(table: dict, where: tuple[str, ...]) -> None:
+        if table and all(isinstance(value, tensor) for value in table.values()):
+            found[".".join(where)] = table
+            return
+        for name, value in table.items():
+            if isinstance(name, str) and isinstance(value, dict):
+                search(value, (*where, name))
+
+    search(content, ())
+
+    def rank(where: str) -> tuple[bool, list[int]]:
+        parts = where.split(".")
+        places = [WRAPPERS.index(p) if p in WRAPPERS else len(WRAPPERS) for p in parts]
+        return not any(NETWORK in str(name) for name in found[where]), places
+
+    ordered = {where: found[where] for where in sorted(found, key=rank)}
+    networks = {where: table for where, table in ordered.items() if not rank(where)[0]}
+    return networks or ordered
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled numpy number consists of: harmless, and common beside a state dict."""
+    scalar = np.float64(0).__reduce__()[0]
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    return [
+        *((scalar, name) for name in names),
+        np.dtype,
+        *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
+    ]
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
     """The header of a safetensors file and the position of the first tensor's bytes."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file")
     size = path.stat().st_size
     if size < 8:
         raise InputError(f"{path}: found {size} bytes, expected a safetensors file")

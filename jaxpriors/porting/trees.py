@@ -68,8 +68,8 @@ def detect_prefix(names: Iterable[str]) -> str:
 
 def strip_prefix(
     state: Mapping[str, np.ndarray], prefix: str | None = None
-) -> tuple[dict[str, np.ndarray], list[str], str]:
-    """The tensors below ``prefix`` without it, the names of the others, and the prefix.
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
+    """The tensors below ``prefix`` without it, the others, and the prefix.
 
     ``prefix`` None detects it. ``_orig_mod.``, which torch.compile adds to names, is dropped.
     """
@@ -79,7 +79,7 @@ def strip_prefix(
     elif prefix and not prefix.endswith("."):
         prefix += "."
     inside = {n[len(prefix) :]: v for n, v in clean.items() if n.startswith(prefix)}
-    return inside, [n for n in clean if not n.startswith(prefix)], prefix
+    return inside, {n: v for n, v in clean.items() if not n.startswith(prefix)}, prefix
 
 
 def network_from_state(
@@ -92,14 +92,17 @@ def network_from_state(
     Raises one InputError that names every tensor that is unknown, missing, misshapen, not floating
     or not finite, with found and expected shapes.
     """
-    inside, outside, _ = strip_prefix(state, prefix)
-    faults = [f"unknown {name} {_shape(state[name])}" for name in outside if prefix is None]
+    inside, outside, found = strip_prefix(state, prefix)
+    faults = []
+    if outside and prefix is None:
+        faults = [f"unknown {name} {_shape(value)}" for name, value in outside.items()]
+        faults[-1] += f" (give --prefix {found!r} to leave out what is not below it)"
     names = canonical(inside)
     wanted = slots(template)
     expected = dict(zip(canonical(slot.name for slot in wanted), wanted, strict=True))
     for key, name in names.items():
         value = inside[name]
-        if key in expected or value.size == 0:
+        if key in expected:
             continue
         if not _is_metric(key, value, expected):
             faults.append(f"unknown {name} {_shape(value)}")
@@ -134,7 +137,7 @@ def state_from_network(network: Any) -> dict[str, np.ndarray]:
     """The state dict of a network, as the PyTorch network of the same configuration has it."""
     leaves = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(network)]
     settings = getattr(network, "config", network)
-    rename = _count_modules(network, getattr(settings, "dropout_prob", 0.0) > 0.0)
+    rename = _count_modules(network, getattr(settings, "dropout_prob", None) is not None)
     state = {}
     for slot in slots(network):
         value = leaves[slot.leaf] if slot.block is None else leaves[slot.leaf][slot.block]

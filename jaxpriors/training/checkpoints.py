@@ -52,9 +52,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         policies = ocp.checkpoint_managers.preservation_policy
-        self._folder = folder.absolute()
+        self.folder = folder.absolute()
         self._manager = ocp.CheckpointManager(
-            self._folder,
+            self.folder,
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
                 "progress": ocp.JsonCheckpointHandler(),
@@ -100,7 +100,7 @@ class Checkpoints:
             step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
         )["progress"]
         found = self._arrays(step)
-        return unflatten(template, found, f"checkpoint {self._folder / str(step)}"), progress
+        return unflatten(template, found, f"checkpoint {self.folder / str(step)}"), progress
 
     def _arrays(self, step: int) -> dict[str, Array]:
         metadata = self._manager.item_metadata(step)["state"]

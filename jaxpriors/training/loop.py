@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpriors.data.batching import prefetch
+from jaxpriors.data.batching import UNITS, prefetch
+from jaxpriors.errors import InputError
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
@@ -43,6 +44,15 @@ class TrainingConfig:
     checkpoint_steps: int = 1000
     seed: int = 0
     precision: Precision = field(default_factory=Precision)
+
+    def __post_init__(self) -> None:
+        least = {"batch_size": 1, "epochs": 1, "buckets": 1, "checkpoint_steps": 1, "seed": 0}
+        for name, low in (least | {"patience": 1, "micro_batch": 1}).items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise InputError(f"{name}: found {value}, expected at least {low}")
+        if self.batch_size % UNITS:
+            raise InputError(f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}")
 
 
 class Batches(Protocol):
@@ -81,6 +91,7 @@ def train(
     config: TrainingConfig,
     folder: Path,
     progress: Callable[[Record], None] = lambda record: None,
+    identity: str = "",
 ) -> Trained:
     """Train ``params`` on ``batches``; keep checkpoints in ``folder`` and go on from the last one.
 
@@ -89,11 +100,16 @@ def train(
     "steps"}) and every epoch ({"epoch", "step", "train_loss", "validation_loss", "best",
     "seconds"}).
 
+    ``identity`` stands for the data and all settings; it is kept with the checkpoints.
+
     Raises:
+        InputError: the folder's checkpoints have another identity.
         TrainingError: a loss or gradient that is not finite; the last checkpoint stays.
     """
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        return _train(params, loss, batches, validation_loss, config, checkpoints, progress)
+        return _train(
+            params, loss, batches, validation_loss, config, checkpoints, progress, identity
+        )
 
 
 def _train(
@@ -104,14 +120,15 @@ def _train(
     config: TrainingConfig,
     checkpoints: Checkpoints,
     progress: Callable[[Record], None],
+    identity: str,
 ) -> Trained:
     # The update, compiled once for the shapes of the batches.
     mesh = data_mesh()
     optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
     micro_batch = config.micro_batch or (16 if jax.default_backend() == "cpu" else None)
-    step_function = make_step(loss, optimizer, config.seed, batches.rows, micro_batch)
+    step_function = make_step(loss, optimizer, batches.rows, micro_batch)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
-    state = replicate(initial_state(jax.tree.map(jnp.copy, params), optimizer), mesh)
+    state = replicate(initial_state(jax.tree.map(jnp.copy, params), optimizer, config.seed), mesh)
     seconds = {"compile": 0.0, "train": 0.0, "validate": 0.0}
     history: list[Record] = []
     started = time.perf_counter()
@@ -121,6 +138,13 @@ def _train(
         state, saved = checkpoints.restore(checkpoints.latest, state)
         state = replicate(state, mesh)
         history, seconds = saved["history"], saved["seconds"]
+        if saved["identity"] != identity:
+            raise InputError(
+                f"{checkpoints.folder}: holds the checkpoints of a training on other data or with "
+                "other settings; expected an empty folder or those of this training"
+            )
+        for earlier in history:
+            progress(earlier)
     done = _finished(history, config)
     if not done:
         progress({"stage": "  compiling the training step"})
@@ -139,10 +163,10 @@ def _train(
             if previous is not None:
                 _check(*previous, state, loss, epoch)
             previous = k, metrics, batch
-            progress({"epoch": epoch, "step": k + 1, "steps": batches.steps})
+            progress({"epoch": epoch + 1, "step": k + 1, "steps": batches.steps})
             if (k + 1) % config.checkpoint_steps == 0 and k + 1 < batches.steps:
                 _check(*previous, state, loss, epoch)
-                saved = {"history": history, "seconds": seconds}
+                saved = {"identity": identity, "history": history, "seconds": seconds}
                 checkpoints.save(int(state.step), _copy(state), saved, np.inf)
         if previous is not None:
             _check(*previous, state, loss, epoch)
@@ -154,7 +178,7 @@ def _train(
         seconds["validate"] += time.perf_counter() - started
         best = min([r["validation_loss"] for r in history], default=np.inf)
         record: Record = {
-            "epoch": epoch,
+            "epoch": epoch + 1,
             "step": int(state.step),
             "train_loss": float(state.epoch_loss) / batches.steps,
             "validation_loss": value,
@@ -163,11 +187,11 @@ def _train(
         }
         if not np.isfinite(value):
             raise TrainingError(
-                f"validation loss is {value} after epoch {epoch} (step {record['step']})"
+                f"validation loss is {value} after epoch {epoch + 1} (step {record['step']})"
             )
         history.append(record)
         state = dataclasses.replace(state, epoch_loss=jnp.zeros_like(state.epoch_loss))
-        saved = {"history": history, "seconds": seconds}
+        saved = {"identity": identity, "history": history, "seconds": seconds}
         checkpoints.save(record["step"], _copy(state), saved, value)
         progress(record)
         done = _finished(history, config)
@@ -182,7 +206,7 @@ def _train(
 def _finished(history: list[Record], config: TrainingConfig) -> bool:
     """Whether all epochs are done, or the validation loss has not fallen for ``patience``."""
     if not history:
-        return config.epochs == 0
+        return False
     best = int(np.argmin([r["validation_loss"] for r in history]))
     stale = len(history) - 1 - best
     return len(history) >= config.epochs or (
@@ -199,7 +223,7 @@ def _check(k: int, metrics: Any, batch: Any, state: TrainState, loss: Loss, epoc
     """Raise TrainingError where a step's loss or gradient was not finite, saying what was not."""
     if bool(metrics["finite"]):
         return
-    where = f"epoch {epoch}, step {k}: loss {float(metrics['loss'])}"
+    where = f"epoch {epoch + 1}, step {k + 1}: loss {float(metrics['loss'])}"
     for i, part in enumerate(batch):
         for name, array in flatten(part).items():
             if not np.all(np.isfinite(np.asarray(array))):

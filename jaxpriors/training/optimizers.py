@@ -1,10 +1,13 @@
 """Lion and AdamW with a cosine schedule and weight decay on the weights alone."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import optax
+
+from jaxpriors.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,14 @@ class OptimizerConfig:
     warmup: float = 0.0
     final_rate: float = 0.0
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("lion", "adamw"):
+            raise InputError(f"rule: found {self.rule!r}, expected 'lion' or 'adamw'")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(
+                f"learning_rate: found {self.learning_rate}, expected a positive number"
+            )
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -49,14 +60,10 @@ def decayed(params: Any) -> Any:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """The update rule for a training of ``steps`` updates; ValueError for an unknown rule."""
+    """The update rule for a training of ``steps`` updates."""
     rate = schedule(config, steps)
-    if config.rule == "lion":
-        rule = optax.lion(rate, weight_decay=config.weight_decay, mask=decayed)
-    elif config.rule == "adamw":
-        rule = optax.adamw(rate, weight_decay=config.weight_decay, mask=decayed)
-    else:
-        raise ValueError(f"rule: found {config.rule!r}, expected 'lion' or 'adamw'")
+    make = optax.lion if config.rule == "lion" else optax.adamw
+    rule = make(rate, weight_decay=config.weight_decay, mask=decayed)
     if config.clip is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(config.clip), rule)

@@ -1,4 +1,4 @@
-"""In which types a network is stored, computed and read out."""
+"""In which type a network computes."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,31 +7,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-Dtype = Literal["float32", "bfloat16"]
-
 
 @dataclass(frozen=True)
 class Precision:
-    """Types of the parameters (and optimizer state), of the computation and of the logits.
+    """The type of the computation; parameters, optimizer state and logits are float32.
 
     Norm statistics, the softmax, inner products and losses are float32 whatever ``compute`` says.
     """
 
-    params: Literal["float32"] = "float32"
-    compute: Dtype = "float32"
-    output: Literal["float32"] = "float32"
+    compute: Literal["float32", "bfloat16"] = "float32"
 
     def to_compute(self, tree: Any) -> Any:
         """The tree with its floating-point arrays in the compute type."""
-        return _cast(tree, self.compute)
 
-    def to_output(self, x: Array) -> Array:
-        """Logits in the output type."""
-        return x.astype(self.output)
+        def one(x: Array) -> Array:
+            return x.astype(self.compute) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
-
-def _cast(tree: Any, dtype: str) -> Any:
-    def one(x: Any) -> Any:
-        return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-    return jax.tree.map(one, tree)
+        return jax.tree.map(one, tree)

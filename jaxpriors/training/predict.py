@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxpriors.data.batching import Batch, prediction_batches
 from jaxpriors.data.events import Events
-from jaxpriors.training.parallel import data_mesh, shard_rows
+from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 
 Forward = Callable[[Any, Batch], Array]
 
@@ -26,6 +26,7 @@ def predict(
         FloatingPointError: a result that is not finite; the message names the first such event.
     """
     mesh = data_mesh()
+    params = replicate(params, mesh)
     longest = int(events.multiplicity.max(initial=0))
     lengths = [*lengths, *([longest] if longest > lengths[-1] else [])]
     rows = max(rows // jax.device_count(), 1) * jax.device_count()

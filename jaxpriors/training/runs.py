@@ -50,26 +50,43 @@ def open_run(folder: Path, config: dict[str, Any], resume: bool) -> Path:
     another configuration; nothing is changed then.
     """
     config = json.loads(json.dumps(config, allow_nan=False))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    started = folder / "config.json"
+    if folder.exists() and not started.is_file() and _has_content(folder):
+        raise InputError(f"{folder}: exists and is not the folder of a run; give another")
+    if started.is_file():
         if not resume:
             raise InputError(
                 f"{folder}: exists already; give another folder, or --resume to go on with it"
             )
-        if not (folder / "config.json").is_file():
-            raise InputError(f"{folder}: has no config.json, expected the folder of a run")
-        found = read_json(folder / "config.json")
-        if found != config:
-            differences = ", ".join(
-                f"{k}: found {found.get(k)!r}, asked for {config.get(k)!r}"
-                for k in sorted(set(found) | set(config))
-                if found.get(k) != config.get(k)
+        found, asked = _leaves(read_json(started)), _leaves(config)
+        differences = [
+            f"{name}: found {found.get(name)!r}, asked for {asked.get(name)!r}"
+            for name in sorted(found | asked)
+            if found.get(name) != asked.get(name)
+        ]
+        if differences:
+            raise InputError(
+                f"{folder}: is a run with another configuration ({'; '.join(differences)})"
             )
-            raise InputError(f"{folder}: is a run with another configuration ({differences})")
-        return folder
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "environment.json", environment())
-    write_json(folder / "config.json", config)
+    write_json(started, config)
+    if not (folder / "environment.json").exists():
+        write_json(folder / "environment.json", environment())
     return folder
+
+
+def _has_content(folder: Path) -> bool:
+    """Whether there is more than what a start that was killed leaves."""
+    return not folder.is_dir() or any(p.suffix != ".partial" for p in folder.iterdir())
+
+
+def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
+    """Numbers and texts of nested JSON by the path that leads to them."""
+    if isinstance(tree, dict | list) and tree:
+        pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        inner = [_leaves(v, f"{name}.{k}".lstrip(".")) for k, v in pairs]
+        return {key: value for leaves in inner for key, value in leaves.items()}
+    return {name: tree}
 
 
 def environment() -> dict[str, Any]:

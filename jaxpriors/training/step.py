@@ -18,27 +18,33 @@ Loss = Callable[[Any, Any, Array], Array]
 class TrainState:
     """Everything that a step changes.
 
-    step: updates made so far. epoch_loss: sum of the steps' losses since the epoch's start, kept
-    on the device so that nothing waits for it.
+    step: updates made so far. seed: of the randomness. epoch_loss: sum of the steps' losses since
+    the epoch's start, kept on the device so that nothing waits for it.
     """
 
     step: Array
+    seed: Array
     params: Any
     optimizer: Any
     epoch_loss: Array
 
 
-def initial_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def initial_state(
+    params: Any, optimizer: optax.GradientTransformation, seed: int = 0
+) -> TrainState:
     """The state before the first step."""
     return TrainState(
-        jnp.zeros((), jnp.int32), params, optimizer.init(params), jnp.zeros((), jnp.float32)
+        step=jnp.zeros((), jnp.int32),
+        seed=jnp.asarray(seed, jnp.uint32),
+        params=params,
+        optimizer=optimizer.init(params),
+        epoch_loss=jnp.zeros((), jnp.float32),
     )
 
 
 def make_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    seed: int,
     rows: float,
     micro_batch: int | None = None,
 ) -> Callable[[TrainState, tuple[Any, ...]], tuple[TrainState, dict[str, Array]]]:
@@ -54,7 +60,6 @@ def make_step(
 
     Randomness is folded from (seed, step, part, chunk).
     """
-    root = jax.random.key(seed)
 
     def part_gradient(params: Any, part: Any, key: Array) -> tuple[Array, Any]:
         size = jax.tree.leaves(part)[0].shape[0]
@@ -74,7 +79,7 @@ def make_step(
         return jax.lax.scan(add, zero, jnp.arange(chunks))[0]
 
     def step(state: TrainState, batch: tuple[Any, ...]) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(root, state.step)
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         total = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state.params))
         for i, part in enumerate(batch):
             one = part_gradient(state.params, part, jax.random.fold_in(key, i))
@@ -87,7 +92,9 @@ def make_step(
         params = optax.apply_updates(state.params, update)
         keep = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
-            TrainState(state.step + 1, params, optimizer_state, state.epoch_loss + value),
+            TrainState(
+                state.step + 1, state.seed, params, optimizer_state, state.epoch_loss + value
+            ),
             state,
         )
         return keep, {"loss": value, "gradient_norm": norm, "finite": finite}

@@ -103,3 +103,13 @@ def test_prefetch_keeps_the_order_and_passes_errors_on():
 def test_batch_size_must_fit_the_buckets():
     with pytest.raises(ValueError, match="batch_size: found 40, expected a multiple of 16"):
         TrainingBatches(JETS, plan_buckets(JETS.multiplicity), batch_size=40, seed=0)
+
+
+def test_classes_are_spread_evenly():
+    """A rare class is in every batch, in its share."""
+    label = (np.arange(len(JETS)) % 10 == 0).astype(int)
+    batches = _batches(JETS.with_label(label))
+    for k in range(batches.steps):
+        parts = batches.epoch(0)(k)
+        rare = sum(float(((part.label == 1) & (part.weight != 0)).sum()) for part in parts)
+        assert 1 <= rare <= 6

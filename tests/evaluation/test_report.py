@@ -82,5 +82,5 @@ def test_bad_input_is_named(samples):
     bad = np.where(np.arange(4000) == 5, np.inf, ratio)
     with pytest.raises(InputError, match="weights of slim: 1 of 4000 are not finite"):
         report.table2(data, simulation, {"slim": bad}, observables=OBSERVABLES)
-    with pytest.raises(InputError, match="no filled 'table2' among"):
+    with pytest.raises(InputError, match="found no 'table2'"):
         report.format_table({"auc": 0.5})

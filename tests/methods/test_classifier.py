@@ -139,8 +139,8 @@ def test_splits_are_disjoint_and_whole():
 
 
 def test_infinite_ratios_are_caught():
-    with pytest.raises(FloatingPointError, match=r"log-ratios from -1e\+06 to 1e\+06"):
-        reweighted(np.array([1.0, -1.0]), np.array([-1e6, 1e6]))
+    with pytest.raises(FloatingPointError, match=r"mean ratio is -1 .* from -1e\+06 to 1e\+06"):
+        reweighted(np.array([2.0, -1.0]), np.array([-1e6, 1e6]))
 
 
 def test_unknown_names():
@@ -157,3 +157,39 @@ def test_dropout_needs_a_key():
     model = classifier.fit(jets, jets)
     np.testing.assert_array_equal(model.log_ratio(jets), model.log_ratio(jets))
     assert jax.tree.leaves(model.classifier)
+
+
+def test_identities_in_one_sample_alone_are_refused():
+    jets = random_jets(10, 0)
+    named = dataclasses.replace(jets, pid=np.full(len(jets.pid), 211))
+    with pytest.raises(InputError, match="pid: the data have none and the other sample has"):
+        labelled(named, jets)
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path):
+    """The same call goes on with its folder; other data or settings do not."""
+    jets, others = random_jets(48, 1), random_jets(48, 2)
+    classifier = _classifier("lgatr-slim", epochs=1, num_blocks=1)
+    first = classifier.fit(jets, others, folder=str(tmp_path))
+    again = classifier.fit(jets, others, folder=tmp_path)
+    np.testing.assert_array_equal(first.log_ratio(jets), again.log_ratio(jets))
+    with pytest.raises(InputError, match="checkpoints of a training on other data"):
+        classifier.fit(others, jets, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("batch_size", 100, "batch_size: found 100, expected a multiple of 16"),
+        ("epochs", 0, "epochs: found 0, expected at least 1"),
+        ("seed", -1, "seed: found -1, expected at least 0"),
+    ],
+)
+def test_training_settings_are_checked(name, value, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(TRAINING["lgatr"]["small"], **{name: value})
+
+
+def test_splits_need_shares_that_sum_to_one():
+    with pytest.raises(InputError, match="expected shares that sum to 1"):
+        split(100, (-0.5, 1.5), seed=0)

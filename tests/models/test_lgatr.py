@@ -299,8 +299,15 @@ def test_wrong_arguments_are_named():
         network(x[:, :, :1], s)
     with pytest.raises(ValueError, match=r"scalars have shape .* expected \(2, 6, 3\)"):
         network(x)
-    with pytest.raises(ValueError, match=r"reinsert_s_channels is \(3,\)"):
-        LGATr.init(jax.random.key(0), LGATrConfig(**TINY, reinsert_s_channels=(3,)))
-    with pytest.raises(ValueError, match="ConditionalLGATr: reinserted channels found"):
-        config = ConditionalLGATrConfig(**TINY, **CONDITION, reinsert_mv_channels=(0,))
-        ConditionalLGATr.init(jax.random.key(0), config)
+    for change, message in (
+        ({"reinsert_s_channels": (3,)}, r"reinsert_s_channels is \(3,\)"),
+        ({"nonlinearity": "mish"}, "nonlinearity is 'mish', expected one of"),
+        ({"dropout_prob": 1.0}, r"dropout_prob is 1\.0, expected in \[0, 1\)"),
+        ({"num_heads": 0}, "num_heads is 0, expected at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LGATrConfig(**(TINY | change))
+    with pytest.raises(ValueError, match="reinserted channels found in a ConditionalLGATr"):
+        ConditionalLGATrConfig(**TINY, **CONDITION, reinsert_mv_channels=(0,))
+    with pytest.raises(ValueError, match="crossattention_num_heads is 0"):
+        ConditionalLGATrConfig(**TINY, **(CONDITION | {"crossattention_num_heads": 0}))

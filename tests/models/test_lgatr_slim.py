@@ -57,7 +57,6 @@ def read_case(folder, case):
     described = json.loads(path.with_suffix(".json").read_text())
     settings = {PEER_NAMES.get(k, k): v for k, v in described["ctor"].items()}
     settings = VERSIONS["2.0" if folder == "lgatr2" else "1.4"] | settings
-    settings["dropout_prob"] = settings.get("dropout_prob") or 0.0
     kind = ConditionalLGATrSlimConfig if "v_channels_cond" in settings else LGATrSlimConfig
     required = {f.name: 1 for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     state = read_safetensors(path.with_suffix(".safetensors"))

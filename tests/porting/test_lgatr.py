@@ -10,7 +10,7 @@ import pytest
 
 from jaxpriors.commands.port import port_export, port_inspect, port_lgatr
 from jaxpriors.errors import InputError
-from jaxpriors.models.lgatr import LGATrConfig
+from jaxpriors.models.lgatr import LGATr, LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.porting.arguments import config_from_peer
 from jaxpriors.porting.inference import complete, infer
@@ -76,11 +76,17 @@ def test_prefixes_of_trainers_are_found(prefix):
 
 def test_tensors_outside_of_the_prefix():
     _, state, config = read("lgatr/slim_tiny")
-    state = {f"net.{name}": value for name, value in state.items()}
+    state_without_prefix, state = state, {f"net.{name}": v for name, v in state.items()}
     more = state | {"loss.weight": np.ones(2, np.float32)}
     with pytest.raises(InputError, match=r"unknown loss\.weight \(2\)"):
         build(config, more)
-    build(config, more, prefix="net")
+    with pytest.raises(InputError, match=r"give --prefix 'net\.' to leave out"):
+        build(config, more)
+    assert same(state_from_network(build(config, more, prefix="net")), state_without_prefix)
+    compiled = {name.replace("net.", "net._orig_mod."): value for name, value in more.items()}
+    compiled["_orig_mod.more.weight"] = np.ones(2, np.float32)
+    with pytest.raises(InputError, match=r"unknown more\.weight \(2\)"):
+        build(config, compiled)
     twice = state | {name.replace("net.", "ema."): value for name, value in state.items()}
     with pytest.raises(InputError, match=r"several networks, with the prefixes \['ema\.', 'net\.'"):
         build(config, twice)
@@ -95,16 +101,101 @@ def test_every_fault_is_named_in_one_error():
     state["linear_out.s2mvs.bias"] = np.zeros(6, np.int32)
     state["linear_in.weight"] = np.full((4, 2, 10), np.nan, np.float32)
     state["head.weight"] = np.zeros(3, np.float32)
+    state["empty"] = np.zeros(0, np.float32)
     with pytest.raises(InputError) as caught:
         build(config, state)
     for fault in (
         "unknown head.weight (3)",
+        "unknown empty (0)",
         "missing blocks.1.attention.out_linear.weight (4, 4, 10)",
         "misshapen blocks.0.mlp.layers.2.weight: found (4, 3, 10), expected (4, 16, 10)",
         "not floating linear_out.s2mvs.bias: found int32",
         "not finite linear_in.weight: 80 values",
     ):
         assert fault in str(caught.value)
+
+
+def test_tensors_that_sizes_are_read_from(tmp_path):
+    _, state, _ = read("lgatr/lgatr_tiny")
+    path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    wrong = np.zeros((4, 3, 10), np.float32)
+    write_safetensors(path, state | {"linear_in.weight": wrong})
+    with pytest.raises(InputError, match=r"sizes were read from linear_in\.weight \(4, 3, 10\), "):
+        port(path, out, {"num_heads": 2})
+    with pytest.raises(InputError, match=r"misshapen linear_in\.weight: found \(4, 3, 10\)"):
+        port(path, out, {}, read("lgatr/lgatr_tiny")[0])
+    del state["linear_out.weight"]
+    with pytest.raises(InputError, match=r"LGATr: missing linear_out\.weight, expected \(out_mv_c"):
+        infer(state)
+    misshapen = state | {"linear_out.weight": np.zeros(())}
+    with pytest.raises(InputError, match=r"misshapen linear_out\.weight: found \(\), expected"):
+        infer(misshapen)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("more", [{}, {"attention": {"num_heads": 2, "multi_query": True}}])
+def test_network_without_scalars(tmp_path, more):
+    sizes = {"num_blocks": 1, "in_mv_channels": 2, "out_mv_channels": 1, "hidden_mv_channels": 4}
+    sizes |= dict.fromkeys(("in_s_channels", "out_s_channels", "hidden_s_channels"), 0)
+    products = {"geometric_product": False}
+    ctor = sizes | {"attention": {"num_heads": 2}, "mlp": {}, "primitives": products} | more
+    config = config_from_peer("LGATr", ctor, "2.0.0")
+    assert isinstance(config, LGATrConfig)
+    state = state_from_network(LGATr.init(jax.random.key(0), config))
+    assert not any("s2s" in name or "s2mvs" in name for name in state)
+    path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    write_safetensors(path, state)
+    for given, case in (({"num_heads": 2}, None), ({}, {"ctor": ctor})):
+        port(path, out, given, case)
+        assert load_network(out).config == config
+
+
+@pytest.mark.parametrize("name", ["lgatr/lgatr_tiny", "lgatr2/slim"])
+@pytest.mark.parametrize("dropout", [None, 0.0, 0.2])
+def test_dropout_modules_keep_their_place(tmp_path, name, dropout):
+    _, state, config = read(name)
+    config = dataclasses.replace(config, dropout_prob=dropout)
+    names = list(state_from_network(build(config, state)))  # gaps where there are modules
+    renamed = {new: state[old] for new, old in zip(names, order_of(config, state), strict=True)}
+    path, ported, back = (tmp_path / f"{n}.safetensors" for n in "abc")
+    write_safetensors(path, renamed)
+    assert (names != order_of(config, state)) == (dropout is not None)
+    port(path, ported, {"num_heads": config.num_heads})
+    network = load_network(ported)
+    assert network.config.dropout_prob == (None if dropout is None else 0.0)
+    save_network(ported, network)
+    export(ported, back)
+    assert same(read_safetensors(back), renamed)
+
+
+def order_of(config, state):
+    """The names of a state dict without dropout modules in the order of ours."""
+    plain = dataclasses.replace(config, dropout_prob=None)
+    return list(state_from_network(build(plain, state)))
+
+
+def test_gate_of_the_old_slim_is_not_chosen():
+    inferred = infer(read("lgatr/slim_tiny")[1])
+    with pytest.raises(InputError, match=r"nonlinearity_v: given 'tanh', the gate .* 1\.4"):
+        complete(inferred, {"num_heads": 2, "nonlinearity_v": "tanh"})
+
+
+def test_commands_name_files_that_cannot_be_used(tmp_path):
+    source = CASES["lgatr/slim_tiny"].with_suffix(".safetensors")
+    missing, out = tmp_path / "missing.safetensors", tmp_path / "out.safetensors"
+    for command in (
+        lambda: port_lgatr(missing, out),
+        lambda: port_inspect(missing),
+        lambda: port_export(missing, out),
+    ):
+        with pytest.raises(InputError, match=r"missing\.safetensors: no such file"):
+            command()
+    with pytest.raises(InputError, match=r"missing\.json: cannot be read"):
+        port_lgatr(source, out, config=tmp_path / "missing.json")
+    with pytest.raises(InputError, match=r"out\.safetensors: cannot be written"):
+        port_lgatr(source, tmp_path / "no folder" / "out.safetensors", heads=2)
+    with pytest.raises(InputError, match="found the key 'ema', a safetensors file holds one dict"):
+        port_lgatr(source, out, key="ema")
 
 
 def test_the_metric_is_checked():
@@ -132,14 +223,18 @@ def test_what_the_tensors_do_not_tell_must_be_given():
     with pytest.raises(InputError) as caught:
         complete(inferred, {})
     assert "num_heads: one of 1, 2, 4, 8, 16" in str(caught.value)
-    assert "nonlinearity: " in str(caught.value)
-    given = {"num_heads": 8, "nonlinearity": "gelu"}
+    assert inferred.assumed == {"nonlinearity": "gelu", "dropout_prob": None, "use_bivector": True}
+    given = {"num_heads": 8}
     assert complete(inferred, given).attn_ratio == 2
     for wrong, message in (
         ({"num_heads": 3}, "num_heads: given 3, the tensors allow one of 1, 2, 4, 8, 16"),
         ({"num_blocks": 3}, "num_blocks: given 3, the tensors tell 12"),
         ({"attn_ratio": 3}, "attn_ratio: given 3, the tensors tell 2"),
         ({"width": 3}, "LGATr has no setting width"),
+        ({"num_heads": 0}, "num_heads: given 0, the tensors allow one of 1, 2, 4, 8, 16"),
+        ({"nonlinearity": "mish"}, "LGATr: nonlinearity is 'mish', expected one of"),
+        ({"dropout_prob": 1.5}, r"LGATr: dropout_prob is 1\.5, expected in \[0, 1\)"),
+        ({"reinsert_mv_channels": (7,)}, r"reinsert_mv_channels is \(7,\), expected numbers below"),
     ):
         with pytest.raises(InputError, match=message):
             complete(inferred, given | wrong)
@@ -149,8 +244,8 @@ def test_heads_and_reinserted_channels():
     _, state, config = read("lgatr/lgatr_tiny_mq_headscale_reinsert")
     inferred = infer(state)
     assert inferred.fields["num_heads"] == 2  # head_scale has one number per head
-    assert set(inferred.missing) == {"nonlinearity", "reinsert_mv_channels", "reinsert_s_channels"}
-    given = {"nonlinearity": "gelu", "reinsert_mv_channels": (0,), "reinsert_s_channels": (0, 2)}
+    assert set(inferred.missing) == {"reinsert_mv_channels", "reinsert_s_channels"}
+    given = {"reinsert_mv_channels": (0,), "reinsert_s_channels": (0, 2)}
     assert complete(inferred, given) == config
 
 
@@ -236,12 +331,14 @@ def test_ported_file_is_checked(tmp_path):
 def test_commands(tmp_path, capsys):
     source = CASES["lgatr/slim_paper"].with_suffix(".safetensors")
     out, back = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    assert port_lgatr(source, out, heads=4, nonlinearity="gelu") == 0
+    assert port_lgatr(source, out, heads=4) == 0
     text = capsys.readouterr().out
     for line in (
         "LGATrSlim, state dict of lgatr 1.4, prefix '', 646145 parameters",
         "num_blocks = 12 (from the tensors)",
-        "dropout_prob = 0.0 (assumed)",
+        "dropout_prob = None (assumed)",
+        "nonlinearity = 'gelu' (assumed)",
+        "note: nonlinearity, dropout_prob: lgatr's default is assumed",
         "num_heads = 4 (given)",
     ):
         assert line in text
@@ -254,7 +351,7 @@ def test_commands(tmp_path, capsys):
     with pytest.raises(
         InputError, match=r"slim_paper\.safetensors: (.|\n)*num_heads: one of 1, 2, 4"
     ):
-        port_lgatr(source, out, nonlinearity="gelu")
+        port_lgatr(source, out)
     config = CASES["lgatr/slim_paper"]
     assert port_lgatr(source, out, config=config) == 0
     with pytest.raises(InputError, match="found also num_heads"):
@@ -274,7 +371,7 @@ def test_checkpoint_of_pytorch(tmp_path):
     _, state, config = read("lgatr2/lgatr_prefixed")
     path = CASES["lgatr2/lgatr_prefixed"].with_suffix(".pt")
     assert "prefix 'module.net.'" in inspect(path)
-    port(path, tmp_path / "a.safetensors", {"num_heads": 2, "nonlinearity": "gelu"})
+    port(path, tmp_path / "a.safetensors", {"num_heads": 2})
     network = load_network(tmp_path / "a.safetensors")
     assert network.config == config
     assert same(state_from_network(network), state)

@@ -25,7 +25,7 @@ def raw(path, header, data=b""):
 
 def test_every_type_comes_back_bit_for_bit(tmp_path):
     bits = np.random.default_rng(0).integers(0, 256, 48, dtype=np.uint8).tobytes()
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         name: np.frombuffer(bits, dtype).reshape(2, -1)
         for name, dtype in DTYPES.items()
         if name != "BOOL"
@@ -124,7 +124,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing\.safetensors"):
+    with pytest.raises(InputError, match=r"missing\.safetensors"):
         read_tensors(tmp_path / "missing.safetensors")
     path = tmp_path / "weights.txt"
     path.write_text("x")
@@ -152,6 +152,12 @@ class TestPyTorch:
             lambda state: {"state_dict": state, "epoch": 3},
             lambda state: {"epoch": 3, "model": {"state_dict": state, "name": "a"}},
             lambda state: {"ema": state, "optimizer": {"lr": 0.1}},
+            lambda state: {"network": state, "best_loss": np.float64(0.1)},
+            lambda state: {"ema": {"w": state["w"]}, "model": state},
+            lambda state: {
+                "model": {"x": state["w"]},
+                "a": {"b": state | {"linear_in.w": state["w"]}},
+            },
         ],
     )
     def test_wrappers(self, torch, tmp_path, wrap):
@@ -161,9 +167,23 @@ class TestPyTorch:
         np.testing.assert_array_equal(found["w"], state["w"].numpy())
         np.testing.assert_array_equal(found["b"], [1.0, 1.0])
 
+    def test_a_choice_is_told_and_made(self, torch, tmp_path):
+        first, second = ({"linear_in.weight": torch.full((2,), n)} for n in (1.0, 2.0))
+        buffers = {"buffers": {"x": torch.ones(1)}}
+        torch.save({"ema": {"shadow": second}, "model": first} | buffers, tmp_path / "a.pt")
+        found, told = read_tensors(tmp_path / "a.pt")
+        np.testing.assert_array_equal(found["linear_in.weight"], [1.0, 1.0])
+        assert told == {"state dict": "model", "other state dicts": "ema.shadow"}
+        found, _ = read_tensors(tmp_path / "a.pt", "ema.shadow")
+        np.testing.assert_array_equal(found["linear_in.weight"], [2.0, 2.0])
+        with pytest.raises(InputError, match=r"no state dict 'best', found 'model', 'ema\.shadow'"):
+            read_tensors(tmp_path / "a.pt", "best")
+
     def test_code_is_not_run(self, torch, tmp_path):
         torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "a.pt")
-        with pytest.raises(InputError, match=r"a\.pt: the file holds more than tensors"):
+        with pytest.raises(
+            InputError, match=r"a\.pt: the file holds more than tensors \(torch\S+Linear"
+        ):
             read_torch(tmp_path / "a.pt")
 
     def test_damaged(self, torch, tmp_path):

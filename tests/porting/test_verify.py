@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.commands.port import port_verify
+from jaxpriors.errors import InputError
 from jaxpriors.porting.safetensors import read_safetensors, write_safetensors
 from jaxpriors.porting.verify import verify_case
 
@@ -17,6 +18,8 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = {
     "lgatr/lgatr_tiny_mq_headscale_reinsert": 110,
     "lgatr/lgatr_tagger": 79,  # beams that are massless to the last bit
+    "lgatr/lgatr_gev": 48,  # momenta that cost float32 most of its digits
+    "lgatr/lgatr_nobatch": 48,
     "lgatr/cond_lgatr_tiny_mask": 122,
     "lgatr/slim_tiny_ratios": 48,
     "lgatr/cond_slim_tiny_mask": 62,
@@ -27,6 +30,10 @@ CASES = {
     "lgatr/geomlp_3": 30,
     "lgatr/selfattention_mq": 30,
     "lgatr/crossattention": 26,
+    "lgatr/block": 38,
+    "lgatr/cond_block": 56,
+    "lgatr/slim_block": 18,
+    "lgatr/cond_slim_block": 29,
     "lgatr/slim_linear": 9,
     "lgatr/slim_rmsnorm": 6,
     "lgatr/slim_glu_tanh": 9,
@@ -36,7 +43,6 @@ CASES = {
     "lgatr/primitives": 26,
     "lgatr/spurions": 20,
     "lgatr/init_stats": 32,
-    "lgatr/train_slim": 97,
     "lgatr2/lgatr_dropout": 12,
     "lgatr2/slim_gate_tanh": 12,
     "lgatr2/geomlp": 24,
@@ -95,7 +101,99 @@ def test_array_that_is_not_understood_fails(case):
     arrays = dict(np.load(case.with_suffix(".npz")))
     np.savez(case.with_suffix(".npz"), **arrays, inter_linear_v=np.zeros(3))
     (check,) = [check for check in verify_case(case) if not check.ok]
-    assert str(check).endswith("inter_linear_v  nan  FAIL  (we have no such array)")
+    assert str(check).endswith("inter_linear_v  nan  (we have no such array)  FAIL")
+
+
+def remove(case, *prefixes):
+    arrays = dict(np.load(case.with_suffix(".npz")))
+    kept = {name: value for name, value in arrays.items() if not name.startswith(prefixes)}
+    np.savez(case.with_suffix(".npz"), **kept)
+
+
+def test_removed_arrays_fail_by_name(case):
+    remove(case, "out64_", "grad/linear.weight_v")
+    failed = [check.name for check in verify_case(case) if not check.ok]
+    assert sorted(failed) == ["grad/linear.weight_v", "out64_s", "out64_v"]
+
+
+def test_outputs_that_are_not_recorded_fail(case):
+    remove(case, "out")
+    edit(arrays={})(case)
+    failed = [check.name for check in verify_case(case) if not check.ok]
+    assert failed == ["out_v", "out_s"]
+
+
+def test_empty_output_takes_no_cotangent(tmp_path):
+    """The scalars of a linear layer do not depend on its vectors, which are taken away here."""
+    for path in (FIXTURES / "lgatr").glob("slim_linear.*"):
+        shutil.copy(path, tmp_path)
+    case = tmp_path / "slim_linear.json"
+    table = json.loads(case.read_text())
+    edit(ctor=table["ctor"] | {"out_v_channels": 0}, arrays={})(case)
+    drop_weight(case, "weight_v")
+    arrays = dict(np.load(case.with_suffix(".npz")))
+    arrays["cot_0"] = arrays["cot_1"]
+    gone = ("out32_v", "out64_v", "cot_1", "gradin_vectors", "grad/weight_v")
+    np.savez(case.with_suffix(".npz"), **{n: a for n, a in arrays.items() if n not in gone})
+    checks = verify_case(case)
+    assert [str(check) for check in checks if not check.ok] == []
+    assert {"out32_s", "gradin_scalars"} <= {check.name for check in checks}
+
+
+def test_every_output_needs_its_cotangent(case):
+    remove(case, "cot_1")
+    (check,) = verify_case(case)
+    assert "2 outputs of ours have 1 cotangents" in check.note
+
+
+@pytest.fixture
+def momenta(tmp_path):
+    """A copy of the case whose momenta are jets' in GeV."""
+    for path in (FIXTURES / "lgatr").glob("lgatr_gev.*"):
+        shutil.copy(path, tmp_path)
+    return tmp_path / "lgatr_gev.json"
+
+
+def test_allowance_is_stated_and_the_verdict_is_last(momenta):
+    checks = {check.name: check for check in verify_case(momenta)}
+    assert "allowed, 3 times the rounding of lgatr" in checks["out32_mv"].note
+    assert checks["out64_mv"].bar == 1e-6
+    assert "in float64; " in checks["out64_mv"].note
+    assert {str(check).split()[-1] for check in checks.values()} == {"ok"}
+
+
+def test_allowance_does_not_hide_a_wrong_weight(momenta):
+    weights = momenta.with_suffix(".safetensors")
+    state = {name: value.copy() for name, value in read_safetensors(weights).items()}
+    state["blocks.0.attention.out_linear.weight"][0, 0, 1] *= 1.001
+    write_safetensors(weights, state)
+    failed = [check for check in verify_case(momenta) if not check.ok]
+    assert {"out64_mv", "out64_s"} <= {check.name for check in failed}
+    assert {str(check).split()[-1] for check in failed} == {"FAIL"}
+
+
+def test_infinite_float32_is_not_repeated_in_float64(momenta):
+    arrays = dict(np.load(momenta.with_suffix(".npz")))
+    arrays["in_multivectors"] = arrays["in_multivectors"] * np.float32(1e25)
+    np.savez(momenta.with_suffix(".npz"), **arrays)
+    check = next(check for check in verify_case(momenta) if check.name == "out64_mv")
+    assert not check.ok
+    assert "not finite" in check.note
+
+
+def test_stale_final_weights_need_the_exact_ones(tmp_path):
+    """final32 that hold the weights before training pass only beside final64."""
+    for path in (FIXTURES / "lgatr").glob("train_slim.*"):
+        shutil.copy(path, tmp_path)
+    case = tmp_path / "train_slim.json"
+    name = "blocks.0.mlp.layers.0.linear.weight_v"
+    remove(case, f"final64/{name}")
+    checks = verify_case(case)
+    assert [check.name for check in checks if not check.ok] == [
+        f"final32/{name}",
+        f"final64/{name}",
+    ]
+    assert len(checks) == 97
 
 
 def edit(**changes):
@@ -113,11 +211,14 @@ def truncate(suffix):
     return apply
 
 
-def drop_weight(case):
+def drop_weight(case, name="linear.weight_v"):
     weights = case.with_suffix(".safetensors")
     state = read_safetensors(weights)
-    del state["linear.weight_v"]
+    del state[name]
     write_safetensors(weights, state)
+
+
+SIZES = [f"{side}_{kind}_channels" for side in ("in", "out") for kind in "vs"]
 
 
 def no_record(case):
@@ -137,6 +238,7 @@ def no_record(case):
         (edit(cls="Transformer"), "class: found 'Transformer'"),
         (edit(lgatr="1.0"), "expected 1.4.x or 2.x"),
         (edit(ctor={"in_v_channels": 3}), "out_v_channels is missing"),
+        (edit(ctor=dict.fromkeys(SIZES, "3")), "Error"),
     ],
 )
 def test_damaged_case_is_one_clear_line(case, capsys, damage, message):
@@ -146,6 +248,22 @@ def test_damaged_case_is_one_clear_line(case, capsys, damage, message):
     assert message in first
     assert "FAIL" in first
     assert last == "0 passed, 1 failed"
+
+
+def test_an_unforeseen_error_leaves_the_counts(case, capsys, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError("integer modulo by zero")
+
+    monkeypatch.setattr("jaxpriors.porting.verify.verify_module", fail)
+    assert port_verify([case]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert "ZeroDivisionError: integer modulo by zero" in first
+    assert last == "0 passed, 1 failed"
+
+
+def test_no_case_is_an_error():
+    with pytest.raises(InputError, match="no case given"):
+        port_verify([])
 
 
 def test_missing_case(tmp_path):

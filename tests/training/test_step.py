@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpriors.training.optimizers import OptimizerConfig, decayed, make_optimizer, schedule
+from jaxpriors.errors import InputError
+from jaxpriors.training.optimizers import OptimizerConfig, decayed, schedule
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 from jaxpriors.training.step import initial_state, make_step
 
@@ -38,7 +39,7 @@ def _gradient(micro_batch=None, devices=None, batch=None, rows=24.0):
     params, default = _problem()
     mesh = data_mesh(devices)
     optimizer = optax.sgd(1.0)
-    step = jax.jit(make_step(_loss, optimizer, 0, rows, micro_batch))
+    step = jax.jit(make_step(_loss, optimizer, rows, micro_batch))
     state = replicate(initial_state(params, optimizer), mesh)
     after, metrics = step(state, shard_rows(batch or default, mesh))
     return jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params), metrics
@@ -112,6 +113,8 @@ def test_schedule_rises_and_falls():
     assert float(schedule(OptimizerConfig(learning_rate=1.0), 100)(0)) == 1
 
 
-def test_unknown_rule():
-    with pytest.raises(ValueError, match="rule: found 'sgd', expected 'lion' or 'adamw'"):
-        make_optimizer(OptimizerConfig("sgd"), 10)  # type: ignore[arg-type]
+def test_unknown_rule_and_rate():
+    with pytest.raises(InputError, match="rule: found 'sgd', expected 'lion' or 'adamw'"):
+        OptimizerConfig("sgd")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="learning_rate: found nan, expected a positive number"):
+        OptimizerConfig(learning_rate=float("nan"))

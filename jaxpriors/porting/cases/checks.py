@@ -39,7 +39,7 @@ class Check:
     def __str__(self) -> str:
         verdict = "ok" if self.ok else "FAIL"
         note = f"  ({self.note})" if self.note else ""
-        return f"{self.case}: {self.name}  {self.error:.1e}  {verdict}{note}"
+        return f"{self.case}: {self.name}  {self.error:.1e}{note}  {verdict}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Case:
         ours = np.asarray(ours)
         if ours.shape != recorded.shape:
             return self.fail(name, f"our shape is {ours.shape}, recorded {recorded.shape}")
+        if not np.isfinite(ours).all():
+            return self.fail(name, f"{int((~np.isfinite(ours)).sum())} of ours are not finite")
         return Check(self.name, name, relative_error(ours, recorded), bar, note)
 
     def fail(self, name: str, why: str) -> Check:

@@ -18,11 +18,24 @@ from jaxpriors.layers.multivector import (
     gated,
 )
 from jaxpriors.layers.multivector_attention import CrossAttention, SelfAttention
-from jaxpriors.porting.arguments import Arguments, read_attention, read_mlp, read_primitives
+from jaxpriors.models.lgatr_blocks import (
+    Block,
+    ConditionalBlock,
+    ConditionalLGATrConfig,
+    LGATrConfig,
+)
+from jaxpriors.porting.arguments import (
+    Arguments,
+    read_attention,
+    read_mlp,
+    read_primitives,
+    version_fields,
+)
 from jaxpriors.porting.cases.subject import (
     Outputs,
     Subject,
     Tensors,
+    either,
     empty,
     finish,
     mask,
@@ -110,7 +123,7 @@ def _gates(nonlinearity: str, layout: str) -> tuple[str, str]:
 def _geo_mlp(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
     mv, s = table.take("mv_channels"), _scalars(table, layout, "s_channels")
     primitives = read_primitives(table, layout, gatr_config)
-    dropout = table.take("dropout_prob", default=None) or 0.0
+    dropout = table.take("dropout_prob", default=None)
     fields = read_mlp(table.rest(), table.where, layout)
     gate, scalar = _gates(fields["nonlinearity"], layout)
 
@@ -158,16 +171,17 @@ def _self_attention(table: Arguments, layout: str, gatr_config: Any, inputs: Any
         return _with_output(layer, key, out_mv, out_s, group)
 
     def apply(layer: SelfAttention, x: Any, s: Array, inputs: Tensors) -> Any:
-        extra = None
-        if extra_mv or extra_s:
-            more = inputs.pop("additional_qk_features_mv", None)
-            more = jnp.zeros((*s.shape[:-1], 0, 16)) if more is None else more
-            more_s = inputs.pop("additional_qk_features_s", None)
-            more_s = jnp.zeros((*s.shape[:-1], 0)) if more_s is None else more_s
-            extra = sectors.from_multivectors(more), more_s
+        extra = _extra(inputs, s) if extra_mv or extra_s else None
         return layer(x, s, mask(inputs, "attn_mask"), extra=extra)
 
     return Subject(empty(build), _on_sectors(apply))
+
+
+def _extra(inputs: Tensors, s: Array) -> tuple[sectors.Sectors, Array]:
+    """The additional features of queries and keys, taken out; s gives the shape of no channels."""
+    mv = inputs.pop("additional_qk_features_mv", jnp.zeros((*s.shape[:-1], 0, 16), s.dtype))
+    more = inputs.pop("additional_qk_features_s", jnp.zeros((*s.shape[:-1], 0), s.dtype))
+    return sectors.from_multivectors(mv), more
 
 
 def _with_output(layer: Any, key: Array, mv: int, s: int | None, group: bool) -> Any:
@@ -221,6 +235,62 @@ def _cross_attention(table: Arguments, layout: str, gatr_config: Any, inputs: An
     return Subject(empty(build), call)
 
 
+def _block_fields(table: Arguments, layout: str, gatr_config: Any) -> dict[str, Any]:
+    """The fields of a configuration that a block's arguments tell."""
+    fields = {
+        "hidden_mv_channels": table.take("mv_channels"),
+        "hidden_s_channels": _scalars(table, layout, "s_channels"),
+        "dropout_prob": table.take("dropout_prob", default=None),
+    }
+    fields |= read_attention(table.take("attention"), "attention", layout)
+    fields |= read_mlp(table.take("mlp"), "mlp", layout)
+    fields |= read_primitives(table, layout, gatr_config)
+    if layout == "2.0":
+        affine = table.take("norm_elementwise_affine", default=True)
+        fields["norm_elementwise_affine"] = affine
+    return fields
+
+
+def _block(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
+    count = {"mv": 0, "s": 0}  # of additional features
+    for end, axis in (("mv", -2), ("s", -1)):
+        if f"additional_qk_features_{end}" in inputs:
+            count[end] = inputs[f"additional_qk_features_{end}"].shape[axis]
+    extra: dict[str, Any] = {
+        f"reinsert_{end}_channels": tuple(range(n)) for end, n in count.items()
+    }
+    extra |= {f"in_{end}_channels": max(n, 1) for end, n in count.items()}
+    fields = _block_fields(table, layout, gatr_config)
+    config = LGATrConfig(**version_fields("LGATr", layout) | extra | fields)
+
+    def apply(layer: Block, x: Any, s: Array, inputs: Tensors) -> Any:
+        more = _extra(inputs, s) if any(count.values()) else None
+        return layer(x, s, mask(inputs, "attn_mask"), more, None)
+
+    return Subject(empty(lambda key: Block.init(key, config)), _on_sectors(apply))
+
+
+def _conditional_block(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
+    fields = _block_fields(table, layout, gatr_config)
+    fields["mv_channels_cond"] = table.take("mv_channels_cond", "condition_mv_channels")
+    names = ("s_channels_cond", "condition_s_channels")
+    fields["s_channels_cond"] = _scalars(table, layout, *names)
+    cross = read_attention(table.take("crossattention"), "crossattention", layout)
+    fields |= {f"crossattention_{name}": value for name, value in cross.items()}
+    config = ConditionalLGATrConfig(**version_fields("ConditionalLGATr", layout) | fields)
+
+    def apply(layer: ConditionalBlock, x: Any, s: Array, inputs: Tensors) -> Any:
+        names = ("multivectors_cond", "multivectors_condition")
+        condition = sectors.from_multivectors(take(inputs, *names))
+        scalars = either(inputs, "scalars_cond", "scalars_condition")
+        if scalars is None:
+            scalars = jnp.zeros((*condition.scalar.shape[:-2], 0), s.dtype)
+        masks = mask(inputs, "attn_mask"), mask(inputs, "crossattn_mask")
+        return layer(x, s, (condition, scalars), *masks, None)
+
+    return Subject(empty(lambda key: ConditionalBlock.init(key, config)), _on_sectors(apply))
+
+
 LAYERS: dict[str, Callable[[Arguments, str, Any, Any], Subject]] = {
     "EquiLinear": _equi_linear,
     "EquiLayerNorm": _equi_norm,
@@ -229,4 +299,6 @@ LAYERS: dict[str, Callable[[Arguments, str, Any, Any], Subject]] = {
     "SelfAttention": _self_attention,
     "CrossAttention": _cross_attention,
     "GeoMLP": _geo_mlp,
+    "LGATrBlock": _block,
+    "ConditionalLGATrBlock": _conditional_block,
 }

@@ -11,7 +11,7 @@ from typing import Any
 from jax import Array
 
 from jaxpriors.layers import lorentz
-from jaxpriors.models import lgatr_slim_layers
+from jaxpriors.models import lgatr_slim, lgatr_slim_layers
 from jaxpriors.models.lgatr_slim_config import ConditionalLGATrSlimConfig, LGATrSlimConfig
 from jaxpriors.porting.arguments import Arguments, version_fields
 from jaxpriors.porting.cases.subject import (
@@ -151,7 +151,7 @@ def _slim_mlp(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> S
         hidden_s_channels=table.take("s_channels"),
         mlp_ratio=table.take("mlp_ratio", default=2),
         num_layers_mlp=table.take("num_layers", "num_layers_mlp", default=2),
-        dropout_prob=table.take("dropout_prob", default=None) or 0.0,
+        dropout_prob=table.take("dropout_prob", default=None),
         **_slim_gate(table, layout),
     )
     return Subject(
@@ -162,6 +162,55 @@ def _slim_mlp(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> S
     )
 
 
+def _block_fields(table: Arguments, layout: str) -> dict[str, Any]:
+    """The fields of a configuration that a block's arguments tell."""
+    fields = {
+        "hidden_v_channels": table.take("v_channels"),
+        "hidden_s_channels": table.take("s_channels"),
+        "num_heads": table.take("num_heads"),
+        "dropout_prob": table.take("dropout_prob", default=None),
+    }
+    defaults = {"mlp_ratio": 2, "attn_ratio": 1, "num_layers_mlp": 2}
+    fields |= {name: table.take(name, default=value) for name, value in defaults.items()}
+    if layout == "2.0":
+        affine = table.take("norm_elementwise_affine", default=True)
+        fields["norm_elementwise_affine"] = affine
+    return fields | _slim_gate(table, layout)
+
+
+def _slim_block(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
+    config = _slim_config(layout, **_block_fields(table, layout))
+
+    def apply(layer: Any, v: Array, s: Array, turn: Any, inputs: Tensors) -> tuple[Array, Array]:
+        return layer((v, s), mask(inputs, "attn_mask"), None)
+
+    return Subject(
+        empty(lambda key: lgatr_slim.Block.init(key, config)),
+        _on_vectors(apply, config.hidden_v_channels, layout),
+    )
+
+
+def _slim_conditional_block(
+    table: Arguments, layout: str, gatr_config: Any, inputs: Any
+) -> Subject:
+    fields = _block_fields(table, layout)
+    for kind in "vs":
+        names = f"{kind}_channels_cond", f"condition_{kind}_channels"
+        fields[names[0]] = table.take(*names)
+    config = _slim_config(layout, **fields)
+
+    def apply(layer: Any, v: Array, s: Array, turn: Any, inputs: Tensors) -> tuple[Array, Array]:
+        condition = turn(take(inputs, "vectors_condition", "vectors_cond"))
+        scalars = take(inputs, "scalars_condition", "scalars_cond")
+        masks = mask(inputs, "attn_mask"), mask(inputs, "crossattn_mask")
+        return layer((v, s), (condition, scalars), *masks, None)
+
+    return Subject(
+        empty(lambda key: lgatr_slim.ConditionalBlock.init(key, config)),
+        _on_vectors(apply, config.hidden_v_channels, layout),
+    )
+
+
 LAYERS: dict[str, Callable[[Arguments, str, Any, Any], Subject]] = {
     "SlimLinear": _slim_linear,
     "SlimRMSNorm": _slim_norm,
@@ -169,4 +218,6 @@ LAYERS: dict[str, Callable[[Arguments, str, Any, Any], Subject]] = {
     "SlimSelfAttention": _slim_self_attention,
     "SlimCrossAttention": _slim_cross_attention,
     "SlimMLP": _slim_mlp,
+    "SlimBlock": _slim_block,
+    "ConditionalSlimBlock": _slim_conditional_block,
 }

@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.porting.arguments import Arguments, config_from_peer, layout_of
 from jaxpriors.porting.cases import lgatr_layers, slim_layers
-from jaxpriors.porting.cases.subject import Outputs, Subject, Tensors, either, finish, mask, take
+from jaxpriors.porting.cases.subject import Subject, Tensors, either, finish, mask, take
 from jaxpriors.porting.lgatr import NETWORKS, template
 
 LAYERS = lgatr_layers.LAYERS | slim_layers.LAYERS
@@ -32,7 +33,7 @@ def subject(case: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Subjec
     if isinstance(ctor.get("config"), Mapping):
         ctor |= ctor.pop("config")
     if name in NETWORKS:
-        return _network(name, ctor, case)
+        return _any_batch(_network(name, ctor, case))
     table = Arguments(ctor, f"{name} of lgatr {case['lgatr']}")
     layout = layout_of(case["lgatr"])
     build = LAYERS.get(_resolve(name, ctor))
@@ -40,7 +41,7 @@ def subject(case: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Subjec
         raise InputError(f"class: found {name!r}, expected one of {[*NETWORKS, *LAYERS]}")
     made = build(table, layout, case.get("gatr_config"), inputs)
     table.finish()
-    return dataclasses.replace(made, call=_any_batch(made.call))
+    return _any_batch(made)
 
 
 def _resolve(name: str, ctor: Mapping[str, Any]) -> str:
@@ -52,6 +53,7 @@ def _resolve(name: str, ctor: Mapping[str, Any]) -> str:
         "Linear": "SlimLinear",
     }
     aliases |= {"RMSNorm": "SlimRMSNorm", "GatedLinearUnit": "SlimGLU", "MLP": "SlimMLP"}
+    aliases |= {f"{kind}LGATrSlimBlock": f"{kind}SlimBlock" for kind in ("", "Conditional")}
     name = aliases.get(name, name)
     if name in ("SelfAttention", "CrossAttention") and not any("mv_channels" in k for k in ctor):
         return f"Slim{name}"
@@ -83,19 +85,24 @@ def _network(name: str, ctor: Mapping[str, Any], case: Mapping[str, Any]) -> Sub
     )
 
 
-def _any_batch(call: Callable[[Any, Tensors], Outputs]) -> Callable[[Any, Tensors], Outputs]:
-    """A call of (B, N, …) tokens for tokens (…, N, …) with any number of batch axes."""
+def _any_batch(subject: Subject) -> Subject:
+    """The subject with calls for tokens (…, N, …) of any number of batch axes."""
 
-    def flat_call(tree: Any, inputs: Tensors) -> Outputs:
-        tails = {name: 1 if name.startswith("scalars") else 2 for name in inputs}
-        lead = next(x.shape[: -tails[n] - 1] for n, x in inputs.items() if "mask" not in n)
-        if len(lead) == 1:
-            return call(tree, inputs)
-        if any("mask" in name for name in inputs):
-            raise InputError(f"found the batch axes {lead} with a mask, expected one axis")
-        count = math.prod(lead)
-        flat = {n: x.reshape(count, *x.shape[len(lead) :]) for n, x in inputs.items()}
-        mv, s = (None if y is None else y.reshape(*lead, *y.shape[1:]) for y in call(tree, flat))
-        return mv, s
+    def wrap(call: Callable[[Any, Tensors], Any]) -> Callable[[Any, Tensors], Any]:
+        def flat_call(tree: Any, inputs: Tensors) -> Any:
+            tails = {name: 1 if name.startswith("scalars") else 2 for name in inputs}
+            lead = next(x.shape[: -tails[n] - 1] for n, x in inputs.items() if "mask" not in n)
+            if len(lead) == 1:
+                return call(tree, inputs)
+            if any("mask" in name for name in inputs):
+                raise InputError(f"found the batch axes {lead} with a mask, expected one axis")
+            count = math.prod(lead)
+            flat = {n: x.reshape(count, *x.shape[len(lead) :]) for n, x in inputs.items()}
+            return jax.tree.map(lambda y: y.reshape(*lead, *y.shape[1:]), call(tree, flat))
 
-    return flat_call
+        return flat_call
+
+    inner = subject.intermediates
+    return dataclasses.replace(
+        subject, call=wrap(subject.call), intermediates=None if inner is None else wrap(inner)
+    )

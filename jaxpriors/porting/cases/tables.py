@@ -68,16 +68,20 @@ def _primitives(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "extract_vector": algebra.extract_vector(x),
         "extract_axialvector": algebra.extract_axial_vector(x),
     }
-    none = jnp.zeros((1, len(x), 0))
-    inside = sectors.from_multivectors(x[None])  # the layers take (B, N, C, 16)
-    product = sectors.geometric_product(inside, sectors.from_multivectors(y[None]))
+    inside, other = (
+        sectors.from_multivectors(z.reshape(1, -1, *x.shape[-2:])) for z in (x, y)
+    )  # the layers take (B, N, C, 16)
+    none = jnp.zeros((*inside.scalar.shape[:2], 0))
+    product = sectors.geometric_product(inside, other)
     layers = {"geometric_product": product, "equi_layer_norm": EquiLayerNorm()(inside, none)[0]}
     for name in ("relu", "sigmoid", "gelu", "silu", "tanh"):
         gate = "gelu_tanh" if name == "gelu" else name
         layers[f"gated_{name}"] = gated(inside, none, gate, name)[0]
     if "coeffs" in given:
         layers["equi_linear"] = EquiLinear(given["coeffs"])(inside, none)[0]
-    found |= {name: sectors.to_multivectors(value)[0] for name, value in layers.items()}
+    for name, value in layers.items():
+        flat = sectors.to_multivectors(value)
+        found[name] = flat.reshape(*x.shape[:-2], *flat.shape[2:])
     if "v" in given:
         v = given["v"]
         found |= {
