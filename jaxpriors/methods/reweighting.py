@@ -22,7 +22,7 @@ from jaxpriors.evaluation.report import table2
 from jaxpriors.methods.classifier import RatioClassifier, labelled, reweighted, split
 from jaxpriors.training.checkpoints import count_parameters
 from jaxpriors.training.loop import Record
-from jaxpriors.training.runs import write_json, write_lines
+from jaxpriors.training.runs import environment, write_json, write_lines
 
 PARTS = ("train", "validation", "test")
 
@@ -95,7 +95,7 @@ def reweight(
 
     Returns the content of ``metrics.json``: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``models``
-    (loss, AUC, weight report, times), ``events``. A call for a folder whose earlier call was
+    (loss, AUC, weight report, times), ``events``, ``environment`` (versions). A call for a folder whose earlier call was
     killed goes on from its last checkpoint. ``progress`` is told {"stage": …} of each stage, and
     the training loop's records with the model's name.
     """
@@ -144,6 +144,7 @@ def reweight(
     metrics = {
         **_table(prepared, test_weights, config.seed),
         "models": models,
+        "environment": environment(),
         "events": {s: {p: len(i) for p, i in x.items()} for s, x in parts.items()},
     }
     figures = folder / "figures"
