@@ -95,9 +95,9 @@ def reweight(
 
     Returns the content of ``metrics.json``: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``models``
-    (loss, AUC, weight report, times), ``events``, ``environment`` (versions). A call for a folder whose earlier call was
-    killed goes on from its last checkpoint. ``progress`` is told {"stage": …} of each stage, and
-    the training loop's records with the model's name.
+    (loss, AUC, weight report, times), ``events``, ``environment`` (versions). A call for a folder
+    whose earlier call was killed goes on from its last checkpoint. ``progress`` is told
+    {"stage": …} of each stage, and the training loop's records with the model's name.
     """
     folder = Path(folder)
     simulation, parts = prepared.simulation, prepared.parts
