@@ -42,11 +42,11 @@ from jaxpriors.training.runs import read_json, write_json
 _SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
 TRAINING: dict[str, dict[str, TrainingConfig]] = {
     "lgatr": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=5, buckets=2),
         "paper": TrainingConfig(OptimizerConfig("lion", 3e-5, 0.1), batch_size=512, epochs=20),
     },
     "lgatr-slim": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=8, buckets=2),
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
         "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
     },
 }
