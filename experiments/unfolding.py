@@ -19,11 +19,11 @@ import tyro
 from jaxpriors.cli import guarded
 from jaxpriors.commands.reweight import classifier, run
 
-MODELS = ("lgatr-slim", "lgatr")
+MODELS = ("pet", "lgatr-slim", "lgatr")  # and "pet-finetuned", between the first two
 
 
 def quick(out: Path, seed: int = 0, resume: bool = False) -> int:
-    """L-GATr-slim and L-GATr, small, on the sample inside the package: minutes on two cores.
+    """PET, L-GATr-slim and L-GATr, small, on the package's sample: minutes on two cores.
 
     Args:
         out: folder of the run; must not exist, unless --resume.
@@ -31,10 +31,9 @@ def quick(out: Path, seed: int = 0, resume: bool = False) -> int:
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.samples import zjets
-    from jaxpriors.inputs import InputConfig
     from jaxpriors.methods.reweighting import Reweighting
 
-    classifiers = tuple(classifier(m, "small", InputConfig(), seed) for m in MODELS)
+    classifiers = tuple(classifier(m, "small", seed) for m in MODELS)
     simulation, data = zjets("simulation", "detector"), zjets("data", "detector")
     sources = {"simulation": "the package's sample", "data": "the package's sample"}
     return run(simulation, data, Reweighting(classifiers, seed=seed), out, resume, sources)
@@ -52,10 +51,9 @@ def paper(simulation: Path, data: Path, out: Path, seed: int = 0, resume: bool =
     """
     from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels
-    from jaxpriors.inputs import InputConfig
     from jaxpriors.methods.reweighting import Reweighting
 
-    classifiers = tuple(classifier(m, "paper", InputConfig(), seed) for m in MODELS)
+    classifiers = tuple(classifier(m, "paper", seed) for m in MODELS)
     samples = [
         read_events(path, "detector" if levels(path) else None) for path in (simulation, data)
     ]

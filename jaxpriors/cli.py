@@ -8,6 +8,8 @@ from typing import Any
 import tyro
 
 from jaxpriors.commands import data, port
+from jaxpriors.commands.generate import generate
+from jaxpriors.commands.pretrain import pretrain
 from jaxpriors.commands.reweight import report, reweight
 from jaxpriors.errors import InputError
 
@@ -22,7 +24,9 @@ def _port() -> None:
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "data": _data,
+    "generate": generate,
     "port": _port,
+    "pretrain": pretrain,
     "report": report,
     "reweight": reweight,
 }
@@ -34,6 +38,7 @@ GROUPS: dict[str, dict[str, Callable[..., int]]] = {
     },
     "port": {
         "lgatr": port.port_lgatr,
+        "omnilearn": port.port_omnilearn,
         "inspect": port.port_inspect,
         "export": port.port_export,
         "verify": port.port_verify,

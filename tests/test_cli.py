@@ -152,6 +152,9 @@ def test_weights_that_are_all_zero(files, tmp_path, capsys):
         (("--learning-rate", "nan"), "learning_rate: found nan"),
         (("--model", "lgatr", "lgatr"), "models: found ['lgatr', 'lgatr']"),
         (("--beam", "xyplane"), "beam: found 'xyplane', a bivector"),
+        (("--model", "pet", "--beam", "none"), "which have no tokens"),
+        (("--model", "pet", "--pretrained", "pet.st"), "expected 'pet-finetuned'"),
+        (("--model", "pet-finetuned", "--pretrained", "pet.st"), "pet.st: no such file"),
     ],
 )
 def test_bad_arguments_leave_nothing(files, tmp_path, capsys, arguments, message):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def data_simulate(
-    recipe: Literal["zjets"] = "zjets",
+    recipe: Literal["zjets", "jetclass"] = "zjets",
     /,
     variant: Literal["simulation", "data", "vincia", "simulation-variations"] = "simulation",
     events: int = 10_000,
@@ -29,7 +29,8 @@ def data_simulate(
     was interrupted goes on where it was; the same request again returns at once.
 
     Args:
-        recipe: the process.
+        recipe: zjets (jets that recoil against a Z boson) or jetclass (ten labelled classes of
+            boosted jets, for pretraining; its only variant is simulation).
         variant: simulation and data differ in tune, hadronisation and recoil; vincia has another
             shower; simulation-variations carries the exact weights of other shower scales.
         events: accepted events.
@@ -99,13 +100,15 @@ def data_convert(
     particle: dict[str, str] | None = None,
     detector: dict[str, str] | None = None,
     coordinates: str | None = None,
+    layout: Literal["named", "omnilearn", "omnilearn-jetclass"] = "named",
+    events: int | None = None,
     compact: bool = False,
     overwrite: bool = False,
 ) -> int:
     """Bring a sample with other names and coordinates into the layout of jaxpriors.
 
     Args:
-        source: HDF5 or npz file.
+        source: HDF5 or npz file; with an omnilearn layout also a folder of HDF5 files.
         out: HDF5 file to write.
         columns: our names and the source's, as in --columns p4 jets/momenta weight mc_weight;
             other names become event-level columns.
@@ -113,32 +116,70 @@ def data_convert(
         detector: like columns, for the detector level, matched event by event.
         coordinates: of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi or pt,y,phi,m
             or pt,y,phi.
+        layout: named (columns with names), omnilearn (datasets data, jet, pid, or reco and gen),
+            or omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
+            jet's eta, and jets with fewer than two constituents are left out).
+        events: convert the first events only.
         compact: store rounded momenta, where masses follow from the identities.
         overwrite: replace an existing file.
     """
     from rich.console import Console
 
-    from jaxpriors.data.events import Events, read_events, write_events
-    from jaxpriors.data.files import levels, read_metadata
+    from jaxpriors.data.events import Events, write_events
+    from jaxpriors.data.files import read_metadata
     from jaxpriors.errors import InputError
 
     if (particle is None) != (detector is None) or (columns and particle):
         raise InputError("give either --columns, or both --particle and --detector")
+    if events is not None and events < 1:
+        raise InputError(f"--events is {events}, expected at least 1")
     samples: Events | dict[str, Events]
-    if particle is not None:
-        samples = {
-            "particle": read_events(source, None, particle, coordinates),
-            "detector": read_events(source, None, detector, coordinates),
-        }
-    elif columns is None and levels(source):
-        samples = {x: read_events(source, x, None, coordinates) for x in levels(source)}
+    if layout == "named":
+        samples = _read_named(source, columns, particle, detector, coordinates, events)
+        metadata = read_metadata(source)
+    elif columns or particle or coordinates:
+        raise InputError(f"--layout {layout} has names and coordinates of its own; leave them out")
     else:
-        samples = read_events(source, None, columns, coordinates)
-    metadata = {**read_metadata(source), "converted_from": source.name}
+        samples, metadata = _read_omnilearn(source, layout == "omnilearn-jetclass", events), {}
+    metadata |= {"converted_from": source.name}
     write_events(out, samples, metadata, overwrite=overwrite, compact=compact)
     written = samples if isinstance(samples, Events) else next(iter(samples.values()))
     Console(highlight=False, soft_wrap=True).print(f"{out}: {len(written)} events written")
     return 0
+
+
+def _read_named(
+    source: Path,
+    columns: dict[str, str] | None,
+    particle: dict[str, str] | None,
+    detector: dict[str, str] | None,
+    coordinates: str | None,
+    events: int | None,
+) -> Events | dict[str, Events]:
+    from jaxpriors.data.events import read_events
+    from jaxpriors.data.files import levels
+
+    if particle is not None:
+        chosen = {"particle": particle, "detector": detector}
+        return {
+            x: read_events(source, None, names, coordinates)[:events] for x, names in chosen.items()
+        }
+    if columns is None and levels(source):
+        return {x: read_events(source, x, None, coordinates)[:events] for x in levels(source)}
+    return read_events(source, None, columns, coordinates)[:events]
+
+
+def _read_omnilearn(source: Path, jetclass: bool, events: int | None) -> Events | dict[str, Events]:
+    from functools import partial
+
+    from jaxpriors.data.omnilearn import omnilearn_levels, read_omnilearn_events
+
+    at_least = 2 if jetclass else None
+    read = partial(
+        read_omnilearn_events, source, signed_eta=jetclass, at_least=at_least, stop=events
+    )
+    present = omnilearn_levels(source)
+    return {level: read(level) for level in present} if present else read()
 
 
 def _describe(events: Events, say: Callable[[str], None]) -> None:

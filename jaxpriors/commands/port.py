@@ -6,7 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxpriors.errors import InputError
 
@@ -71,35 +71,87 @@ def port_lgatr(
     return 0
 
 
+def port_omnilearn(
+    file: Path,
+    out: Path,
+    /,
+    ema: bool = False,
+    mode: Literal["omnilearn", "masked"] = "omnilearn",
+    neighbours: int | None = None,
+    use_mean: bool = False,
+    classes: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Turn weights of OmniLearn (Keras' .weights.h5) into a network of ours.
+
+    PET as its training writes it, OmniFold's classifier, and both models of the LHC Olympics, by
+    TensorFlow 2.12 to 2.15. Sizes follow from the tensors; neither TensorFlow nor Keras is needed.
+
+    Args:
+        file: .weights.h5.
+        out: the ported network, one safetensors file.
+        ema: take the moving averages (body and generator head) in place of the weights.
+        mode: omnilearn, the function of OmniLearn, which depends on padding, or masked.
+        neighbours: of an edge convolution; without it, OmniLearn's default of 10.
+        use_mean: the LHC Olympics generator was trained with use_mean.
+        classes: replace the output layer and the label embedding for so many classes.
+        seed: of the weights that are new with --classes.
+    """
+    from jaxpriors.porting import omnilearn
+
+    text = omnilearn.port(
+        file,
+        out,
+        ema=ema,
+        mode=mode,
+        neighbours=neighbours,
+        use_mean=use_mean,
+        classes=classes,
+        seed=seed,
+    )
+    print(text)
+    return 0
+
+
 def port_inspect(file: Path, /, prefix: str | None = None, key: str | None = None) -> int:
     """List the tensors of a file and what they tell about the network.
 
     Args:
-        file: .safetensors, .pt or .pth.
+        file: .safetensors, .pt, .pth or .h5.
         prefix: what stands before the network's names; found by itself unless there are several.
         key: which state dict of a training checkpoint, such as ema.
     """
-    from jaxpriors.porting import lgatr
+    from jaxpriors.porting import lgatr, omnilearn
 
-    print(lgatr.inspect(file, prefix, key))
+    if file.suffix in (".h5", ".hdf5"):
+        print(omnilearn.inspect(file))
+    else:
+        print(lgatr.inspect(file, prefix, key))
     return 0
 
 
-def port_export(file: Path, out: Path, /) -> int:
-    """Write the PyTorch state dict of a ported network.
+def port_export(file: Path, out: Path, /, ema: Path | None = None) -> int:
+    """Write a network as its peer does: for lgatr a state dict, for OmniLearn a .weights.h5 file.
 
     Args:
         file: a ported network.
-        out: safetensors file for lgatr.
+        out: safetensors file for lgatr, .weights.h5 for OmniLearn.
+        ema: for OmniLearn, a ported network with the moving averages; without it, the same weights.
     """
-    from jaxpriors.porting import lgatr
+    from jaxpriors.porting import lgatr, omnilearn_export
+    from jaxpriors.porting.networks import is_pet, read_config
 
-    print(lgatr.export(file, out))
+    if is_pet(read_config(file)):
+        print(omnilearn_export.export(file, out, ema))
+    elif ema is not None:
+        raise InputError(f"--ema: given {ema}, a state dict of lgatr has no averages")
+    else:
+        print(lgatr.export(file, out))
     return 0
 
 
 def port_verify(cases: list[Path], /) -> int:
-    """Compare our networks with recorded outputs, intermediates and gradients of lgatr.
+    """Compare our networks with recorded outputs, intermediates and gradients of their peers.
 
     Prints one line for every recorded array, in the end the counts; exits with 1 if any fails.
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.methods.reweighting import Reweighting
 
-Model = Literal["lgatr", "lgatr-slim"]
+Model = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned"]
 
 
 def reweight(
@@ -25,6 +25,7 @@ def reweight(
     features: Literal["full", "momenta"] = "full",
     beam: Literal["lightlike", "spacelike", "timelike", "xyplane", "none"] = "lightlike",
     time: bool = True,
+    pretrained: Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -40,15 +41,19 @@ def reweight(
         simulation: HDF5 file of the sample to reweight.
         data: HDF5 file of the sample to look like.
         out: folder of the run; must not exist, unless --resume.
-        model: one or several networks.
-        size: small (minutes on two cores) or paper (arXiv:2603.08802, Appendix B).
+        model: one or several networks; pet-finetuned is a pet that starts from pretrained weights.
+        size: small (minutes on two cores) or paper (arXiv:2603.08802, Appendix B, and for PET
+            OmniLearn, arXiv:2404.16091).
         level: particle or detector, where a file holds both.
         columns: our names of columns and yours, as in --columns p4 jets/momenta pid jets/id, in
             both files (else bring them into one form with `jaxpriors data convert`).
         coordinates: of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi.
-        features: full (kinematics and identities of the constituents) or momenta (four-vectors).
-        beam: reference vectors that stand for the beam.
-        time: whether a reference vector stands for the time direction.
+        features: of lgatr and lgatr-slim: full (kinematics and identities of the constituents) or
+            momenta (four-vectors).
+        beam: of lgatr and lgatr-slim: reference vectors that stand for the beam.
+        time: of lgatr and lgatr-slim: whether a reference vector stands for the time direction.
+        pretrained: of pet-finetuned: a PET ported by `jaxpriors port omnilearn`, or the folder of
+            a pretraining; otherwise the weights in this package.
         epochs: other than the size's own.
         batch_size: other than the size's own.
         learning_rate: other than the size's own.
@@ -57,12 +62,28 @@ def reweight(
     """
     from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels
+    from jaxpriors.errors import InputError
     from jaxpriors.inputs import InputConfig
+    from jaxpriors.methods.classifier import FINE_TUNED
     from jaxpriors.methods.reweighting import Reweighting
 
     inputs = InputConfig(features=features, beam=beam, time=time)
+    if inputs != InputConfig() and not any(name.startswith("lgatr") for name in model):
+        raise InputError(f"features, beam, time: found {inputs} for {model}, which have no tokens")
+    if pretrained is not None and FINE_TUNED not in model:
+        raise InputError(f"pretrained: found {pretrained} for {model}, expected {FINE_TUNED!r}")
     classifiers = tuple(
-        classifier(name, size, inputs, seed, epochs, batch_size, learning_rate) for name in model
+        classifier(
+            name,
+            size,
+            seed,
+            inputs=inputs if name.startswith("lgatr") else None,
+            pretrained=pretrained if name == FINE_TUNED else None,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+        )
+        for name in model
     )
     samples = [
         read_events(path, level if levels(path) else None, columns, coordinates)
@@ -81,8 +102,9 @@ def reweight(
 def classifier(
     model: str,
     size: Literal["small", "paper"],
-    inputs: Any,
     seed: int,
+    inputs: Any = None,
+    pretrained: Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -95,7 +117,7 @@ def classifier(
     def given(**values: Any) -> dict[str, Any]:
         return {name: value for name, value in values.items() if value is not None}
 
-    base = RatioClassifier(model, size, inputs).resolved()
+    base = RatioClassifier(model, size, inputs, pretrained=pretrained).resolved()
     training = base.training
     assert training is not None
     optimizer = dataclasses.replace(training.optimizer, **given(learning_rate=learning_rate))
@@ -115,11 +137,12 @@ def run(
 ) -> int:
     """Run (or go on with) a reweighting in a folder and print its table."""
     from jaxpriors.commands.progress import Display
-    from jaxpriors.commands.setup import use_compilation_cache
+    from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.evaluation.report import format_table
     from jaxpriors.methods import reweighting
     from jaxpriors.training.runs import open_run, read_json
 
+    use_all_cores()
     use_compilation_cache()
     sources = {**sources, "digests": [simulation.digest(), data.digest()]}
     with Display() as display:

@@ -44,6 +44,26 @@ MASSES: dict[int, float] = {
     1000020040: 3.727379,
 }
 
+# Of the particle, in units of the positron's; the antiparticle has the opposite.
+CHARGES: dict[int, int] = {
+    11: -1,
+    13: -1,
+    15: -1,
+    211: 1,
+    321: 1,
+    2212: 1,
+    3112: -1,
+    3222: 1,
+    3312: -1,
+    3334: -1,
+    1000010020: 1,
+    1000010030: 1,
+    1000020030: 2,
+    1000020040: 2,
+}
+CHARGED_HADRONS = tuple(code for code in CHARGES if code not in (11, 13, 15))
+NEUTRAL_HADRONS = (111, 130, 310, 311, 2112, 3122, 3212, 3322)
+
 _CODES = np.array(sorted(MASSES), dtype=np.int64)
 _MASSES = np.array([MASSES[code] for code in sorted(MASSES)])
 
@@ -61,8 +81,4 @@ def mass(pid: np.ndarray) -> np.ndarray:
 
 def charged(pid: np.ndarray) -> np.ndarray:
     """Whether each PDG code is a charged particle (tables of identities above); bool."""
-    return np.isin(np.abs(pid.astype(np.int64)), _CHARGED)
-
-
-_NEUTRAL = (0, 12, 14, 16, 22, 111, 130, 310, 311, 2112, 3122, 3212, 3322)
-_CHARGED = np.setdiff1d(_CODES, _NEUTRAL)
+    return np.isin(np.abs(pid.astype(np.int64)), list(CHARGES))

@@ -162,6 +162,32 @@ def discriminator_error(
     return float(np.sqrt(max(spread - 4 * trace, 2 * trace)))
 
 
+def wasserstein(
+    p_values: np.ndarray,
+    q_values: np.ndarray,
+    p_weights: np.ndarray | None = None,
+    q_weights: np.ndarray | None = None,
+) -> float:
+    """Wasserstein-1 distance ∫ |F_p − F_q| dx of samples (n,), (m,), in the values' unit.
+
+    F are the weighted cumulative distributions, each with a total of 1; no bins and no range.
+    """
+    samples = []
+    for values, weights in ((p_values, p_weights), (q_values, q_weights)):
+        values, weights = _checked("wasserstein", values, weights)
+        if not weights.sum() > 0:
+            raise InputError(
+                f"wasserstein: {len(values)} weights add up to {weights.sum():g}; "
+                "expected a positive number"
+            )
+        samples.append((values, weights / weights.sum()))
+    (p_values, p_weights), (q_values, q_weights) = samples
+    values = np.concatenate([p_values, q_values])
+    order = np.argsort(values, kind="stable")
+    difference = np.cumsum(np.concatenate([p_weights, -q_weights])[order])
+    return float(np.abs(difference[:-1]) @ np.diff(values[order]))
+
+
 def chi2_test(
     p_values: np.ndarray,
     q_values: np.ndarray,
@@ -217,6 +243,33 @@ def auc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = Non
     variance = (weights * (of_one - value))[one] @ (weights * (of_one - value))[one] / total_one**2
     others = (weights * (of_zero - value))[~one]
     return AUC(float(value), float(np.sqrt(variance + others @ others / total_zero**2)))
+
+
+def auc_one_vs_one(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over all pairs of classes of the AUC of one against the other (macro average).
+
+    scores (n, Y): of each class, its probability say; labels (n,) from 0 to Y − 1. Of a pair's
+    events, each class's score in turn orders them, and both areas count one half
+    (Hand & Till 2001). Raises InputError where a class has no event.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise InputError(
+            f"auc: scores have shape {scores.shape} and labels {labels.shape}; expected (n, Y) "
+            "and (n,)"
+        )
+    classes = np.arange(scores.shape[1])
+    if not np.array_equal(np.unique(labels), classes) or len(classes) < 2:
+        raise InputError(
+            f"auc: labels are {np.unique(labels).tolist()}; expected each of {classes.tolist()}, "
+            "at least two"
+        )
+    areas = []
+    for one in classes:
+        for other in classes[classes != one]:
+            pair = (labels == one) | (labels == other)
+            areas.append(auc(scores[pair, one], labels[pair] == one).value)
+    return float(np.mean(areas))
 
 
 def effective_sample_size(weights: np.ndarray) -> float:

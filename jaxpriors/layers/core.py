@@ -52,6 +52,12 @@ class Linear:
             uniform(bias_key, (outputs,), bound) if bias else None,
         )
 
+    @classmethod
+    def glorot(cls, key: Array, inputs: int, outputs: int, bias: bool = True) -> "Linear":
+        """Weight uniform in ±√(6 / (inputs + outputs)), bias zero (Glorot & Bengio 2010)."""
+        weight = uniform(key, (outputs, inputs), (6 / (inputs + outputs)) ** 0.5)
+        return cls(weight, jnp.zeros(outputs) if bias else None)
+
     def __call__(self, x: Array) -> Array:
         """(..., in) to (..., out)."""
         y = jnp.einsum("...i,oi->...o", x, self.weight)

@@ -2,8 +2,8 @@
 
 Axes: vectors are (..., 4, C), components (E, px, py, pz) before channels, so that a linear map is
 one matrix product over the rows (token, component); scalars are (..., S). `channels_last` and
-`components_last` go between this layout and (..., C, 4). Equations: Petitjean, Favaro, Spinner,
-Brehmer, "L-GATr-slim" (2025), built on arXiv:2405.14806.
+`components_last` go between this layout and (..., C, 4). Reference: Petitjean et al.,
+arXiv:2512.17011, built on arXiv:2405.14806.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxpriors.algebra import METRIC
 from jaxpriors.layers import core
 from jaxpriors.layers.core import module, uniform
-
-METRIC = (1.0, -1.0, -1.0, -1.0)
 
 
 def channels_last(vectors: Array) -> Array:

@@ -9,7 +9,7 @@ the maps that contain the pseudoscalar). Reference: Spinner et al., arXiv:2405.1
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,8 +87,9 @@ class EquiLinear:
     ) -> EquiLinear:
         """Uniform numbers in bounds that keep the size of activations, as ``lgatr`` 1.4 has them.
 
-        None and 0 scalars differ in one point: None gives a bias of the scalar components, 0 does
-        not. ``subgroup`` False restricts to maps that commute with parity and time reversal.
+        ``scale_scalar_weights`` makes them those of 2.0. None and 0 scalars differ in one point:
+        None gives a bias of the scalar components, 0 does not. ``subgroup`` False restricts to maps
+        that commute with parity and time reversal.
         """
         factor = _SCALES[initialization]
         basis, parts = (10, 2) if subgroup else (5, 1)
@@ -209,6 +210,25 @@ class EquiLinear:
             to_mv = to_mv.reshape(parts, -1, heads, stored if self.s2mvs is not None else 1)
             to_mv = _pad_pseudoscalar(to_mv, axis=3).transpose(0, 2, 3, 1).reshape(-1)
         return jnp.concatenate([to_s, to_mv])
+
+
+def scale_scalar_weights(network: Any, gain: float) -> Any:
+    """The network with ``gain`` times the weights from multivectors to their scalar component.
+
+    Only in maps that also have scalars as input, whose ``s2mvs`` adds to this component. ``lgatr``
+    2.0 starts with a gain of 1/√2, which makes up for the sum of the two; 1.4 with 1.
+    """
+
+    def scaled(part: Any) -> Any:
+        if not isinstance(part, EquiLinear) or part.s2mvs is None:
+            return part
+        basis = part.weight.shape[-1]
+        to_scalar = np.ones(basis)
+        to_scalar[[0, 9] if basis == 10 else [0]] = gain  # grades 0 and 4, the latter times e0123
+        weight = part.weight * jnp.asarray(to_scalar, part.weight.dtype)
+        return dataclasses.replace(part, weight=weight)
+
+    return jax.tree.map(scaled, network, is_leaf=lambda part: isinstance(part, EquiLinear))
 
 
 def _pad_pseudoscalar(x: Array, axis: int) -> Array:

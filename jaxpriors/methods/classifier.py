@@ -12,7 +12,7 @@ never formed or divided.
 import dataclasses
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -27,19 +27,36 @@ from jaxpriors import kinematics
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
-from jaxpriors.inputs import InputConfig, Standardisation, build_inputs
+from jaxpriors.features import PointCloudConfig
+from jaxpriors.inputs import InputConfig
+from jaxpriors.methods import finetuning
+from jaxpriors.methods.finetuning import Origin, Pretrained
 from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
+from jaxpriors.models.pet import PETConfig
 from jaxpriors.models.presets import NetworkConfig, preset
-from jaxpriors.porting.lgatr import load_network, save_network
+from jaxpriors.porting.networks import load_network, save_network
+from jaxpriors.preprocessing import (
+    InputsConfig,
+    Preprocessing,
+    fit_preprocessing,
+    preprocessing_from_json,
+    preprocessing_to_json,
+)
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.predict import predict
 from jaxpriors.training.runs import read_json, write_json
 
-# model, size → how it is trained; "paper": arXiv:2603.08802, Appendix B
+FINE_TUNED = "pet-finetuned"
+
+# model, size → how it is trained; "paper": arXiv:2603.08802, Appendix B, and for PET the training
+# of OmniLearn's unfolding (arXiv:2404.16091)
 _SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
+_PET = OptimizerConfig(
+    "lion", 3e-5, 0.1, warmup=0.15, final_rate=0.01, betas=(0.95, 0.99), decay_all=True
+)
 TRAINING: dict[str, dict[str, TrainingConfig]] = {
     "lgatr": {
         "small": TrainingConfig(_SMALL, batch_size=256, epochs=5, buckets=2),
@@ -49,6 +66,18 @@ TRAINING: dict[str, dict[str, TrainingConfig]] = {
         "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
         "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
     },
+    "pet": {
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
+        "paper": TrainingConfig(_PET, batch_size=512, epochs=20, patience=3),
+    },
+    FINE_TUNED: {
+        "small": TrainingConfig(
+            dataclasses.replace(_SMALL, body_factor=2.0), batch_size=256, epochs=4, buckets=2
+        ),
+        "paper": TrainingConfig(
+            dataclasses.replace(_PET, body_factor=5.0), batch_size=512, epochs=20, patience=3
+        ),
+    },
 }
 
 
@@ -56,21 +85,21 @@ TRAINING: dict[str, dict[str, TrainingConfig]] = {
 class RatioModel:
     """A fitted likelihood ratio: the network and all that it needs to read events.
 
-    lengths: padded lengths that programs are compiled for.
+    lengths: padded lengths that programs are compiled for. origin: of weights that were fine-tuned.
     """
 
-    inputs: InputConfig
-    standardisation: Standardisation
+    preprocessing: Preprocessing
     lengths: tuple[int, ...]
     precision: Precision
     classifier: Classifier
+    origin: Origin | None = None
 
     def log_ratio(self, events: Events) -> np.ndarray:
         """log p_data / p_simulation of each event, (n,) float64.
 
         Raises FloatingPointError where it is not finite.
         """
-        forward = _forward(self.inputs, self.standardisation, self.precision)
+        forward = _forward(self.preprocessing, self.precision)
         return predict(forward, self.classifier, events, self.lengths)
 
     def reweight(self, simulation: Events) -> np.ndarray:
@@ -81,16 +110,17 @@ class RatioModel:
         return reweighted(simulation.weight, self.log_ratio(simulation))
 
     def save(self, folder: str | Path) -> None:
-        """Write ``network.safetensors`` (as `porting.lgatr` does) and ``model.json``."""
+        """Write ``network.safetensors`` (as `porting.networks` does) and ``model.json``."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_network(folder / "network.safetensors", self.classifier.network)
         content = {
-            "inputs": dataclasses.asdict(self.inputs),
-            "standardisation": self.standardisation.to_json(),
+            **preprocessing_to_json(self.preprocessing),
             "lengths": list(self.lengths),
             "precision": dataclasses.asdict(self.precision),
         }
+        if self.origin is not None:
+            content["origin"] = dataclasses.asdict(self.origin)
         write_json(folder / "model.json", content)
 
     @classmethod
@@ -100,16 +130,17 @@ class RatioModel:
         content = read_json(folder / "model.json")
         try:
             rest = (
-                InputConfig(**content["inputs"]),
-                Standardisation.from_json(content["standardisation"]),
+                preprocessing_from_json(content),
                 tuple(content["lengths"]),
                 Precision(**content["precision"]),
             )
+            origin = Origin.from_json(content["origin"]) if "origin" in content else None
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
             ) from None
-        return cls(*rest, classifier_of(load_network(folder / "network.safetensors")))
+        network = load_network(folder / "network.safetensors")
+        return cls(*rest, classifier_of(network), origin)
 
 
 @dataclass(frozen=True)
@@ -117,31 +148,83 @@ class RatioClassifier:
     """How a likelihood ratio is fitted; ``fit`` does it.
 
     model, size: a row of ``models.presets.PRESETS``; network, training: others than its own.
+    inputs: an ``InputConfig`` for L-GATr, a ``PointCloudConfig`` for PET; None is its default.
     validation: share of the events that decide on the best epoch (where none are given).
+    Model "pet-finetuned" is a PET that starts from ``pretrained``, a ported network or the folder
+    of a pretraining (None: the weights in this package), which decides on its size.
     """
 
     model: str = "lgatr-slim"
     size: Literal["small", "paper"] = "small"
-    inputs: InputConfig = field(default_factory=InputConfig)
+    inputs: InputsConfig | None = None
     network: NetworkConfig | None = None
     training: TrainingConfig | None = None
     validation: float = 0.15
+    pretrained: str | Path | Pretrained | None = None
 
     def resolved(self) -> "RatioClassifier":
-        """The same with network and training filled in; InputError for an unknown model."""
-        try:
-            network = self.network or preset(self.model, self.size)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        """The same with all that is None filled in.
+
+        Raises InputError for an unknown model, inputs that it does not take, and pretrained weights
+        that are missing or no PET.
+        """
         if self.model not in TRAINING:
             raise InputError(f"model: found {self.model!r}, expected one of {sorted(TRAINING)}")
-        if isinstance(network, LGATrSlimConfig) and self.inputs.beam == "xyplane":
+        network, pretrained = self._network()
+        cloud = isinstance(network, PETConfig)
+        inputs = self.inputs
+        if inputs is None and pretrained is not None:
+            inputs = finetuning.inputs_config(pretrained)
+        elif inputs is None:
+            inputs = PointCloudConfig() if cloud else InputConfig()
+        if isinstance(inputs, PointCloudConfig) != cloud:
+            expected = PointCloudConfig if cloud else InputConfig
+            raise InputError(
+                f"inputs: found {type(inputs).__name__}, expected {expected.__name__} for "
+                f"{self.model}"
+            )
+        bivector = isinstance(inputs, InputConfig) and inputs.beam == "xyplane"
+        if isinstance(network, LGATrSlimConfig) and bivector:
             raise InputError(
                 "beam: found 'xyplane', a bivector, which lgatr-slim has no channels for; expected "
                 "lightlike, spacelike, timelike or none"
             )
         training = self.training or TRAINING[self.model][self.size]
-        return dataclasses.replace(self, network=network, training=training)
+        return dataclasses.replace(
+            self, inputs=inputs, network=network, training=training, pretrained=pretrained
+        )
+
+    def _network(self) -> tuple[NetworkConfig, Pretrained | None]:
+        """The configuration of the network, and the weights that it starts from."""
+        if self.model != FINE_TUNED:
+            if self.pretrained is not None:
+                raise InputError(
+                    f"pretrained: found {str(self.pretrained)!r}, expected none for {self.model}; "
+                    f"only {FINE_TUNED} starts from pretrained weights"
+                )
+            try:
+                return self.network or preset(self.model, self.size), None
+            except ValueError as error:
+                raise InputError(str(error)) from None
+        pretrained = self.pretrained
+        if not isinstance(pretrained, Pretrained):
+            pretrained = finetuning.find(pretrained)
+        network = finetuning.network_config(pretrained)
+        if self.network not in (None, network):
+            raise InputError(
+                f"network: found {self.network}, expected that of the pretrained weights: {network}"
+            )
+        return network, pretrained
+
+    def initial(self, key: Array) -> tuple[Classifier, Origin | None]:
+        """The classifier before training, and where its weights are from if not from chance."""
+        config = self.resolved()
+        assert config.network is not None and config.inputs is not None
+        if isinstance(config.pretrained, Pretrained):
+            assert isinstance(config.network, PETConfig)
+            network, origin = finetuning.start(config.pretrained, config.network, key)
+            return classifier_of(network), origin
+        return init_classifier(key, config.network, config.inputs), None
 
     def fit(
         self,
@@ -175,7 +258,7 @@ class RatioClassifier:
     ) -> tuple[RatioModel, Trained]:
         """As ``fit``; also the epochs' records and times."""
         config = self.resolved()
-        assert config.network is not None and config.training is not None
+        assert config.training is not None and config.inputs is not None
         training = config.training
         if validation is None:
             parts = [
@@ -188,26 +271,27 @@ class RatioClassifier:
 
         buckets = plan_buckets(trained_on.multiplicity, training.buckets)
         batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed)
-        standardisation = Standardisation.fit(trained_on)
-        loss = _loss(self.inputs, standardisation, training.precision)
-        forward = _forward(self.inputs, standardisation, training.precision)
+        preprocessing = fit_preprocessing(config.inputs, trained_on)
+        loss = _loss(preprocessing, training.precision)
+        forward = _forward(preprocessing, training.precision)
 
         def validation_loss(classifier: Classifier) -> float:
             logits = predict(forward, classifier, validated_on, buckets.lengths)
             return weighted_cross_entropy(logits, validated_on)
 
-        key = jax.random.key(training.seed)
-        classifier = init_classifier(key, config.network, self.inputs.scalars)
+        classifier, origin = config.initial(jax.random.key(training.seed))
+        if origin is not None:
+            progress({"stage": f"  {origin}"})
         identity = f"{config!r} on {trained_on.digest()}, {validated_on.digest()}"
         trained = train(
             classifier, loss, batches, validation_loss, training, folder, progress, identity
         )
         model = RatioModel(
-            inputs=self.inputs,
-            standardisation=standardisation,
+            preprocessing=preprocessing,
             lengths=buckets.lengths,
             precision=training.precision,
             classifier=trained.params,
+            origin=origin,
         )
         return model, trained
 
@@ -280,19 +364,18 @@ def _logits(
     classifier: Classifier,
     batch: Batch,
     key: Array | None,
-    inputs: InputConfig,
-    standardisation: Standardisation,
+    preprocessing: Preprocessing,
     precision: Precision,
 ) -> Array:
-    tokens = precision.to_compute(build_inputs(batch, inputs, standardisation))
-    return precision.to_compute(classifier)(tokens, key=key).astype("float32")
+    inputs: Any = precision.to_compute(preprocessing(batch))
+    return precision.to_compute(classifier)(inputs, key=key).astype("float32")
 
 
 def _loss(
-    inputs: InputConfig, standardisation: Standardisation, precision: Precision
+    preprocessing: Preprocessing, precision: Precision
 ) -> Callable[[Any, Batch, Array], Array]:
     def loss(classifier: Classifier, batch: Batch, key: Array) -> Array:
-        logits = _logits(classifier, batch, key, inputs, standardisation, precision)
+        logits = _logits(classifier, batch, key, preprocessing, precision)
         entropy = optax.sigmoid_binary_cross_entropy(logits, batch.label)
         return (batch.weight * entropy).sum()
 
@@ -300,10 +383,6 @@ def _loss(
 
 
 @lru_cache(maxsize=32)
-def _forward(
-    inputs: InputConfig, standardisation: Standardisation, precision: Precision
-) -> Callable[[Any, Batch], Array]:
-    logits = partial(
-        _logits, key=None, inputs=inputs, standardisation=standardisation, precision=precision
-    )
+def _forward(preprocessing: Preprocessing, precision: Precision) -> Callable[[Any, Batch], Array]:
+    logits = partial(_logits, key=None, preprocessing=preprocessing, precision=precision)
     return jax.jit(lambda classifier, batch: logits(classifier, batch))

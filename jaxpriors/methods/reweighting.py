@@ -61,12 +61,15 @@ def prepare(simulation: Events, data: Events, config: Reweighting) -> Prepared:
     """Share the events out and find, before hours of training, what would stop them at the end.
 
     Raises InputError for samples that cannot be trained on or tested with: too few events, weights
-    without a positive sum, identities in one sample alone, observables out of their range.
+    without a positive sum, identities in one sample alone, observables out of their range;
+    and for a network that cannot be made: an unknown model, pretrained weights that are missing.
     """
     names = [c.model for c in config.classifiers]
     if not names or len(set(names)) < len(names):
         raise InputError(f"models: found {names}, expected one or several different ones")
     samples = {"simulation": simulation, "data": data}
+    for one in config.classifiers:
+        one.resolved()
     parts = {
         name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
         for name, e in samples.items()
@@ -138,6 +141,8 @@ def reweight(
             "weights": dataclasses.asdict(weight_report(weights[name][on_test])),
             "seconds": trained.seconds,
         }
+        if model.origin is not None:
+            models[name]["origin"] = dataclasses.asdict(model.origin)
 
     progress({"stage": "measuring and drawing"})
     test_weights = {n: reweighted(sim.weight, r[on_test]) for n, r in log_ratios.items()}

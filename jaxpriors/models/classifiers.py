@@ -1,4 +1,4 @@
-"""Binary classifiers: a network, its inputs' tokens and the logit read off the class token."""
+"""Binary classifiers: a network, its inputs and the logit that is read off them."""
 
 import dataclasses
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 from jax import Array
 
 from jaxpriors.algebra import embed_vector, extract_vector
-from jaxpriors.inputs import Inputs
+from jaxpriors.features import FEATURES, JET_FEATURES, PointCloud, PointCloudConfig
+from jaxpriors.inputs import InputConfig, Inputs
 from jaxpriors.layers.attention import Mask
 from jaxpriors.layers.core import module
 from jaxpriors.models.lgatr import LGATr, LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlim, LGATrSlimConfig
+from jaxpriors.models.pet import PET, PETConfig
+from jaxpriors.preprocessing import InputsConfig
 
 CLASS = 0  # the class token's place
 
@@ -71,7 +74,27 @@ class LGATrSlimClassifier:
         return scalars[:, CLASS, 0]
 
 
-Classifier = LGATrClassifier | LGATrSlimClassifier
+@module
+class PETClassifier:
+    """Logit: the one output of PET's head for classification."""
+
+    network: PET
+
+    @classmethod
+    def init(cls, key: Array, config: PETConfig) -> "PETClassifier":
+        """One class, no head for generation; the numbers of features follow from the inputs."""
+        config = dataclasses.replace(
+            config, num_features=len(FEATURES), num_jet_features=len(JET_FEATURES), num_classes=1
+        )
+        return cls(PET.init(key, config, heads=("cls",)))
+
+    def __call__(self, inputs: PointCloud, *, key: Array | None = None) -> Array:
+        """Logits (B,). ``key`` switches the drops on."""
+        logits, _ = self.network.classify(inputs.features, inputs.mask, inputs.jet, key=key)
+        return logits[:, 0]
+
+
+Classifier = LGATrClassifier | LGATrSlimClassifier | PETClassifier
 
 
 def classifier_of(network: Any) -> Classifier:
@@ -80,11 +103,23 @@ def classifier_of(network: Any) -> Classifier:
         return LGATrSlimClassifier(network)
     if isinstance(network, LGATr):
         return LGATrClassifier(network)
-    raise TypeError(f"network: found {type(network).__name__}, expected LGATr or LGATrSlim")
+    if isinstance(network, PET):
+        return PETClassifier(network)
+    raise TypeError(f"network: found {type(network).__name__}, expected LGATr, LGATrSlim or PET")
 
 
-def init_classifier(key: Array, config: LGATrConfig | LGATrSlimConfig, scalars: int) -> Classifier:
-    """The classifier that belongs to a network's configuration."""
+def init_classifier(
+    key: Array, config: LGATrConfig | LGATrSlimConfig | PETConfig, inputs: InputsConfig
+) -> Classifier:
+    """The classifier of a network's configuration for inputs of that kind.
+
+    Raises TypeError where the network does not take such inputs.
+    """
+    if isinstance(config, PETConfig) != isinstance(inputs, PointCloudConfig):
+        raise TypeError(f"{type(config).__name__} takes no inputs of {type(inputs).__name__}")
+    if isinstance(config, PETConfig):
+        return PETClassifier.init(key, config)
+    assert isinstance(inputs, InputConfig)
     if isinstance(config, LGATrSlimConfig):
-        return LGATrSlimClassifier.init(key, config, scalars)
-    return LGATrClassifier.init(key, config, scalars)
+        return LGATrSlimClassifier.init(key, config, inputs.scalars)
+    return LGATrClassifier.init(key, config, inputs.scalars)

@@ -7,17 +7,15 @@ input), linear_out. Reference: Spinner et al., arXiv:2405.14806; Brehmer et al.,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxpriors.layers import sectors
 from jaxpriors.layers.attention import Mask
+from jaxpriors.layers.blocks import named_states, run_blocks
 from jaxpriors.layers.core import module, stack_init
-from jaxpriors.layers.multivector import EquiLinear
+from jaxpriors.layers.multivector import EquiLinear, scale_scalar_weights
 from jaxpriors.models.lgatr_blocks import (
     VERSIONS,
     Block,
@@ -43,14 +41,15 @@ class LGATr:
 
     @classmethod
     def init(cls, key: Array, config: LGATrConfig) -> LGATr:
-        """Fresh parameters."""
+        """Random weights, as ``lgatr`` initialises them."""
         in_key, block_key, out_key = jax.random.split(key, 3)
-        return cls(
+        network = cls(
             _init_linear_in(in_key, config),
             stack_init(lambda k: Block.init(k, config), block_key, config.num_blocks),
             _init_linear_out(out_key, config),
             config,
         )
+        return scale_scalar_weights(network, config.scalar_gain)
 
     def __call__(
         self,
@@ -64,7 +63,7 @@ class LGATr:
 
         ``key`` switches dropout on. Raises ValueError for other shapes.
         """
-        last, _ = self._run(multivectors, scalars, mask, key, keep=False)
+        _, last, _ = self._run(multivectors, scalars, mask, key, keep=False)
         return _read_out(self.linear_out(*last))
 
     def intermediates(
@@ -74,9 +73,10 @@ class LGATr:
         mask: Mask | None = None,
         *,
         key: Array | None = None,
-    ) -> dict[str, tuple[Array, Array]]:
+    ) -> Named:
         """(multivectors, scalars) after "linear_in" and each block "block0", "block1", …"""
-        return self._run(multivectors, scalars, mask, key, keep=True)[1]
+        first, _, states = self._run(multivectors, scalars, mask, key, keep=True)
+        return _named(first, states)
 
     def _run(
         self,
@@ -85,8 +85,8 @@ class LGATr:
         mask: Mask | None,
         key: Array | None,
         keep: bool,
-    ) -> tuple[State, Named]:
-        """The state before linear_out; with ``keep`` also the named intermediates."""
+    ) -> tuple[State, State, State | None]:
+        """The states after linear_in, after the last block and, with ``keep``, after each."""
         config = self.config
         scalars = _check_tokens(
             "", multivectors, scalars, config.in_mv_channels, config.in_s_channels
@@ -99,14 +99,15 @@ class LGATr:
                 _select(scalars, config.reinsert_s_channels),
             )
         first = self.linear_in(x, scalars)
-        return _scan(
-            self.blocks,
+        last, states = run_blocks(
             lambda block, state, k: block(*state, mask, extra, k),
+            self.blocks,
             first,
             key,
-            config,
-            keep,
+            checkpoint=config.checkpoint_blocks,
+            keep=keep,
         )
+        return first, last, states
 
 
 @module(static=("config",))
@@ -120,14 +121,15 @@ class ConditionalLGATr:
 
     @classmethod
     def init(cls, key: Array, config: ConditionalLGATrConfig) -> ConditionalLGATr:
-        """Fresh parameters."""
+        """Random weights, as ``lgatr`` initialises them."""
         in_key, block_key, out_key = jax.random.split(key, 3)
-        return cls(
+        network = cls(
             _init_linear_in(in_key, config),
             stack_init(lambda k: ConditionalBlock.init(k, config), block_key, config.num_blocks),
             _init_linear_out(out_key, config),
             config,
         )
+        return scale_scalar_weights(network, config.scalar_gain)
 
     def __call__(
         self,
@@ -146,7 +148,7 @@ class ConditionalLGATr:
         ``condition_mask`` tells which of them may be attended to. ``key`` switches dropout on.
         Raises ValueError for other shapes.
         """
-        last, _ = self._run(
+        _, last, _ = self._run(
             (multivectors, multivectors_condition),
             (scalars, scalars_condition),
             (mask, condition_mask),
@@ -165,15 +167,16 @@ class ConditionalLGATr:
         condition_mask: Mask | None = None,
         *,
         key: Array | None = None,
-    ) -> dict[str, tuple[Array, Array]]:
+    ) -> Named:
         """(multivectors, scalars) after "linear_in" and each block "block0", "block1", …"""
-        return self._run(
+        first, _, states = self._run(
             (multivectors, multivectors_condition),
             (scalars, scalars_condition),
             (mask, condition_mask),
             key,
             keep=True,
-        )[1]
+        )
+        return _named(first, states)
 
     def _run(
         self,
@@ -182,8 +185,8 @@ class ConditionalLGATr:
         masks: tuple[Mask | None, Mask | None],
         key: Array | None,
         keep: bool,
-    ) -> tuple[State, Named]:
-        """The state before linear_out; with ``keep`` also the named intermediates."""
+    ) -> tuple[State, State, State | None]:
+        """The states after linear_in, after the last block and, with ``keep``, after each."""
         config = self.config
         s = _check_tokens(
             "", multivectors[0], scalars[0], config.in_mv_channels, config.in_s_channels
@@ -197,14 +200,15 @@ class ConditionalLGATr:
         )
         condition = (sectors.from_multivectors(multivectors[1]), condition_s)
         first = self.linear_in(sectors.from_multivectors(multivectors[0]), s)
-        return _scan(
-            self.blocks,
+        last, states = run_blocks(
             lambda block, state, k: block(*state, condition, *masks, k),
+            self.blocks,
             first,
             key,
-            config,
-            keep,
+            checkpoint=config.checkpoint_blocks,
+            keep=keep,
         )
+        return first, last, states
 
 
 def _init_linear_in(key: Array, config: LGATrConfig) -> EquiLinear:
@@ -252,31 +256,10 @@ def _select(x: Array, channels: tuple[int, ...]) -> Array:
     return jnp.concatenate([x[:, :, :0], *(x[:, :, i : i + 1] for i in channels)], axis=2)
 
 
-def _scan(
-    blocks: Any,
-    apply: Callable[[Any, State, Array | None], State],
-    first: State,
-    key: Array | None,
-    config: LGATrConfig,
-    keep: bool,
-) -> tuple[State, Named]:
-    """The state after the last block; with ``keep`` also the named intermediates."""
-
-    def body(state: State, block_and_key: tuple[Any, Array | None]) -> tuple[State, State | None]:
-        state = apply(block_and_key[0], state, block_and_key[1])
-        return state, state if keep else None
-
-    if config.checkpoint_blocks:
-        body = jax.checkpoint(body, prevent_cse=False)
-    keys = None if key is None else jax.random.split(key, config.num_blocks)
-    last, states = jax.lax.scan(body, first, (blocks, keys))
-    if not keep:
-        return last, {}
-    named = {"linear_in": first}
-    named |= {
-        f"block{i}": jax.tree.map(lambda a, i=i: a[i], states) for i in range(config.num_blocks)
-    }
-    return last, {name: (sectors.to_multivectors(x), s) for name, (x, s) in named.items()}
+def _named(first: State, states: State | None) -> Named:
+    """The intermediates as multivectors and scalars."""
+    named = named_states(first, states)
+    return {name: (sectors.to_multivectors(x), s) for name, (x, s) in named.items()}
 
 
 def _read_out(state: State) -> tuple[Array, Array | None]:

@@ -7,7 +7,7 @@ are collected in ``VERSIONS``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
 from jax import Array
@@ -18,6 +18,7 @@ from jaxpriors.layers.core import check_counts, check_options, module
 from jaxpriors.layers.multivector import EquiLayerNorm, GeoMLP
 from jaxpriors.layers.multivector_attention import CrossAttention, SelfAttention
 from jaxpriors.layers.sectors import Sectors
+from jaxpriors.models.lgatr_versions import versioned
 
 State = tuple[Sectors, Array]
 """Multivectors and scalars of (B, N) tokens."""
@@ -27,17 +28,18 @@ VERSIONS: dict[str, dict[str, Any]] = {
         "qkv_bias": True,
         "norm_elementwise_affine": False,
         "gelu": "exact",
+        "scalar_gain": 1.0,
         "crossattention_qkv_norm": False,
     },
     "2.0": {
         "qkv_bias": False,
         "norm_elementwise_affine": True,
         "gelu": "tanh",
+        "scalar_gain": 0.5**0.5,
         "crossattention_qkv_norm": True,
     },
 }
-"""Settings of ``ConditionalLGATrConfig`` that reproduce a release of ``lgatr``; an encoder takes
-them without the last."""
+"""Settings that reproduce a release of ``lgatr``, see ``LGATrConfig.of_version``."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class LGATrConfig:
         ``lgatr`` counts in the names of its tensors. ``checkpoint_blocks``: recompute each block
         in the backward pass to save memory.
     ``qkv_bias``, ``norm_elementwise_affine``, ``gelu`` (of the scalars; the multivectors'
-        gate always takes the tanh form): see ``VERSIONS``.
+        gate always takes the tanh form): see ``VERSIONS``. ``scalar_gain`` concerns the
+        initialisation alone, see ``scale_scalar_weights``.
 
     Raises ValueError for values that make no network.
     """
@@ -87,6 +90,16 @@ class LGATrConfig:
     qkv_bias: bool = True
     norm_elementwise_affine: bool = False
     gelu: Literal["exact", "tanh"] = "exact"
+    scalar_gain: float = 1.0
+
+    @classmethod
+    def of_version(cls, version: str, **settings: Any) -> Self:
+        """The configuration that computes what ``lgatr`` "1.4" or "2.0" does.
+
+        ``settings`` are all other fields, with the defaults of this class. ValueError for another
+        version.
+        """
+        return versioned(cls, VERSIONS, version, settings)
 
     def __post_init__(self) -> None:
         sizes = ("in_mv_channels", "hidden_mv_channels", "num_blocks", "num_heads", "attn_ratio")
@@ -99,6 +112,10 @@ class LGATrConfig:
                     f"reinsert_{name}_channels is {reinserted}, expected numbers below "
                     f"in_{name}_channels = {count}"
                 )
+
+    def hidden_channels(self) -> tuple[int, int | None]:
+        """(multivectors, scalars) inside of the network."""
+        return self.hidden_mv_channels, self.hidden_s_channels
 
 
 @dataclass(frozen=True)
@@ -133,8 +150,7 @@ def _init_norm(mv: int, s: int | None, config: LGATrConfig) -> EquiLayerNorm:
 def _init_attention(key: Array, config: LGATrConfig) -> SelfAttention:
     return SelfAttention.init(
         key,
-        config.hidden_mv_channels,
-        config.hidden_s_channels,
+        *config.hidden_channels(),
         num_heads=config.num_heads,
         ratio=config.attn_ratio,
         multi_query=config.multi_query,
@@ -152,8 +168,7 @@ def _init_mlp(key: Array, config: LGATrConfig) -> GeoMLP:
     gelu = config.nonlinearity == "gelu"
     return GeoMLP.init(
         key,
-        config.hidden_mv_channels,
-        config.hidden_s_channels,
+        *config.hidden_channels(),
         ratio=config.mlp_ratio,
         num_layers=config.num_layers_mlp,
         gate="gelu_tanh" if gelu else config.nonlinearity,
@@ -178,7 +193,7 @@ class Block:
     def init(cls, key: Array, config: LGATrConfig) -> Block:
         """One block of the hidden channels."""
         attention_key, mlp_key = jax.random.split(key)
-        sizes = (config.hidden_mv_channels, config.hidden_s_channels)
+        sizes = config.hidden_channels()
         return cls(
             _init_norm(*sizes, config),
             _init_attention(attention_key, config),
@@ -219,16 +234,16 @@ class ConditionalBlock:
     @classmethod
     def init(cls, key: Array, config: ConditionalLGATrConfig) -> ConditionalBlock:
         """One block of the hidden channels."""
-        keys = jax.random.split(key, 3)
-        sizes = (config.hidden_mv_channels, config.hidden_s_channels)
+        attention_key, cross_key, mlp_key = jax.random.split(key, 3)
+        sizes = config.hidden_channels()
         condition_sizes = (config.mv_channels_cond, config.s_channels_cond)
         return cls(
             _init_norm(*sizes, config),
-            _init_attention(keys[0], config),
+            _init_attention(attention_key, config),
             _init_norm(*sizes, config),
             _init_norm(*condition_sizes, config),
             CrossAttention.init(
-                keys[1],
+                cross_key,
                 *sizes,
                 *condition_sizes,
                 num_heads=config.crossattention_num_heads,
@@ -242,7 +257,7 @@ class ConditionalBlock:
                 implementation=config.attention_implementation,
             ),
             _init_norm(*sizes, config),
-            _init_mlp(keys[2], config),
+            _init_mlp(mlp_key, config),
         )
 
     def __call__(

@@ -2,18 +2,19 @@
 
 Axes: B events, N tokens, M tokens of a condition, C vector and S scalar channels. Outside, vectors
 are (B, N, C, 4); inside, (B, N, 4, C). The default configuration computes the function of lgatr
-1.4; ``VERSIONS["2.0"]`` holds the settings that make it the function of lgatr 2.0.
+1.4; ``LGATrSlimConfig.of_version("2.0", …)`` makes it the function of lgatr 2.0. Reference:
+Petitjean et al., arXiv:2512.17011.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax import Array
 
 from jaxpriors.layers.attention import Mask
+from jaxpriors.layers.blocks import named_states, run_blocks
 from jaxpriors.layers.core import module, stack_init
 from jaxpriors.layers.lorentz import Linear, RMSNorm, channels_last, components_last
 from jaxpriors.models.lgatr_slim_config import (
@@ -36,6 +37,9 @@ __all__ = [
     "SelfAttention",
 ]
 
+State = tuple[Array, Array]
+"""Vectors (B, N, 4, C) and scalars (B, N, S) of the tokens."""
+
 
 def _norm(config: LGATrSlimConfig) -> RMSNorm:
     """The norm before each part of a block."""
@@ -49,7 +53,7 @@ def _keys(key: Array | None, count: int) -> Any:
     return [None] * count if key is None else jax.random.split(key, count)
 
 
-def _add(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
+def _add(x: State, y: State) -> State:
     """The residual sum."""
     return x[0] + y[0], x[1] + y[1]
 
@@ -66,17 +70,15 @@ class Block:
     @classmethod
     def init(cls, key: Array, config: LGATrSlimConfig) -> Block:
         """Each part by its own rule."""
-        keys = jax.random.split(key)
+        attention_key, mlp_key = jax.random.split(key)
         return cls(
             _norm(config),
-            SelfAttention.init(keys[0], config),
+            SelfAttention.init(attention_key, config),
             _norm(config),
-            MLP.init(keys[1], config),
+            MLP.init(mlp_key, config),
         )
 
-    def __call__(
-        self, x: tuple[Array, Array], mask: Mask | None, key: Array | None
-    ) -> tuple[Array, Array]:
+    def __call__(self, x: State, mask: Mask | None, key: Array | None) -> State:
         """x is ((B, N, 4, C), (B, N, S))."""
         attention_key, mlp_key = _keys(key, 2)
         x = _add(x, self.attention(*self.norm1(*x), mask, attention_key))
@@ -97,24 +99,24 @@ class ConditionalBlock:
     @classmethod
     def init(cls, key: Array, config: ConditionalLGATrSlimConfig) -> ConditionalBlock:
         """Each part by its own rule."""
-        keys = jax.random.split(key, 3)
+        self_key, cross_key, mlp_key = jax.random.split(key, 3)
         return cls(
             _norm(config),
-            SelfAttention.init(keys[0], config),
+            SelfAttention.init(self_key, config),
             _norm(config),
-            CrossAttention.init(keys[1], config),
+            CrossAttention.init(cross_key, config),
             _norm(config),
-            MLP.init(keys[2], config),
+            MLP.init(mlp_key, config),
         )
 
     def __call__(
         self,
-        x: tuple[Array, Array],
-        condition: tuple[Array, Array],
+        x: State,
+        condition: State,
         mask: Mask | None,
         condition_mask: Mask | None,
         key: Array | None,
-    ) -> tuple[Array, Array]:
+    ) -> State:
         """x is ((B, N, 4, C), (B, N, S)), condition ((B, M, 4, Cc), (B, M, Sc))."""
         self_key, cross_key, mlp_key = _keys(key, 3)
         x = _add(x, self.selfattention(*self.norm1(*x), mask, self_key))
@@ -123,33 +125,9 @@ class ConditionalBlock:
         return _add(x, self.mlp(*self.norm3(*x), mlp_key))
 
 
-def _run_blocks(
-    config: LGATrSlimConfig,
-    blocks: Any,
-    x: tuple[Array, Array],
-    key: Array | None,
-    call: Callable[[Any, tuple[Array, Array], Array | None], tuple[Array, Array]],
-    collect: bool,
-) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
-    """Scan over the stacked blocks; with ``collect`` also the output of each, stacked."""
-
-    def body(
-        x: tuple[Array, Array], block_and_key: tuple[Any, Array | None]
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
-        x = call(block_and_key[0], x, block_and_key[1])
-        return x, x if collect else None
-
-    step = jax.checkpoint(body) if config.checkpoint_blocks else body
-    keys = None if key is None else jax.random.split(key, config.num_blocks)
-    return jax.lax.scan(step, x, (blocks, keys))
-
-
-def _named(
-    start: tuple[Array, Array], blocks: tuple[Array, Array], count: int
-) -> dict[str, tuple[Array, Array]]:
+def _named(first: State, states: State | None) -> dict[str, State]:
     """Outputs of linear_in and of each block, vectors (B, N, C, 4)."""
-    named = {"linear_in": start}
-    named |= {f"block{i}": (blocks[0][i], blocks[1][i]) for i in range(count)}
+    named = named_states(first, states)
     return {name: (components_last(v), s) for name, (v, s) in named.items()}
 
 
@@ -180,7 +158,7 @@ class LGATrSlim:
 
     @classmethod
     def init(cls, key: Array, config: LGATrSlimConfig) -> LGATrSlim:
-        """Random weights as the original initialises them."""
+        """Random weights, as ``lgatr`` initialises them."""
         in_key, block_key, out_key = jax.random.split(key, 3)
         return cls(
             _linear_first(in_key, config),
@@ -193,27 +171,33 @@ class LGATrSlim:
         self, vectors: Array, scalars: Array, mask: Mask | None = None, *, key: Array | None = None
     ) -> tuple[Array, Array]:
         """(vectors, scalars) of every token."""
-        _, x, _ = self._run(vectors, scalars, mask, key, collect=False)
+        _, x, _ = self._run(vectors, scalars, mask, key, keep=False)
         v, s = self.linear_out(*x)
         return components_last(v), s
 
     def intermediates(
         self, vectors: Array, scalars: Array, mask: Mask | None = None, *, key: Array | None = None
-    ) -> dict[str, tuple[Array, Array]]:
+    ) -> dict[str, State]:
         """Vectors and scalars after "linear_in", "block0", "block1", …."""
-        start, _, blocks = self._run(vectors, scalars, mask, key, collect=True)
-        return _named(start, blocks, self.config.num_blocks)
+        first, _, states = self._run(vectors, scalars, mask, key, keep=True)
+        return _named(first, states)
 
     def _run(
-        self, vectors: Array, scalars: Array, mask: Mask | None, key: Array | None, collect: bool
-    ) -> Any:
+        self, vectors: Array, scalars: Array, mask: Mask | None, key: Array | None, keep: bool
+    ) -> tuple[State, State, State | None]:
+        """The states after linear_in, after the last block and, with ``keep``, after each."""
         config = self.config
         _check_input("LGATrSlim", vectors, scalars, config.in_v_channels, config.in_s_channels)
-        start = self.linear_in(channels_last(vectors), scalars)
-        end, blocks = _run_blocks(
-            config, self.blocks, start, key, lambda block, x, k: block(x, mask, k), collect
+        first = self.linear_in(channels_last(vectors), scalars)
+        last, states = run_blocks(
+            lambda block, x, k: block(x, mask, k),
+            self.blocks,
+            first,
+            key,
+            checkpoint=config.checkpoint_blocks,
+            keep=keep,
         )
-        return start, end, blocks
+        return first, last, states
 
 
 @module(static=("config",))
@@ -231,7 +215,7 @@ class ConditionalLGATrSlim:
 
     @classmethod
     def init(cls, key: Array, config: ConditionalLGATrSlimConfig) -> ConditionalLGATrSlim:
-        """Random weights as the original initialises them."""
+        """Random weights, as ``lgatr`` initialises them."""
         in_key, block_key, out_key = jax.random.split(key, 3)
         return cls(
             _linear_first(in_key, config),
@@ -253,7 +237,7 @@ class ConditionalLGATrSlim:
     ) -> tuple[Array, Array]:
         """(vectors (B, N, out_v, 4), scalars (B, N, out_s)) of every token."""
         condition = vectors_cond, scalars_cond
-        _, x, _ = self._run(vectors, scalars, condition, mask, condition_mask, key, collect=False)
+        _, x, _ = self._run(vectors, scalars, condition, mask, condition_mask, key, keep=False)
         v, s = self.linear_out(*x)
         return components_last(v), s
 
@@ -267,13 +251,13 @@ class ConditionalLGATrSlim:
         condition_mask: Mask | None = None,
         *,
         key: Array | None = None,
-    ) -> dict[str, tuple[Array, Array]]:
+    ) -> dict[str, State]:
         """Vectors and scalars after "linear_in", "block0", "block1", …."""
         condition = vectors_cond, scalars_cond
-        start, _, blocks = self._run(
-            vectors, scalars, condition, mask, condition_mask, key, collect=True
+        first, _, states = self._run(
+            vectors, scalars, condition, mask, condition_mask, key, keep=True
         )
-        return _named(start, blocks, self.config.num_blocks)
+        return _named(first, states)
 
     def _run(
         self,
@@ -283,8 +267,9 @@ class ConditionalLGATrSlim:
         mask: Mask | None,
         condition_mask: Mask | None,
         key: Array | None,
-        collect: bool,
-    ) -> Any:
+        keep: bool,
+    ) -> tuple[State, State, State | None]:
+        """The states after linear_in, after the last block and, with ``keep``, after each."""
         config = self.config
         name = "ConditionalLGATrSlim"
         _check_input(name, vectors, scalars, config.in_v_channels, config.in_s_channels)
@@ -292,16 +277,16 @@ class ConditionalLGATrSlim:
             f"{name}, condition", *condition, config.v_channels_cond, config.s_channels_cond
         )
         inside = channels_last(condition[0]), condition[1]
-        start = self.linear_in(channels_last(vectors), scalars)
-        end, blocks = _run_blocks(
-            config,
-            self.blocks,
-            start,
-            key,
+        first = self.linear_in(channels_last(vectors), scalars)
+        last, states = run_blocks(
             lambda block, x, k: block(x, inside, mask, condition_mask, k),
-            collect,
+            self.blocks,
+            first,
+            key,
+            checkpoint=config.checkpoint_blocks,
+            keep=keep,
         )
-        return start, end, blocks
+        return first, last, states
 
 
 def _linear_first(key: Array, config: LGATrSlimConfig) -> Linear:

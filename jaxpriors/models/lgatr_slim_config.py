@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from jaxpriors.layers.attention import Implementation
 from jaxpriors.layers.core import check_counts, check_options
+from jaxpriors.models.lgatr_versions import versioned
 
 VERSIONS: dict[str, dict[str, Any]] = {
     "1.4": {
@@ -26,7 +27,7 @@ VERSIONS: dict[str, dict[str, Any]] = {
         "zero_bias": True,
     },
 }
-"""Settings of a configuration that reproduce a release of ``lgatr``."""
+"""Settings that reproduce a release of ``lgatr``, see ``LGATrSlimConfig.of_version``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,15 @@ class LGATrSlimConfig:
     gate_factor: float = 1.0
     zero_bias: bool = False
     attention_implementation: Implementation = "xla"
+
+    @classmethod
+    def of_version(cls, version: str, **settings: Any) -> Self:
+        """The configuration that computes what ``lgatr`` "1.4" or "2.0" does.
+
+        ``settings`` are all other fields, with the defaults of this class. ValueError for another
+        version.
+        """
+        return versioned(cls, VERSIONS, version, settings)
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("hidden_v_channels", "hidden_s_channels", "num_blocks"), 1)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxpriors.algebra import METRIC
 from jaxpriors.layers.attention import Implementation, Mask, attention
 from jaxpriors.layers.core import module
-from jaxpriors.layers.lorentz import METRIC, Dropout, GatedLinearUnit, Linear, rms_scale
+from jaxpriors.layers.lorentz import Dropout, GatedLinearUnit, Linear, rms_scale
 from jaxpriors.models.lgatr_slim_config import ConditionalLGATrSlimConfig, LGATrSlimConfig
 
 SMALL = 0.1  # gain of the maps into and out of attention at the start

@@ -1,13 +1,14 @@
 """Named sizes of networks: a table of numbers.
 
-``paper`` are the networks of arXiv:2603.08802, Appendix B; ``small`` train in minutes on two
-cores. The numbers of in and out channels follow from the inputs.
+``paper`` are the networks of arXiv:2603.08802, Appendix B, and OmniLearn's PET (arXiv:2404.16091);
+``small`` train in minutes on two cores. The numbers of in and out channels follow from the inputs.
 """
 
 from jaxpriors.models.lgatr import LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
+from jaxpriors.models.pet import PETConfig
 
-NetworkConfig = LGATrConfig | LGATrSlimConfig
+NetworkConfig = LGATrConfig | LGATrSlimConfig | PETConfig
 
 
 def _lgatr(channels: int, scalars: int, blocks: int, heads: int) -> LGATrConfig:
@@ -38,10 +39,18 @@ def _slim(channels: int, scalars: int, blocks: int, heads: int) -> LGATrSlimConf
     )
 
 
+_PET: dict[str, NetworkConfig] = {
+    "small": PETConfig(
+        hidden_channels=48, num_layers=3, neighbours=5, layer_scale=0.1, feature_drop=0.0
+    ),
+    "paper": PETConfig(feature_drop=0.0),
+}
+
 # model → size → channels of multivectors or vectors, of scalars, blocks, heads
 PRESETS: dict[str, dict[str, NetworkConfig]] = {
     "lgatr": {"small": _lgatr(4, 16, 2, 4), "paper": _lgatr(16, 32, 12, 8)},
     "lgatr-slim": {"small": _slim(8, 24, 3, 4), "paper": _slim(32, 64, 12, 4)},
+    "pet": _PET,
 }
 
 

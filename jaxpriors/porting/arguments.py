@@ -7,8 +7,9 @@ from typing import Any
 
 from jaxpriors.errors import InputError
 from jaxpriors.models import lgatr, lgatr_slim
-from jaxpriors.models.lgatr import ConditionalLGATrConfig, LGATrConfig
-from jaxpriors.models.lgatr_slim import ConditionalLGATrSlimConfig, LGATrSlimConfig
+from jaxpriors.models.lgatr import LGATrConfig
+from jaxpriors.models.lgatr_slim import LGATrSlimConfig
+from jaxpriors.porting.networks import FAMILIES
 
 Config = LGATrConfig | LGATrSlimConfig
 
@@ -117,14 +118,8 @@ def config_from_peer(
     conditional = cls_name.startswith("Conditional")
     fields = families[cls_name](arguments, layout, conditional, gatr_config)
     arguments.finish()
-    configs: dict[str, Any] = {
-        "LGATr": LGATrConfig,
-        "ConditionalLGATr": ConditionalLGATrConfig,
-        "LGATrSlim": LGATrSlimConfig,
-        "ConditionalLGATrSlim": ConditionalLGATrSlimConfig,
-    }
     try:
-        return configs[cls_name](**fields)
+        return FAMILIES[cls_name][1](**fields)
     except (TypeError, ValueError) as error:
         raise InputError(f"{arguments.where}: {error}") from error
 

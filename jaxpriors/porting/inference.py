@@ -12,18 +12,9 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.models.lgatr import ConditionalLGATrConfig, LGATrConfig
-from jaxpriors.models.lgatr_slim import ConditionalLGATrSlimConfig, LGATrSlimConfig
 from jaxpriors.porting.arguments import Config, version_fields
+from jaxpriors.porting.networks import FAMILIES
 from jaxpriors.porting.trees import LAYER, strip_prefix
-
-CONFIGS: dict[str, Any] = {
-    "LGATr": LGATrConfig,
-    "ConditionalLGATr": ConditionalLGATrConfig,
-    "LGATrSlim": LGATrSlimConfig,
-    "ConditionalLGATrSlim": ConditionalLGATrSlimConfig,
-}
-"""Our configuration of each family of networks."""
 
 MAX_RATIO = 64
 QKV_BIAS = re.compile(r"attention\.(qkv_module|linear_in)\..*bias$")  # lgatr 1.4 alone
@@ -207,7 +198,7 @@ def complete(inferred: Inferred, given: Mapping[str, Any]) -> Config:
     Raises InputError that lists every field that is missing, and where a given value is unknown
     or contradicts the tensors.
     """
-    config = CONFIGS[inferred.family]
+    config = FAMILIES[inferred.family][1]
     known = {f.name for f in dataclasses.fields(config)}
     for name, value in given.items():
         if name not in known:

@@ -1,106 +1,36 @@
 """Networks of the PyTorch package ``lgatr`` (1.4.x and 2.x) as networks of ours and back.
 
-A ported network is one safetensors file: the tensors under the names that PyTorch gives them
-(``blocks.0.attention.…``), so that any reader of safetensors can use it, and under the metadata
-``jaxpriors`` a JSON table {"format": 1, "family": "LGATr", "config": {field: value}}.
+The tensors of a ported network's file have the names that PyTorch gives them
+(``blocks.0.attention.…``), so that any reader of safetensors can use it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from jaxpriors.errors import InputError
-from jaxpriors.models.lgatr import ConditionalLGATr, LGATr
-from jaxpriors.models.lgatr_slim import ConditionalLGATrSlim, LGATrSlim
 from jaxpriors.porting.arguments import Config, config_from_peer
 from jaxpriors.porting.inference import (
-    CONFIGS,
     Inferred,
     Recognised,
     complete,
     infer,
     recognise,
 )
-from jaxpriors.porting.safetensors import (
-    read_metadata,
-    read_safetensors,
-    read_tensors,
-    write_safetensors,
+from jaxpriors.porting.networks import (
+    METADATA,
+    build,
+    describe_network,
+    is_pet,
+    load_network,
+    read_config,
+    write_network,
 )
-from jaxpriors.porting.trees import network_from_state, state_from_network, strip_prefix
-
-Network = LGATr | ConditionalLGATr | LGATrSlim | ConditionalLGATrSlim
-
-NETWORKS: dict[str, Any] = {
-    "LGATr": LGATr,
-    "ConditionalLGATr": ConditionalLGATr,
-    "LGATrSlim": LGATrSlim,
-    "ConditionalLGATrSlim": ConditionalLGATrSlim,
-}
-"""The families of networks by name."""
-
-METADATA = "jaxpriors"
-FORMAT = 1
-
-
-def template(config: Config) -> Any:
-    """The tree of a network without numbers: ShapeDtypeStructs in place of the arrays."""
-    family = family_of(config)
-    return jax.eval_shape(lambda key: NETWORKS[family].init(key, config), jax.random.key(0))
-
-
-def family_of(config: Config) -> str:
-    """The family of networks that a configuration belongs to."""
-    return next(name for name, cls in CONFIGS.items() if cls is type(config))
-
-
-def build(config: Config, state: Mapping[str, np.ndarray], prefix: str | None = None) -> Network:
-    """The network of this configuration with these tensors; see ``network_from_state``."""
-    return network_from_state(template(config), state, prefix)
-
-
-def save_network(path: str | Path, network: Network) -> None:
-    """Write a network to one file that ``load_network`` reads without further arguments."""
-    _write(path, state_from_network(network), network.config)
-
-
-def load_network(path: str | Path) -> Network:
-    """The network in a file written by ``save_network`` or ``port``.
-
-    Raises InputError where the file is absent, not one of these or damaged.
-    """
-    config = read_config(path)
-    try:
-        return build(config, read_safetensors(path), prefix="")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def read_config(path: str | Path) -> Config:
-    """The configuration in the metadata of a ported network's file."""
-    text = read_metadata(path).get(METADATA)
-    if text is None:
-        raise InputError(
-            f"{path}: no configuration in the file, so it is not a ported network; "
-            "make one with `jaxpriors port lgatr`"
-        )
-    try:
-        table = json.loads(text)
-        if table["format"] != FORMAT:
-            raise InputError(f"{path}: found format {table['format']!r}, expected {FORMAT}")
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in table["config"].items()}
-        return CONFIGS[table["family"]](**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: the configuration cannot be read: {error!r}") from error
+from jaxpriors.porting.safetensors import read_safetensors, read_tensors, write_safetensors
+from jaxpriors.porting.trees import strip_prefix
 
 
 def port(
@@ -140,7 +70,7 @@ def port(
         hint = hint if "misshapen" in str(error) else ""
         raise InputError(f"{path}: {error}{hint}") from error
     inside, outside, found = strip_prefix(state, prefix)
-    _write(out, inside, config)
+    write_network(out, inside, config)
     lines += [f"left out, not below {found!r}: {name}" for name in outside]
     return "\n".join([*_choice(metadata), *lines, f"written to {out}"])
 
@@ -187,9 +117,9 @@ def inspect(path: str | Path, prefix: str | None = None, key: str | None = None)
     width = max(map(len, state), default=0)
     lines = [f"{name:{width}}  {value.dtype!s:8} {value.shape}" for name, value in state.items()]
     if METADATA in metadata:
-        config = read_config(path)
-        lines += ["", f"ported network, {family_of(config)} with the configuration"]
-        lines += [f"  {name} = {value!r}" for name, value in dataclasses.asdict(config).items()]
+        lines += ["", *describe_network(path)]
+        if is_pet(read_config(path)):
+            return "\n".join(lines)
     try:
         lines += ["", *_choice(metadata), *describe(infer(state, prefix))]
     except InputError as error:
@@ -221,12 +151,3 @@ def describe(inferred: Inferred, given: Mapping[str, Any] | None = None) -> list
     if unknown := [name for name in inferred.assumed if name not in given]:
         notes.append(f"{', '.join(unknown)}: lgatr's default is assumed, the tensors do not tell")
     return lines + [f"  note: {note}" for note in notes]
-
-
-def _write(path: str | Path, state: Mapping[str, np.ndarray], config: Config) -> None:
-    table = {
-        "format": FORMAT,
-        "family": family_of(config),
-        "config": dataclasses.asdict(config),
-    }
-    write_safetensors(path, state, {METADATA: json.dumps(table)})

@@ -4,8 +4,8 @@ The fields of our modules carry the names of the PyTorch modules, so the key tab
 itself. Three things differ, and only these are translated:
 
 - blocks are stacked along a leading axis under ``blocks``; a state dict has ``blocks.<i>.…``;
-- in an MLP, ``layers.<n>`` counts every module; dropout modules hold no tensors but shift n, so
-  layers are matched by their order;
+- in an MLP of ``lgatr``, ``layers.<n>`` counts every module; dropout modules hold no tensors but
+  shift n, so layers are matched by their order;
 - L-GATr-slim of lgatr 1.4 stores the metric as a buffer ``metric`` of each attention.
 """
 
@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpriors.algebra import METRIC
 from jaxpriors.errors import InputError
 
-METRIC = np.array([1.0, -1.0, -1.0, -1.0])
-LAYER = re.compile(r"^((?:.*\.)?layers)\.(\d+)\.")
+LAYER = re.compile(r"^((?:(?:.*\.)?mlp\.)?layers)\.(\d+)\.")
 BLOCK = re.compile(r"^(.*?)blocks\.\d+\.")
 LISTED = 40
 

@@ -16,7 +16,7 @@ from jaxpriors.data.batching import UNITS, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
-from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.parallel import data_mesh, devices_for, replicate, shard_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
 
@@ -29,10 +29,11 @@ class TrainingConfig:
 
     batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
     before training stops, None for never. micro_batch: largest number of events worked on at once
-    inside a step, a matter of speed and memory alone (None: 16 on CPUs, whose caches hold no more;
-    all elsewhere). buckets: number of padded lengths: more of them compile longer and compute
-    less on padding. checkpoint_steps: steps between two checkpoints within an epoch; every epoch
-    ends with one. seed: of the weights, the order of events and dropout.
+    inside a step, a matter of speed and memory alone (None: 16 for each device on CPUs, whose
+    caches hold no more; all elsewhere). buckets: number of padded lengths: more of them compile
+    longer and compute less on padding. checkpoint_steps: steps between two checkpoints within an
+    epoch; every epoch ends with one. seed: of the weights, the order of events and dropout. ema:
+    how much of the moving average of the parameters outlives a step (0.999, say), None for none.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -44,6 +45,7 @@ class TrainingConfig:
     checkpoint_steps: int = 1000
     seed: int = 0
     precision: Precision = field(default_factory=Precision)
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         least = {"batch_size": 1, "epochs": 1, "buckets": 1, "checkpoint_steps": 1, "seed": 0}
@@ -53,6 +55,8 @@ class TrainingConfig:
                 raise InputError(f"{name}: found {value}, expected at least {low}")
         if self.batch_size % UNITS:
             raise InputError(f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise InputError(f"ema: found {self.ema}, expected at least 0 and less than 1")
 
 
 class Batches(Protocol):
@@ -72,11 +76,15 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The parameters of the best epoch, each epoch's record and where the time went (seconds)."""
+    """The parameters of the best epoch, each epoch's record and where the time went (seconds).
+
+    average: the moving average of the parameters at the end of the best epoch, or None.
+    """
 
     params: Any
     history: list[Record]
     seconds: dict[str, float]
+    average: Any = None
 
 
 class TrainingError(RuntimeError):
@@ -123,12 +131,15 @@ def _train(
     identity: str,
 ) -> Trained:
     # The update, compiled once for the shapes of the batches.
-    mesh = data_mesh()
+    rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
+    mesh = data_mesh(devices_for(rows))
     optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
-    micro_batch = config.micro_batch or (16 if jax.default_backend() == "cpu" else None)
-    step_function = make_step(loss, optimizer, batches.rows, micro_batch)
+    micro_batch = config.micro_batch or (16 * mesh.size if jax.default_backend() == "cpu" else None)
+    step_function = make_step(loss, optimizer, batches.rows, micro_batch, config.ema)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
-    state = replicate(initial_state(jax.tree.map(jnp.copy, params), optimizer, config.seed), mesh)
+    params = jax.tree.map(jnp.copy, params)
+    state = initial_state(params, optimizer, config.seed, average=config.ema is not None)
+    state = replicate(state, mesh)
     seconds = {"compile": 0.0, "train": 0.0, "validate": 0.0}
     history: list[Record] = []
     started = time.perf_counter()
@@ -200,7 +211,7 @@ def _train(
     checkpoints.wait()
     assert checkpoints.best is not None
     state, _ = checkpoints.restore(checkpoints.best, state)
-    return Trained(state.params, history, seconds)
+    return Trained(state.params, history, seconds, state.average)
 
 
 def _finished(history: list[Record], config: TrainingConfig) -> bool:

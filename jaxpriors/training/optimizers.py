@@ -14,9 +14,12 @@ from jaxpriors.errors import InputError
 class OptimizerConfig:
     """The update rule; defaults are those of arXiv:2603.08802, Appendix B, for L-GATr.
 
-    The learning rate rises linearly over ``warmup`` (a fraction of all steps) and falls to
-    ``final_rate`` of its peak along a cosine. ``clip``: largest global norm of a gradient.
-    Weight decay is decoupled and acts on weights, not on biases, norms' gains or head scales.
+    The learning rate rises linearly from ``initial_rate`` of its peak over ``warmup`` (a fraction
+    of all steps) and falls to ``final_rate`` of its peak along a cosine. ``betas``: decay rates of
+    the moments, None for the rule's own. ``clip``: largest global norm of a gradient.
+    Weight decay is decoupled and acts on weights, not on biases, norms' gains or head scales;
+    with ``decay_all`` on every parameter. The parameters of a network's ``body`` learn
+    ``body_factor`` times slower than the rest and decay as fast.
     """
 
     rule: Literal["lion", "adamw"] = "lion"
@@ -25,6 +28,10 @@ class OptimizerConfig:
     warmup: float = 0.0
     final_rate: float = 0.0
     clip: float | None = None
+    initial_rate: float = 0.0
+    betas: tuple[float, float] | None = None
+    decay_all: bool = False
+    body_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if self.rule not in ("lion", "adamw"):
@@ -33,6 +40,8 @@ class OptimizerConfig:
             raise InputError(
                 f"learning_rate: found {self.learning_rate}, expected a positive number"
             )
+        if not 0 < self.body_factor < math.inf:
+            raise InputError(f"body_factor: found {self.body_factor}, expected a positive number")
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -42,28 +51,47 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     if warmup == 0:
         return optax.cosine_decay_schedule(peak, max(steps, 1), alpha=config.final_rate)
     return optax.warmup_cosine_decay_schedule(
-        0.0, peak, warmup, max(steps, warmup + 1), end_value=peak * config.final_rate
+        init_value=peak * config.initial_rate,
+        peak_value=peak,
+        warmup_steps=warmup,
+        decay_steps=max(steps, warmup + 1),
+        end_value=peak * config.final_rate,
     )
 
 
 def decayed(params: Any) -> Any:
     """True for the parameters that weight decay acts on: those named ``weight…`` of a map.
 
-    The affine gains of norms are called weight as well; they live in fields named ``norm…``.
+    The gains of norms and layer scales are called weight as well; they live in fields named
+    ``norm…`` and ``ls…``.
     """
 
     def one(path: tuple[Any, ...], _: Any) -> bool:
         names = [getattr(p, "name", "") for p in path]
-        return names[-1].startswith("weight") and not any(n.startswith("norm") for n in names)
+        gains = any(n.startswith(("norm", "ls")) for n in names)
+        return names[-1].startswith("weight") and not gains
 
     return jax.tree_util.tree_map_with_path(one, params)
 
 
+def scale_body(factor: float) -> optax.GradientTransformation:
+    """Multiply the updates of the parameters with a field ``body`` on their path by ``factor``."""
+
+    def one(path: tuple[Any, ...], update: Any) -> Any:
+        return update * factor if any(getattr(p, "name", "") == "body" for p in path) else update
+
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(one, updates))
+
+
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The update rule for a training of ``steps`` updates."""
-    rate = schedule(config, steps)
-    make = optax.lion if config.rule == "lion" else optax.adamw
-    rule = make(rate, weight_decay=config.weight_decay, mask=decayed)
+    scale = optax.scale_by_lion if config.rule == "lion" else optax.scale_by_adam
+    stages = [scale() if config.betas is None else scale(*config.betas)]
+    if config.body_factor != 1.0:
+        stages.append(scale_body(1 / config.body_factor))  # before the decay, which stays
+    decay_mask = None if config.decay_all else decayed
+    stages.append(optax.add_decayed_weights(config.weight_decay, decay_mask))
+    rule = optax.chain(*stages, optax.scale_by_learning_rate(schedule(config, steps)))
     if config.clip is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(config.clip), rule)

@@ -19,7 +19,8 @@ class TrainState:
     """Everything that a step changes.
 
     step: updates made so far. seed: of the randomness. epoch_loss: sum of the steps' losses since
-    the epoch's start, kept on the device so that nothing waits for it.
+    the epoch's start, kept on the device so that nothing waits for it. average: the exponential
+    moving average of the parameters, None where none is kept.
     """
 
     step: Array
@@ -27,18 +28,20 @@ class TrainState:
     params: Any
     optimizer: Any
     epoch_loss: Array
+    average: Any = None
 
 
 def initial_state(
-    params: Any, optimizer: optax.GradientTransformation, seed: int = 0
+    params: Any, optimizer: optax.GradientTransformation, seed: int = 0, average: bool = False
 ) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step; an average starts from the parameters."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),
         params=params,
         optimizer=optimizer.init(params),
         epoch_loss=jnp.zeros((), jnp.float32),
+        average=jax.tree.map(jnp.copy, params) if average else None,
     )
 
 
@@ -47,6 +50,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     rows: float,
     micro_batch: int | None = None,
+    ema: float | None = None,
 ) -> Callable[[TrainState, tuple[Any, ...]], tuple[TrainState, dict[str, Array]]]:
     """The step as a pure function of (state, batch), to be jit-compiled with a donated state.
 
@@ -56,7 +60,8 @@ def make_step(
     whatever rows of weight 0 fill the batches. With ``micro_batch``, a part is worked through in
     chunks of at most so many rows and the gradients are summed: the same update, in less memory.
     A step whose loss or gradient is not finite leaves the state as it was; its metrics tell
-    (``finite``), and the caller stops.
+    (``finite``), and the caller stops. With ``ema``, the state's average becomes ema × average +
+    (1 − ema) × parameters after each update.
 
     Randomness is folded from (seed, step, part, chunk).
     """
@@ -90,10 +95,18 @@ def make_step(
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, update)
+        average = state.average
+        if ema is not None:
+            average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, params)
         keep = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
             TrainState(
-                state.step + 1, state.seed, params, optimizer_state, state.epoch_loss + value
+                step=state.step + 1,
+                seed=state.seed,
+                params=params,
+                optimizer=optimizer_state,
+                epoch_loss=state.epoch_loss + value,
+                average=average,
             ),
             state,
         )

@@ -209,3 +209,29 @@ def test_bad_labels_are_refused():
         metrics.auc(np.arange(3.0), np.arange(3))
     with pytest.raises(InputError, match="add up to 0 for label 1 and 3 for label 0"):
         metrics.auc(np.arange(3.0), np.zeros(3))
+
+
+def test_auc_one_vs_one_equals_brute_force(rng):
+    labels = np.repeat([0, 1, 2], [20, 25, 15])
+    scores = np.round(rng.random((60, 3)) + 0.3 * np.eye(3)[labels], 1)
+    areas = []
+    for a in range(3):
+        for b in range(a + 1, 3):
+            for one, other in ((a, b), (b, a)):
+                own, against = scores[labels == one, one], scores[labels == other, one]
+                difference = own[:, None] - against
+                areas.append(((difference > 0) + (difference == 0) / 2).mean())
+    result = metrics.auc_one_vs_one(scores, labels)
+    assert result == pytest.approx(np.mean(areas))
+    assert metrics.auc_one_vs_one(np.exp(scores), labels) == pytest.approx(result)
+    assert metrics.auc_one_vs_one(np.eye(3)[labels], labels) == 1.0
+    chance = rng.random(60)
+    two = metrics.auc_one_vs_one(np.stack([1 - chance, chance], 1), labels > 0)
+    assert two == pytest.approx(metrics.auc(chance, labels > 0).value)
+
+
+def test_auc_one_vs_one_needs_every_class():
+    with pytest.raises(InputError, match=r"labels are \[0, 2\]; expected each of \[0, 1, 2\]"):
+        metrics.auc_one_vs_one(np.eye(3)[[0, 2]], np.array([0, 2]))
+    with pytest.raises(InputError, match=r"scores have shape \(3,\)"):
+        metrics.auc_one_vs_one(np.arange(3.0), np.arange(3))

@@ -9,6 +9,8 @@ import numpy as np
 from jaxpriors.porting.safetensors import read_safetensors
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+TINY_SIZES = dict(in_s_channels=3, out_s_channels=2, hidden_s_channels=8, num_blocks=2, num_heads=2)
+"""Sizes of the smallest networks, but for their multivectors or vectors."""
 
 
 def read_case(name, folder="lgatr"):

@@ -17,8 +17,8 @@ from jaxpriors.layers.lorentz import (
     components_last,
     inner_product,
 )
-from jaxpriors.porting.lgatr import network_from_state
 from jaxpriors.porting.safetensors import read_safetensors
+from jaxpriors.porting.trees import network_from_state
 from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz, transform
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "lgatr"

@@ -10,18 +10,19 @@ import pytest
 
 from jaxpriors.algebra import embed_vector
 from jaxpriors.layers.attention import Mask
+from jaxpriors.layers.multivector import EquiLinear, scale_scalar_weights
 from jaxpriors.models.lgatr import (
-    VERSIONS,
     ConditionalLGATr,
     ConditionalLGATrConfig,
     LGATr,
     LGATrConfig,
 )
-from jaxpriors.porting.lgatr import build, config_from_case
+from jaxpriors.porting.lgatr import config_from_case
+from jaxpriors.porting.networks import build
 from jaxpriors.porting.trees import network_from_state, state_from_network
 from tests.helpers import clifford
 from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz
-from tests.helpers.recorded import assert_close, compiled, read_case
+from tests.helpers.recorded import TINY_SIZES, assert_close, compiled, read_case
 
 OPTIONS = ["22", "mq", "headscale", "mq_headscale_reinsert", "reinsert", "fulllorentz"]
 OPTIONS += ["nobivector", "nogp", "noscalarsio", "relu", "sigmoid", "silu", "mlp2", "oneheadchan"]
@@ -34,16 +35,7 @@ CASES = [
 CASES_2 = ["lgatr_heads", "lgatr_noaffine", "lgatr_noscalarsio", "cond_lgatr", "cond_lgatr_heads"]
 WITH_GRADIENTS = ("lgatr_tiny_mq_headscale_reinsert", "cond_lgatr_tiny_mask")
 
-TINY = dict(
-    in_mv_channels=2,
-    out_mv_channels=2,
-    hidden_mv_channels=4,
-    in_s_channels=3,
-    out_s_channels=2,
-    hidden_s_channels=8,
-    num_blocks=2,
-    num_heads=2,
-)
+TINY = TINY_SIZES | dict(in_mv_channels=2, out_mv_channels=2, hidden_mv_channels=4)
 CONDITION = dict(mv_channels_cond=3, s_channels_cond=5, crossattention_num_heads=2)
 EVENTS, TOKENS, CONDITION_TOKENS = 2, 6, 4
 
@@ -108,8 +100,34 @@ def test_sizes_of_the_paper():
     assert size(LGATrConfig(num_blocks=24)) == 2_157_122
     wide = dict(hidden_mv_channels=20, hidden_s_channels=40, num_heads=4, num_blocks=15)
     assert size(LGATrConfig(**wide)) == 2_103_122
-    newer = {k: v for k, v in VERSIONS["2.0"].items() if not k.startswith("crossattention")}
-    assert size(LGATrConfig(**newer)) == 1_076_930
+    assert size(LGATrConfig.of_version("2.0")) == 1_076_930
+
+
+def test_versions_differ_in_their_settings():
+    assert LGATrConfig.of_version("1.4") == LGATrConfig()
+    config = ConditionalLGATrConfig.of_version("2.0", **TINY, **CONDITION)
+    assert config.crossattention_qkv_norm and config.num_blocks == 2
+    assert not LGATrConfig.of_version("2.0", norm_elementwise_affine=False).norm_elementwise_affine
+    with pytest.raises(
+        ValueError, match=r"version: found '1\.3', expected one of \['1\.4', '2\.0'"
+    ):
+        LGATrConfig.of_version("1.3")
+
+
+@pytest.mark.parametrize("subgroup", [True, False])
+def test_initial_weights_that_lead_to_the_scalar_component(subgroup):
+    """Uniform in ±1/√in; lgatr 2.0 divides by √2 where scalars add to the same component."""
+    sizes = TINY | dict(hidden_mv_channels=24, num_blocks=1, use_fully_connected_subgroup=subgroup)
+    config = LGATrConfig.of_version("2.0", **sizes)
+    network = compiled(lambda key: LGATr.init(key, config))(jax.random.key(0))
+    expected = np.ones(10 if subgroup else 5)
+    expected[[0, 9] if subgroup else [0]] = 0.5**0.5
+    for layer in (network.blocks.attention.qkv_module.in_linear, network.blocks.mlp.layers[1]):
+        *_, inputs, basis = layer.weight.shape
+        spread = np.asarray(layer.weight).reshape(-1, basis).std(axis=0) * (3 * inputs) ** 0.5
+        np.testing.assert_allclose(spread, expected, rtol=0.05)
+    without_scalars = EquiLinear(np.ones((3, 2, len(expected))))
+    assert scale_scalar_weights(without_scalars, 0.5) is without_scalars
 
 
 def test_training_follows_lgatr():

@@ -1,9 +1,7 @@
 """L-GATr-slim against lgatr 1.4 and 2.0, under Lorentz transformations, padding and packing."""
 
 import dataclasses
-import json
 from functools import lru_cache, partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +20,13 @@ from jaxpriors.models.lgatr_slim import (
     LGATrSlimConfig,
     SelfAttention,
 )
-from jaxpriors.porting.lgatr import build, network_from_state
-from jaxpriors.porting.safetensors import read_safetensors
+from jaxpriors.porting.lgatr import config_from_case
+from jaxpriors.porting.networks import build
+from jaxpriors.porting.trees import network_from_state
 from tests.helpers.lorentz import random_lorentz, transform
+from tests.helpers.recorded import TINY_SIZES, assert_close, read_case
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 PEER_NAMES = {
-    "condition_v_channels": "v_channels_cond",
-    "condition_s_channels": "s_channels_cond",
     "num_layers": "num_layers_mlp",
     "v_channels": "hidden_v_channels",
     "s_channels": "hidden_s_channels",
@@ -38,34 +35,14 @@ PEER_NAMES = {
     "kv_v_channels": "v_channels_cond",
     "kv_s_channels": "s_channels_cond",
 }
-TINY = dict(
-    in_v_channels=2,
-    out_v_channels=3,
-    hidden_v_channels=4,
-    in_s_channels=3,
-    out_s_channels=2,
-    hidden_s_channels=8,
-    num_blocks=2,
-    num_heads=2,
-)
+TINY = TINY_SIZES | dict(in_v_channels=2, out_v_channels=3, hidden_v_channels=4)
 CONDITION = dict(v_channels_cond=3, s_channels_cond=5)
 
 
-def read_case(folder, case):
-    """(configuration, recorded arrays, state dict, class name) of a fixture."""
-    path = FIXTURES / folder / case
-    described = json.loads(path.with_suffix(".json").read_text())
-    settings = {PEER_NAMES.get(k, k): v for k, v in described["ctor"].items()}
-    settings = VERSIONS["2.0" if folder == "lgatr2" else "1.4"] | settings
-    kind = ConditionalLGATrSlimConfig if "v_channels_cond" in settings else LGATrSlimConfig
-    required = {f.name: 1 for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
-    state = read_safetensors(path.with_suffix(".safetensors"))
-    return (
-        kind(**(required | settings)),
-        np.load(path.with_suffix(".npz")),
-        state,
-        described["cls"],
-    )
+def read_network(case, folder="lgatr"):
+    """(configuration, state dict, recorded arrays) of a network."""
+    described, state, recorded = read_case(case, folder)
+    return config_from_case(described), state, recorded
 
 
 def arguments(recorded):
@@ -80,13 +57,6 @@ def arguments(recorded):
     return [jnp.asarray(recorded[n]) for n in present], masks if conditional else masks[:1]
 
 
-def close(got, expected, tolerance):
-    """Largest difference relative to the largest entry."""
-    expected = np.asarray(expected, np.float64)
-    difference = np.abs(np.asarray(got, np.float64) - expected).max()
-    assert difference <= tolerance * np.abs(expected).max()
-
-
 @jax.jit
 def run(network, inputs, masks=(), key=None):
     """The network's outputs; compiled once for each structure and shape."""
@@ -94,13 +64,15 @@ def run(network, inputs, masks=(), key=None):
 
 
 def test_names_and_sizes_of_the_paper():
-    config, _, state, _ = read_case("lgatr", "slim_paper")
+    config, state, _ = read_network("slim_paper")
     assert sum(v.size for k, v in state.items() if not k.endswith("metric")) == 646_145
     network = jax.eval_shape(lambda key: LGATrSlim.init(key, config), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(network)) == 646_145
     second = dataclasses.replace(config, **VERSIONS["2.0"])
     network = jax.eval_shape(lambda key: LGATrSlim.init(key, second), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(network)) == 646_145
+    assert LGATrSlimConfig.of_version("1.4", **TINY) == LGATrSlimConfig(**TINY)
+    assert LGATrSlimConfig.of_version("2.0", **TINY).gate_factor == 0.5
 
 
 @pytest.mark.parametrize(
@@ -110,18 +82,18 @@ def test_names_and_sizes_of_the_paper():
     + ["slim_paper", "cond_slim_tiny", "cond_slim_tiny_mask", "cond_slim_tiny_ratios"],
 )
 def test_every_block_computes_what_lgatr_1_4_computes(case):
-    config, recorded, state, _ = read_case("lgatr", case)
+    config, state, recorded = read_network(case)
     network = build(config, state)
     inputs, masks = arguments(recorded)
     inside = jax.jit(network.intermediates)(*inputs, *masks)
     assert set(inside) == {"linear_in", *(f"block{i}" for i in range(config.num_blocks))}
     for name, (v, s) in inside.items():
-        close(v, recorded[f"inter_{name}_mv"], 2e-5)
-        close(s, recorded[f"inter_{name}_s"], 2e-5)
+        assert_close(v, recorded[f"inter_{name}_mv"], 2e-5)
+        assert_close(s, recorded[f"inter_{name}_s"], 2e-5)
     v, s = inside[f"block{config.num_blocks - 1}"]
     v, s = network.linear_out(v.swapaxes(-1, -2), s)
-    close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-5)
-    close(s, recorded["out64_s"], 2e-5)
+    assert_close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-5)
+    assert_close(s, recorded["out64_s"], 2e-5)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +101,7 @@ def test_every_block_computes_what_lgatr_1_4_computes(case):
     [("slim_mask_pad", True), ("slim_tiny_ratios", False), ("cond_slim_tiny_mask", False)],
 )
 def test_outputs_and_gradients_are_those_of_lgatr_1_4(case, recompute):
-    config, recorded, state, _ = read_case("lgatr", case)
+    config, state, recorded = read_network(case)
     network = build(dataclasses.replace(config, checkpoint_blocks=recompute), state)
     inputs, masks = arguments(recorded)
 
@@ -140,29 +112,33 @@ def test_outputs_and_gradients_are_those_of_lgatr_1_4(case, recompute):
     compute = jax.jit(jax.grad(value, argnums=tuple(range(1 + len(inputs))), has_aux=True))
     gradients, out = compute(network, *inputs)
     for got, want in zip(out, (recorded["out64_v"], recorded["out64_s"]), strict=True):
-        close(got, want, 2e-5)
+        assert_close(got, want, 2e-5)
     named = {key[5:]: recorded[key] for key in recorded if key.startswith("grad/")}
     expected = network_from_state(network, named)
     for got, want in zip(*map(jax.tree.leaves, (gradients[0], expected)), strict=True):
-        close(got, want, 2e-5)
+        assert_close(got, want, 2e-5)
     recorded_gradients = [recorded[key] for key in recorded if key.startswith("gradin_")]
     for got, want in zip(gradients[1:], recorded_gradients, strict=True):
-        close(got, want, 2e-5)
+        assert_close(got, want, 2e-5)
 
 
 @pytest.mark.parametrize("case", ["slim_ratios", "slim_gate_none", "slim_mask", "cond_slim_mask"])
 def test_networks_compute_what_lgatr_2_0_computes(case):
-    config, recorded, state, _ = read_case("lgatr2", case)
+    config, state, recorded = read_network(case, "lgatr2")
     network = build(config, state)
     inputs, masks = arguments(recorded)
     out = run(network, inputs, masks)
     for got, want in zip(out, (recorded["out64_v"], recorded["out64_s"]), strict=True):
-        close(got, want, 2e-5)
+        assert_close(got, want, 2e-5)
 
 
 @pytest.mark.parametrize("case", ["slim_selfattention", "slim_crossattention", "slim_mlp"])
 def test_layers_compute_what_lgatr_1_4_computes(case):
-    config, recorded, state, name = read_case("lgatr", case)
+    described, state, recorded = read_case(case)
+    name = described["cls"]
+    fields = {PEER_NAMES.get(k, k): v for k, v in described["ctor"].items()}
+    fields = TINY | (CONDITION if name == "CrossAttention" else {}) | fields
+    config = (ConditionalLGATrSlimConfig if name == "CrossAttention" else LGATrSlimConfig)(**fields)
     kind = {"SelfAttention": SelfAttention, "CrossAttention": CrossAttention, "MLP": MLP}[name]
     layer = kind.init(jax.random.key(0), config)
     state.pop("metric", None)
@@ -174,14 +150,14 @@ def test_layers_compute_what_lgatr_1_4_computes(case):
         inputs = [v_x, s_x, v_cond, s_cond]
     nothing = [None] if name == "MLP" else [None, None]  # mask and key
     v, s = jax.jit(layer.__call__)(*inputs, *nothing)
-    close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-6)
-    close(s, recorded["out64_s"], 2e-6)
+    assert_close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-6)
+    assert_close(s, recorded["out64_s"], 2e-6)
 
 
 def test_training_follows_the_peers_trajectory():
     """AdamW, where a tensor that the logit does not depend on is left alone, decay included."""
-    config, recorded, state, _ = read_case("lgatr", "train_slim")
-    described = json.loads((FIXTURES / "lgatr" / "train_slim.json").read_text())
+    described, state, recorded = read_case("train_slim")
+    config = config_from_case(described)
     hyper, labels, weights = described["hyper"], recorded["labels"], recorded["event_weights"]
     inputs = recorded["momenta"][:, :, None, :], recorded["scalars"]
     adam = optax.scale_by_adam(*hyper["betas"], hyper["eps"])
@@ -215,7 +191,7 @@ def test_training_follows_the_peers_trajectory():
         expected = network_from_state(start, final)
     np.testing.assert_allclose(losses, recorded["losses64"], rtol=1e-7)
     for got, want in zip(*map(jax.tree.leaves, (network, expected)), strict=True):
-        close(got, want, 1e-6)
+        assert_close(got, want, 1e-6)
     np.testing.assert_array_equal(network.linear_out.weight_v, start.linear_out.weight_v)
 
 
@@ -258,8 +234,8 @@ def test_networks_commute_with_the_full_lorentz_group(conditional):
             matrix = random_lorentz(seed, flips=True)
             moved = [transform(matrix, x) if x.ndim == 4 else x for x in inputs]
             moved_v, moved_s = run(network, moved)
-            close(moved_v, transform(matrix, v), 1e-9)
-            close(moved_s, s, 1e-9)
+            assert_close(moved_v, transform(matrix, v), 1e-9)
+            assert_close(moved_s, s, 1e-9)
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -269,7 +245,7 @@ def test_networks_commute_with_permutations(conditional):
     outputs = run(network, inputs)
     moved = run(network, [x[:, order if x.shape[1] == 6 else other] for x in inputs])
     for got, want in zip(moved, outputs, strict=True):
-        close(got, want[:, order], 2e-6)
+        assert_close(got, want[:, order], 2e-6)
 
 
 def test_padding_changes_nothing():
@@ -280,16 +256,16 @@ def test_padding_changes_nothing():
     v, s = run(network, [vectors, scalars], [Mask(lengths=jnp.asarray(lengths))])
     for own, length in ((slice(0, 3, 2), 4), (slice(1, 2), 2)):
         alone_v, alone_s = run(network, [vectors[own, :length], scalars[own, :length]])
-        close(v[own, :length], alone_v, 1e-6)
-        close(s[own, :length], alone_s, 1e-6)
+        assert_close(v[own, :length], alone_v, 1e-6)
+        assert_close(s[own, :length], alone_s, 1e-6)
 
 
 def test_padding_of_the_condition_changes_nothing():
     network, inputs = random_network(True), random_inputs(conditional=True)
     v, s = run(network, inputs, [Mask(lengths=jnp.full(3, n)) for n in (5, 2)])
     short_v, short_s = run(network, [x[:, : 5 if x.shape[1] == 6 else 2] for x in inputs])
-    close(v[:, :5], short_v, 1e-6)
-    close(s[:, :5], short_s, 1e-6)
+    assert_close(v[:, :5], short_v, 1e-6)
+    assert_close(s[:, :5], short_s, 1e-6)
 
 
 def test_packed_events_equal_separate_events():
@@ -298,14 +274,14 @@ def test_packed_events_equal_separate_events():
     v, s = run(network, [vectors, scalars], [Mask(segments=segments)])
     for own in (slice(0, 2), slice(2, 4)):
         alone_v, alone_s = run(network, [vectors[:, own], scalars[:, own]])
-        close(v[:, own], alone_v, 1e-6)
-        close(s[:, own], alone_s, 1e-6)
+        assert_close(v[:, own], alone_v, 1e-6)
+        assert_close(s[:, own], alone_s, 1e-6)
 
 
 def test_dropout_acts_with_a_key_alone():
     network, inputs = random_network(dropout_prob=0.3), random_inputs()
     silent = run(network, inputs)[1]
-    close(silent, run(random_network(), inputs)[1], 1e-7)
+    assert_close(silent, run(random_network(), inputs)[1], 1e-7)
     first, again, other = (run(network, inputs, key=jax.random.key(i))[1] for i in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert jnp.abs(first - silent).max() > 1e-3 and jnp.abs(first - other).max() > 1e-3
@@ -317,7 +293,7 @@ def test_bfloat16_stays_near_float32():
     v, s = run(*low)
     assert v.dtype == s.dtype == jnp.bfloat16
     for got, want in zip((v, s), run(network, inputs), strict=True):
-        close(got, want, 5e-2)
+        assert_close(got, want, 5e-2)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,25 +13,16 @@ from jaxpriors.models.lgatr import LGATr, LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.porting.arguments import config_from_peer
 from jaxpriors.porting.inference import complete, infer
-from jaxpriors.porting.lgatr import (
-    NETWORKS,
-    build,
-    config_from_case,
-    export,
-    inspect,
-    load_network,
-    port,
-    save_network,
-    template,
-)
+from jaxpriors.porting.lgatr import config_from_case, export, inspect, port
+from jaxpriors.porting.networks import FAMILIES, build, load_network, save_network, template
 from jaxpriors.porting.safetensors import read_safetensors, write_safetensors
 from jaxpriors.porting.trees import network_from_state, state_from_network
+from tests.helpers.recorded import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = {
     f"{path.parent.name}/{path.stem}": path
     for path in sorted(FIXTURES.glob("lgatr*/*.json"))
-    if json.loads(path.read_text()).get("cls") in NETWORKS
+    if json.loads(path.read_text()).get("cls") in FAMILIES
 }
 
 

@@ -51,23 +51,37 @@ class Killed(BaseException):
     """What a kill is to the loop: it does not come back."""
 
 
-@pytest.mark.parametrize("at", [(1, 1), (2, 3), (4, 5)])
-def test_killed_and_called_again(tmp_path, at):
-    whole = _train(tmp_path / "whole")
+@pytest.mark.parametrize(("at", "ema"), [((1, 1), None), ((2, 3), 0.9), ((4, 5), None)])
+def test_killed_and_called_again(tmp_path, at, ema):
+    config = dataclasses.replace(CONFIG, ema=ema)
+    whole = _train(tmp_path / "whole", config)
 
     def kill(record):
         if record.get("step") == at[1] and record.get("epoch") == at[0] and "steps" in record:
             raise Killed
 
     with pytest.raises(Killed):
-        _train(tmp_path / "killed", progress=kill)
-    again = _train(tmp_path / "killed")
+        _train(tmp_path / "killed", config, progress=kill)
+    again = _train(tmp_path / "killed", config)
     assert [r["validation_loss"] for r in again.history] == [
         r["validation_loss"] for r in whole.history
     ]
     assert [r["train_loss"] for r in again.history] == [r["train_loss"] for r in whole.history]
     for name, value in flatten(whole.params).items():
         np.testing.assert_array_equal(flatten(again.params)[name], value)
+    assert (whole.average is None) == (ema is None)
+    for name, value in flatten(whole.average).items():
+        np.testing.assert_array_equal(flatten(again.average)[name], value)
+
+
+def test_the_average_changes_nothing_else(tmp_path):
+    plain = _train(tmp_path / "plain")
+    averaged = _train(tmp_path / "averaged", dataclasses.replace(CONFIG, ema=0.5))
+    for name, value in flatten(plain.params).items():
+        np.testing.assert_array_equal(flatten(averaged.params)[name], value)
+        assert np.any(averaged.average[name] != value)
+    with pytest.raises(InputError, match=r"ema: found 1\.0, expected at least 0 and less than 1"):
+        dataclasses.replace(CONFIG, ema=1.0)
 
 
 def test_it_learns_and_gives_the_best_epoch(tmp_path):

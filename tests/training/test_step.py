@@ -1,5 +1,7 @@
 """The step computes the mean gradient, whatever the chunks, devices and padding."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,16 @@ import optax
 import pytest
 
 from jaxpriors.errors import InputError
-from jaxpriors.training.optimizers import OptimizerConfig, decayed, schedule
+from jaxpriors.layers.core import Linear, module
+from jaxpriors.training.optimizers import OptimizerConfig, decayed, make_optimizer, schedule
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 from jaxpriors.training.step import initial_state, make_step
+
+
+@module
+class _Network:
+    body: Linear
+    head: Linear
 
 
 def _loss(params, part, key):
@@ -91,16 +100,78 @@ def test_a_step_that_is_not_finite_leaves_the_state():
 
 
 def test_weight_decay_acts_on_weights_alone():
+    from jaxpriors.inputs import InputConfig
     from jaxpriors.models.classifiers import init_classifier
     from jaxpriors.models.presets import preset
     from jaxpriors.training.checkpoints import flatten
 
     for model in ("lgatr", "lgatr-slim"):
-        classifier = init_classifier(jax.random.key(0), preset(model, "small"), 16)
+        init = partial(init_classifier, config=preset(model, "small"), inputs=InputConfig())
+        classifier = jax.eval_shape(init, jax.random.key(0))
         mask = flatten(decayed(classifier))
         assert any(mask.values())
         for name, flag in mask.items():
             assert flag == (name.rsplit("/", 1)[1].startswith("weight")), name
+
+
+def test_gains_of_pet_do_not_decay():
+    from jaxpriors.models.pet import PET, PETConfig
+    from jaxpriors.training.checkpoints import flatten
+
+    config = PETConfig(hidden_channels=8, num_layers=1, num_heads=2)
+    network = jax.eval_shape(lambda key: PET.init(key, config), jax.random.key(0))
+    for name, flag in flatten(decayed(network)).items():
+        gain = any(part.startswith(("norm", "ls")) for part in name.split("/"))
+        assert flag == (name.endswith("/weight") and not gain), name
+
+
+def _descend(config, params, steps=3):
+    optimizer = make_optimizer(config, 100)
+    state = optimizer.init(params)
+    for _ in range(steps):
+        gradient = jax.tree.map(lambda x: jnp.cos(3 * x), params)
+        update, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, update)
+    return params
+
+
+@pytest.mark.parametrize("rule", ["lion", "adamw"])
+def test_the_body_learns_slower_and_decays_as_fast(rule):
+    params = Linear(jnp.linspace(-1.0, 2.0, 5), jnp.linspace(0.5, 1.0, 3))
+    whole = _Network(body=params, head=params)
+    found = _descend(OptimizerConfig(rule, 0.02, 0.5, body_factor=4.0), whole)
+    slow = _descend(OptimizerConfig(rule, 0.02 / 4, 0.5 * 4), params)
+    fast = _descend(OptimizerConfig(rule, 0.02, 0.5), params)
+    for name in ("weight", "bias"):
+        np.testing.assert_allclose(getattr(found.body, name), getattr(slow, name), rtol=1e-6)
+        np.testing.assert_array_equal(getattr(found.head, name), getattr(fast, name))
+    assert not np.allclose(found.body.weight, found.head.weight, atol=1e-3)
+
+
+def test_every_parameter_decays_if_asked():
+    params = Linear(jnp.ones(2), jnp.ones(2))
+    kept = _descend(OptimizerConfig("lion", 0.02, 0.5), params)
+    all_decayed = _descend(OptimizerConfig("lion", 0.02, 0.5, decay_all=True), params)
+    np.testing.assert_array_equal(kept.weight, all_decayed.weight)
+    np.testing.assert_array_equal(all_decayed.bias, all_decayed.weight)
+    assert np.all(all_decayed.bias < kept.bias)
+
+
+def test_the_average_follows_the_parameters():
+    params, batch = _problem()
+    optimizer = optax.sgd(0.1)
+    step = jax.jit(make_step(_loss, optimizer, 24.0, ema=0.75))
+    state = initial_state(params, optimizer, average=True)
+    expected = params
+    for _ in range(3):
+        state, _ = step(state, batch)
+        expected = jax.tree.map(lambda a, p: 0.75 * a + 0.25 * p, expected, state.params)
+    for name in params:
+        np.testing.assert_allclose(state.average[name], expected[name], rtol=1e-6)
+    batch[0]["y"][0] = np.nan
+    same, _ = step(state, batch)
+    for name in params:
+        np.testing.assert_array_equal(same.average[name], state.average[name])
 
 
 def test_schedule_rises_and_falls():
@@ -111,6 +182,8 @@ def test_schedule_rises_and_falls():
     assert float(rate(55)) == pytest.approx(0.505, abs=1e-3)
     assert float(rate(100)) == pytest.approx(0.01)
     assert float(schedule(OptimizerConfig(learning_rate=1.0), 100)(0)) == 1
+    flat = schedule(OptimizerConfig(learning_rate=1.0, warmup=0.1, initial_rate=1.0), 100)
+    assert float(flat(0)) == float(flat(7)) == 1
 
 
 def test_unknown_rule_and_rate():
@@ -118,3 +191,5 @@ def test_unknown_rule_and_rate():
         OptimizerConfig("sgd")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="learning_rate: found nan, expected a positive number"):
         OptimizerConfig(learning_rate=float("nan"))
+    with pytest.raises(InputError, match=r"body_factor: found 0\.0, expected a positive number"):
+        OptimizerConfig(body_factor=0.0)

@@ -28,13 +28,13 @@ from typing import Any
 
 from jaxpriors.data.events import Events, read_events, write_events
 from jaxpriors.data.files import LEVELS, read_metadata
-from jaxpriors.data.simulation import zjets
+from jaxpriors.data.simulation import jetclass, zjets
 from jaxpriors.data.simulation.detector import Detector
 from jaxpriors.errors import InputError
 
-# A recipe is a module with VARIANTS (name -> settings), SELECTION and generate().
-RECIPES: dict[str, ModuleType] = {"zjets": zjets}
-CHUNK = 2000
+# A recipe is a module with VARIANTS (name -> settings), SELECTION, LABELS (names of the classes),
+# CHUNK (events that are made and kept together) and generate().
+RECIPES: dict[str, ModuleType] = {"zjets": zjets, "jetclass": jetclass}
 NOTE = (
     "Simulated with Pythia 8 and a parametric detector. The variants differ in settings of "
     "Pythia; they stand in for other generators (such as Herwig), and the detector stands in for "
@@ -61,7 +61,7 @@ def simulate(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> Simulated:
     """Generate a sample with both levels into the file `out` (layout: `jaxpriors.data.events`).
 
@@ -78,7 +78,7 @@ def simulate(
         processes: how many to use.
         progress: called with (events done, all events) after each chunk.
         overwrite: whether another file of that name may be replaced.
-        chunk: events of a chunk; part of what decides the sample.
+        chunk: events of a chunk, part of what decides the sample; default: the recipe's.
 
     Raises:
         InputError: unknown recipe or variant, numbers out of range, `out` holds something else,
@@ -86,6 +86,7 @@ def simulate(
     """
     out = Path(out)
     _check(recipe, variant, events, seed, processes, chunk)
+    chunk = chunk or RECIPES[recipe].CHUNK
     request = describe(recipe, variant, seed, chunk)
     if out.exists():
         before = read_metadata(out)
@@ -111,6 +112,7 @@ def simulate(
         ),
         "note": NOTE,
         "events": events,
+        "labels": list(RECIPES[recipe].LABELS),
         "request": request,
         "versions": _versions(("jaxpriors", "numpy", "h5py")),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -120,12 +122,12 @@ def simulate(
     return Simulated(out, events, cached=False)
 
 
-def describe(recipe: str, variant: str, seed: int, chunk: int = CHUNK) -> dict[str, Any]:
+def describe(recipe: str, variant: str, seed: int, chunk: int) -> dict[str, Any]:
     """Everything that decides the events of a sample, as JSON can hold it."""
     request = {
         "recipe": recipe,
         "variant": variant,
-        "settings": list(RECIPES[recipe].VARIANTS[variant]),
+        "settings": RECIPES[recipe].VARIANTS[variant],
         "selection": RECIPES[recipe].SELECTION,
         "detector": asdict(Detector()),
         "seed": seed,
@@ -135,7 +137,9 @@ def describe(recipe: str, variant: str, seed: int, chunk: int = CHUNK) -> dict[s
     return json.loads(json.dumps(request))
 
 
-def _check(recipe: str, variant: str, events: int, seed: int, processes: int, chunk: int) -> None:
+def _check(
+    recipe: str, variant: str, events: int, seed: int, processes: int, chunk: int | None
+) -> None:
     if recipe not in RECIPES:
         raise InputError(f"recipe {recipe!r} is unknown; known: {', '.join(RECIPES)}")
     variants: Mapping[str, Any] = RECIPES[recipe].VARIANTS
@@ -149,7 +153,7 @@ def _check(recipe: str, variant: str, events: int, seed: int, processes: int, ch
         ("processes", processes, 1),
         ("chunk", chunk, 1),
     ):
-        if value < least:
+        if value is not None and value < least:
             raise InputError(f"{name} is {value}, expected at least {least}")
     missing = [name for name in ("pythia8mc", "fastjet") if importlib.util.find_spec(name) is None]
     if missing:

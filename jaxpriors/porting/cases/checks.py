@@ -19,6 +19,7 @@ from jaxpriors.porting.safetensors import read_safetensors
 OUTPUT_BAR = 2e-5
 GRADIENT_BAR = 1e-4
 FLOAT64_BAR = 1e-6
+OMNILEARN = ("PET", "omnifold.")  # classes whose weights are not in safetensors files
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Case:
-    """The three files of a case."""
+    """The three files of a case; ``state`` is empty for OmniLearn's, which have their own."""
 
     name: str
     table: dict[str, Any]
@@ -93,7 +94,8 @@ def read_case(path: Path) -> Case:
     if not isinstance(table, dict):
         raise InputError(f"{path}: found {type(table).__name__}, expected a JSON object")
     weights, arrays = path.with_suffix(".safetensors"), path.with_suffix(".npz")
-    state = read_safetensors(weights) if "cls" in table else {}
+    ours = "cls" in table and not str(table["cls"]).startswith(OMNILEARN)
+    state = read_safetensors(weights) if ours else {}
     if not arrays.is_file():
         raise FileNotFoundError(f"{arrays}: no such file")
     try:

@@ -50,7 +50,7 @@ def _scalars(table: Arguments, layout: str, *names: str) -> int | None:
     return None if layout == "2.0" and value == 0 else value
 
 
-def _on_sectors(apply: Callable[..., tuple[sectors.Sectors, Array]], scalars_out: bool = True):
+def _on_sectors(apply: Callable[..., tuple[sectors.Sectors, Array]]):
     """The call of a layer on (Sectors, scalars) in the peer's terms."""
 
     def call(layer: Any, inputs: Tensors) -> Outputs:
@@ -60,7 +60,7 @@ def _on_sectors(apply: Callable[..., tuple[sectors.Sectors, Array]], scalars_out
         s = jnp.zeros((*x.shape[:-2], 0), x.dtype) if s is None else s
         y, t = apply(layer, sectors.from_multivectors(x), s, inputs)
         finish(inputs)
-        return sectors.to_multivectors(y), t if scalars_out and t.shape[-1] else None
+        return sectors.to_multivectors(y), t if t.shape[-1] else None
 
     return call
 

@@ -101,15 +101,17 @@ def _slim_glu(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> S
     )
 
 
-def _slim_self_attention(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
+def _attention_config(table: Arguments, layout: str, **names: str) -> Any:
+    """A configuration with the sizes of an attention; ``names`` are lgatr's of our fields."""
     table.drop("dropout_prob")
-    config = _slim_config(
-        layout,
-        hidden_v_channels=table.take("v_channels"),
-        hidden_s_channels=table.take("s_channels"),
-        num_heads=table.take("num_heads"),
-        attn_ratio=table.take("attn_ratio", default=1),
-    )
+    sizes = {field: table.take(name) for field, name in names.items()}
+    heads, ratio = table.take("num_heads"), table.take("attn_ratio", default=1)
+    return _slim_config(layout, **sizes, num_heads=heads, attn_ratio=ratio)
+
+
+def _slim_self_attention(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
+    names = {f"hidden_{kind}_channels": f"{kind}_channels" for kind in "vs"}
+    config = _attention_config(table, layout, **names)
 
     def apply(layer: Any, v: Array, s: Array, turn: Any, inputs: Tensors) -> tuple[Array, Array]:
         return layer(v, s, mask(inputs, "attn_mask"), None)
@@ -121,16 +123,9 @@ def _slim_self_attention(table: Arguments, layout: str, gatr_config: Any, inputs
 
 
 def _slim_cross_attention(table: Arguments, layout: str, gatr_config: Any, inputs: Any) -> Subject:
-    table.drop("dropout_prob")
-    config = _slim_config(
-        layout,
-        hidden_v_channels=table.take("q_v_channels"),
-        hidden_s_channels=table.take("q_s_channels"),
-        v_channels_cond=table.take("kv_v_channels"),
-        s_channels_cond=table.take("kv_s_channels"),
-        num_heads=table.take("num_heads"),
-        attn_ratio=table.take("attn_ratio", default=1),
-    )
+    names = {f"hidden_{kind}_channels": f"q_{kind}_channels" for kind in "vs"}
+    names |= {f"{kind}_channels_cond": f"kv_{kind}_channels" for kind in "vs"}
+    config = _attention_config(table, layout, **names)
 
     def apply(layer: Any, v: Array, s: Array, turn: Any, inputs: Tensors) -> tuple[Array, Array]:
         condition = turn(take(inputs, "vectors_condition", "vectors_cond", "vectors_kv"))

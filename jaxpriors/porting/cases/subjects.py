@@ -14,7 +14,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.porting.arguments import Arguments, config_from_peer, layout_of
 from jaxpriors.porting.cases import lgatr_layers, slim_layers
 from jaxpriors.porting.cases.subject import Subject, Tensors, either, finish, mask, take
-from jaxpriors.porting.lgatr import NETWORKS, template
+from jaxpriors.porting.networks import FAMILIES, template
 
 LAYERS = lgatr_layers.LAYERS | slim_layers.LAYERS
 
@@ -32,13 +32,13 @@ def subject(case: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Subjec
     name, ctor = case["cls"], dict(case["ctor"])
     if isinstance(ctor.get("config"), Mapping):
         ctor |= ctor.pop("config")
-    if name in NETWORKS:
+    if name in FAMILIES:
         return _any_batch(_network(name, ctor, case))
     table = Arguments(ctor, f"{name} of lgatr {case['lgatr']}")
     layout = layout_of(case["lgatr"])
     build = LAYERS.get(_resolve(name, ctor))
     if build is None:
-        raise InputError(f"class: found {name!r}, expected one of {[*NETWORKS, *LAYERS]}")
+        raise InputError(f"class: found {name!r}, expected one of {[*FAMILIES, *LAYERS]}")
     made = build(table, layout, case.get("gatr_config"), inputs)
     table.finish()
     return _any_batch(made)

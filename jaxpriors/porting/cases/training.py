@@ -25,7 +25,8 @@ from jaxpriors.algebra import embed_vector
 from jaxpriors.errors import InputError
 from jaxpriors.layers.attention import Mask
 from jaxpriors.porting.cases.checks import GRADIENT_BAR, Case, Check, compiled
-from jaxpriors.porting.lgatr import config_from_case, template
+from jaxpriors.porting.lgatr import config_from_case
+from jaxpriors.porting.networks import template
 from jaxpriors.porting.trees import canonical, network_from_state, slots, state_from_network
 
 BARS = {32: 1e-4, 64: 1e-7}

@@ -131,7 +131,7 @@ def test_variations_carry_exact_weights():
 
 
 def test_requests_differ_by_variant():
-    requests = [run.describe("zjets", variant, 0) for variant in RECIPES["zjets"].VARIANTS]
+    requests = [run.describe("zjets", variant, 0, 2000) for variant in RECIPES["zjets"].VARIANTS]
     assert len({str(request["settings"]) for request in requests}) == 4
 
 

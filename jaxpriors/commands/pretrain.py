@@ -1,0 +1,101 @@
+"""`jaxpriors pretrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from jaxpriors.data.events import Events
+    from jaxpriors.methods.pretraining import Pretraining
+
+
+def pretrain(
+    sample: Path,
+    /,
+    out: Path,
+    size: Literal["small", "paper"] = "small",
+    mode: Literal["all", "classifier", "generator"] = "all",
+    level: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> int:
+    """Pretrain PET on a sample of labelled jets.
+
+    Trains one network to tell the classes apart, to predict the jets' features and to generate
+    constituents by diffusion, and writes model/network.safetensors, metrics.json and figures into
+    a folder.
+
+    Args:
+        sample: HDF5 file of jets with labels from 0.
+        out: folder of the run; must not exist, unless --resume.
+        size: small (under an hour on two cores) or paper (OmniLearn's own, arXiv:2404.16091).
+        mode: the whole objective, or that of one head.
+        level: particle or detector, where the file holds both.
+        epochs: other than the size's own.
+        batch_size: other than the size's own.
+        learning_rate: other than the size's own.
+        seed: of the split into parts, the weights, the order of events and the noise.
+        resume: go on with the run in the folder.
+    """
+    from jaxpriors.data.events import read_events
+    from jaxpriors.data.files import levels
+
+    config = pretraining(size, mode, seed, epochs, batch_size, learning_rate)
+    events = read_events(sample, level if levels(sample) else None)
+    return run(events, config, out, resume, {"sample": str(sample), "level": level})
+
+
+def pretraining(
+    size: Literal["small", "paper"],
+    mode: Literal["all", "classifier", "generator"] = "all",
+    seed: int = 0,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+) -> Pretraining:
+    """The pretraining of that size with some numbers of its training replaced."""
+    import dataclasses
+
+    from jaxpriors.methods.pretraining import TRAINING, Pretraining
+
+    def given(**values: Any) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    training = TRAINING[size]
+    optimizer = dataclasses.replace(training.optimizer, **given(learning_rate=learning_rate))
+    training = dataclasses.replace(
+        training, optimizer=optimizer, seed=seed, **given(epochs=epochs, batch_size=batch_size)
+    )
+    return Pretraining(size, mode, training=training)
+
+
+def run(
+    events: Events, config: Pretraining, out: Path, resume: bool, sources: dict[str, Any]
+) -> int:
+    """Run (or go on with) a pretraining in a folder and print its results."""
+    import dataclasses
+
+    from jaxpriors.commands.progress import Display
+    from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+    from jaxpriors.methods import pretraining as method
+    from jaxpriors.training.runs import open_run, read_json
+
+    use_all_cores()
+    use_compilation_cache()
+    with Display() as display:
+        display({"stage": "looking at the sample"})
+        parts, config = method.prepare(events, config)
+        sources = {**sources, "digest": events.digest()}
+        open_run(out, {**dataclasses.asdict(config), "sources": sources}, resume)
+        if not (out / "metrics.json").exists():
+            method.pretrain(parts, config, out, display)
+    for name, results in read_json(out / "metrics.json")["test"].items():
+        print(f"{name}, on test events")
+        for quantity, value in results.items():
+            print(f"  {quantity:<25}{value:.5f}")
+    print(f"\nnetworks, figures and metrics: {out}")
+    return 0

@@ -1,0 +1,114 @@
+"""Pythia 8 (arXiv:2203.11601) as the recipes use it: started from settings, read in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.data import columns as col
+from jaxpriors.data.simulation.detector import Particles
+from jaxpriors.errors import InputError
+
+BATCH = 250
+NEUTRINOS = (12, 14, 16)
+PARTICLE_ETA_MAX = 5.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """The event records of n events, entries of all events one after another.
+
+    Args:
+        n: number of events.
+        event: (entries,) int64, the event an entry belongs to, rising.
+        pid: (entries,) PDG codes.
+        status: (entries,) status codes of Pythia, positive for final particles.
+        daughter: (entries,) place in the record of an entry's first daughter, its event's first
+            entry where there is none.
+        p4: (entries, 4) float64 (E, px, py, pz) in GeV.
+        weights: named event weights (n,) float64.
+    """
+
+    n: int
+    event: np.ndarray
+    pid: np.ndarray
+    status: np.ndarray
+    daughter: np.ndarray
+    p4: np.ndarray
+    weights: dict[str, np.ndarray]
+
+    def visible(self, accepted: np.ndarray) -> Particles:
+        """Final particles but neutrinos, |eta| < 5, of the accepted (n,) events, numbered anew."""
+        final = (self.status > 0) & ~np.isin(np.abs(self.pid), NEUTRINOS) & accepted[self.event]
+        particles = Particles(
+            (np.cumsum(accepted) - 1)[self.event[final]], self.p4[final], self.pid[final]
+        )
+        return particles[np.abs(col.pt_eta_phi(particles.p4)[1]) < PARTICLE_ETA_MAX]
+
+
+def records(
+    settings: tuple[str, ...], seed: int, products: tuple[tuple[int, ...], int] | None = None
+) -> Iterator[Record]:
+    """Records of `BATCH` events at a time, without end.
+
+    Args:
+        settings: lines for Pythia.
+        seed: any number that is not negative.
+        products: (codes, number): the hard process and the decays of its resonances must hold
+            exactly this number of particles with these PDG codes (of either sign).
+
+    Raises:
+        InputError: Pythia refuses the settings.
+    """
+    import pythia8mc
+
+    pythia = pythia8mc.Pythia("", False)
+    seed = 1 + seed % 900_000_000  # the range of Pythia's seeds
+    for line in (*settings, "Print:quiet = on", "Random:setSeed = on", f"Random:seed = {seed}"):
+        if not pythia.readString(line):
+            raise InputError(f"Pythia does not know the setting {line!r}")
+    if products is not None:
+        hook = _product_filter(*products)  # Pythia does not keep it alive
+        pythia.setUserHooksPtr(hook)
+    if not pythia.init():
+        raise InputError(f"Pythia cannot start with these settings: {settings}")
+    info = pythia.infoPython()
+    names = [info.weightNameByIndex(i) for i in range(info.numberOfWeights())]
+    while True:
+        yield _record(pythia.nextBatch(BATCH), names)
+
+
+def _product_filter(codes: tuple[int, ...], number: int) -> Any:
+    import pythia8mc
+
+    class ProductFilter(pythia8mc.UserHooks):
+        def canVetoResonanceDecays(self) -> bool:
+            return True
+
+        def doVetoResonanceDecays(self, process: Any) -> bool:
+            found = (abs(process[i].id()) in codes for i in range(process.size()))
+            return sum(found) != number
+
+    return ProductFilter()
+
+
+def _record(batch: Any, names: list[str]) -> Record:
+    import awkward as ak
+
+    counts = ak.num(batch.prt.id).to_numpy()
+    starts = np.cumsum(counts) - counts
+    event = np.repeat(np.arange(len(counts)), counts)
+    pid, status, daughter = (
+        ak.flatten(column).to_numpy()
+        for column in (batch.prt.id, batch.prt.status, batch.prt.daughter1)
+    )
+    momentum = ak.flatten(batch.prt.p)
+    p4 = np.stack([momentum[name].to_numpy() for name in ("e", "px", "py", "pz")], axis=-1)
+    weights = {
+        name: batch.info.weights[:, place].to_numpy().astype(np.float64)
+        for place, name in enumerate(names)
+    }
+    return Record(len(counts), event, pid, status, starts[event] + daughter, p4, weights)

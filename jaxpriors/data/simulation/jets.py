@@ -1,0 +1,83 @@
+"""Anti-kT jets (arXiv:0802.1189) of generated or measured particles, as Events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxpriors import kinematics
+from jaxpriors.data import columns as col
+from jaxpriors.data.events import Events, grid_rounded
+from jaxpriors.data.simulation.detector import Particles
+
+
+def leading_jets(
+    particles: Particles,
+    n: int,
+    *,
+    radius: float,
+    pt_min: float,
+    near: np.ndarray | None = None,
+    distance: float = np.inf,
+) -> Particles:
+    """The constituents of the hardest jet of each of `n` events; none where there is no jet.
+
+    Args:
+        particles: what is clustered.
+        n: number of events.
+        radius: R of the anti-kT algorithm.
+        pt_min: least transverse momentum in GeV.
+        near: (n, 4) momenta; only jets within `distance` (Delta R) of them are looked at.
+        distance: see `near`.
+    """
+    import awkward as ak
+    import fastjet
+
+    starts = offsets(particles, n)
+    energy, px, py, pz = particles.p4.T
+    events = ak.unflatten(ak.zip({"px": px, "py": py, "pz": pz, "E": energy}), np.diff(starts))
+    clusters = fastjet.ClusterSequence(
+        events, fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
+    )
+    jets = clusters.inclusive_jets(pt_min)
+    rank = jets.px**2 + jets.py**2
+    if near is not None:
+        counts = ak.num(jets.px).to_numpy()
+        flat = np.stack([ak.flatten(jets[name]).to_numpy() for name in ("E", "px", "py", "pz")], -1)
+        matched = kinematics.delta_r(flat, np.repeat(near, counts, axis=0)) < distance
+        rank = ak.mask(rank, ak.unflatten(matched, counts))
+    hardest = ak.argmax(rank, axis=1, keepdims=True)
+    inside = ak.drop_none(clusters.constituent_index(pt_min)[hardest])
+    rows = ak.flatten(inside, axis=None).to_numpy()
+    owner = np.repeat(np.arange(n), ak.sum(ak.num(inside, axis=2), axis=1).to_numpy())
+    return particles[starts[owner] + rows]
+
+
+def within(
+    jet: Particles, n: int, *, eta_max: float, pt_min: float, pt_max: float = np.inf
+) -> np.ndarray:
+    """Which of the `n` events' jets have pt_min < pt < pt_max and |eta| < eta_max; (n,) bool."""
+    pt, eta, _ = col.pt_eta_phi(col.sums(jet.p4, offsets(jet, n)))
+    return (pt > pt_min) & (pt < pt_max) & (np.abs(eta) < eta_max)
+
+
+def offsets(particles: Particles, n: int) -> np.ndarray:
+    """Where the particles of each of `n` events begin, (n+1,)."""
+    return col.offsets_of(np.bincount(particles.event, minlength=n))
+
+
+def to_events(jet: Particles, chosen: np.ndarray, columns: Mapping[str, np.ndarray]) -> Events:
+    """The jets of the chosen (n,) events, hardest constituents first, as a compact file has them.
+
+    `columns` are (n, ...) arrays of all events.
+    """
+    kept = jet[chosen[jet.event]]
+    multiplicity = np.bincount(jet.event, minlength=len(chosen))[chosen]
+    events = Events.from_flat(
+        kept.p4,
+        multiplicity,
+        pid=kept.pid,
+        columns={name: column[chosen] for name, column in columns.items()},
+    )
+    return grid_rounded(events.sorted_by_pt())

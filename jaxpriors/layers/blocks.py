@@ -1,0 +1,48 @@
+"""Equal blocks stacked along a leading axis, applied one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax import Array
+
+State = TypeVar("State")
+
+
+def run_blocks(
+    apply: Callable[[Any, State, Array | None], State],
+    blocks: Any,
+    first: State,
+    key: Array | None = None,
+    *,
+    checkpoint: bool = False,
+    keep: bool = False,
+) -> tuple[State, State | None]:
+    """``apply(block, state, key)`` for one block after the other, in one compiled loop.
+
+    Returns the last state and, with ``keep``, the states after each block, stacked. Every block
+    has a key of its own, None where ``key`` is. ``checkpoint`` recomputes a block in the backward
+    pass to save memory.
+    """
+
+    def body(state: State, block_and_key: tuple[Any, Array | None]) -> tuple[State, State | None]:
+        state = apply(block_and_key[0], state, block_and_key[1])
+        return state, state if keep else None
+
+    if checkpoint:
+        body = jax.checkpoint(body, prevent_cse=False)  # the loop keeps XLA from undoing it
+    keys = None if key is None else jax.random.split(key, _count(blocks))
+    return jax.lax.scan(body, first, (blocks, keys))
+
+
+def named_states(first: State, states: State | None) -> dict[str, State]:
+    """The kept states of ``run_blocks`` as "linear_in" (``first``), "block0", "block1", …"""
+    each = {f"block{i}": jax.tree.map(lambda a, i=i: a[i], states) for i in range(_count(states))}
+    return {"linear_in": first} | each
+
+
+def _count(stacked: Any) -> int:
+    """The length of the leading axis."""
+    return jax.tree.leaves(stacked)[0].shape[0]

@@ -1,0 +1,319 @@
+"""Jets from noise: PET's generator, given the class and the kinematics of each jet.
+
+OmniLearn's generator (arXiv:2404.16091) makes the constituents of a jet whose class, pT, η, mass
+and number of constituents are given: it diffuses three features of each, Δη, Δφ and
+log(1 − pT/pT_jet), which are turned back into massless four-momenta here. Identities are not
+generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxpriors import kinematics
+from jaxpriors.data.batching import plan_buckets
+from jaxpriors.data.events import Events
+from jaxpriors.errors import InputError
+from jaxpriors.features import (
+    JET_FEATURES,
+    LEAST_REMAINDER,
+    NORMALISATION,
+    PointCloudConfig,
+    PointCloudStandardisation,
+)
+from jaxpriors.methods.diffusion import EVALUATIONS, Sampler, sample
+from jaxpriors.models.pet import PET
+from jaxpriors.porting.networks import load_network
+from jaxpriors.preprocessing import PointCloudPreprocessing, preprocessing_from_json
+from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.runs import read_json
+
+GENERATED = 3
+"""Features that are generated, the first of ``features.FEATURES``."""
+OMNILEARN_LENGTH = 150
+"""Padded length of OmniLearn's own trainings, on which the outputs of its networks depend."""
+NETWORKS = ("network-ema.safetensors", "network.safetensors")
+"""The networks of a run's folder, the preferred one first."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How samples are drawn. steps: of the sampler; batch_size: jets at a time."""
+
+    sampler: Sampler = "dpm-solver++"
+    steps: int = 100
+    batch_size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise InputError(f"{name}: found {value}, expected at least {least}")
+        if self.sampler not in EVALUATIONS:
+            known = ", ".join(EVALUATIONS)
+            raise InputError(f"sampler: found {self.sampler!r}, expected one of {known}")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is given of n jets.
+
+    jet (n, 4) float64: pT (GeV), η, mass (GeV), number of constituents. phi (n,), label (n,)
+    class, weight (n,). least_pt: GeV, which no constituent may fall below.
+    """
+
+    jet: np.ndarray
+    phi: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
+    least_pt: float
+
+    def __len__(self) -> int:
+        return len(self.phi)
+
+    @property
+    def multiplicity(self) -> np.ndarray:
+        """Number of constituents, (n,) int64."""
+        return self.jet[:, 3].astype(np.int64)
+
+
+def conditions_like(events: Events, number: int, seed: int) -> Conditions:
+    """The conditions of ``number`` jets of a labelled sample, with their weights.
+
+    Each jet is taken once before one is taken again. No constituent shall be softer than the
+    softest one of the sample.
+
+    Raises InputError where there is no jet or no label.
+    """
+    if len(events) == 0 or events.label is None:
+        raise InputError(
+            f"conditions: found {len(events)} jets with{'out' if events.label is None else ''} "
+            "labels, expected at least one, labelled"
+        )
+    rng = np.random.default_rng([seed, len(events)])
+    rounds = -(-number // len(events))
+    index = np.concatenate([rng.permutation(len(events)) for _ in range(rounds)])[:number]
+    p4 = events.jet_p4[index].astype(np.float64)
+    columns = kinematics.pt(p4), kinematics.eta(p4), kinematics.mass(p4), events.multiplicity[index]
+    return Conditions(
+        jet=np.stack(columns, axis=-1),
+        phi=kinematics.phi(p4),
+        label=events.label[index],
+        weight=events.weight[index],
+        least_pt=float(kinematics.pt(events.p4.astype(np.float64)).min()),
+    )
+
+
+def normal_conditions(
+    learnt: PointCloudStandardisation, labels: np.ndarray, seed: int
+) -> Conditions:
+    """Conditions where there is no sample: jets whose features are independent and normal.
+
+    Means and widths are those of the training sample, except that pT, mass and the number of
+    constituents stay above a tenth of their means (one constituent at least). A stand-in:
+    correlations and the differences between classes are not there. labels (n,).
+    """
+    rng = np.random.default_rng([seed, len(labels)])
+    mean, std = np.asarray(learnt.mean), np.asarray(learnt.std)
+    jet = rng.normal(mean, std, (len(labels), len(JET_FEATURES)))
+    positive = [0, 2, 3]
+    jet[:, positive] = np.maximum(jet[:, positive], mean[positive] / 10)
+    jet[:, 3] = np.maximum(np.round(jet[:, 3]), 1)
+    return Conditions(
+        jet=jet,
+        phi=rng.uniform(-np.pi, np.pi, len(labels)),
+        label=labels,
+        weight=np.ones(len(labels)),
+        least_pt=float(mean[0] * LEAST_REMAINDER),
+    )
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A PET with a generator head and all that it needs to make events."""
+
+    network: PET
+    preprocessing: PointCloudPreprocessing
+    source: str = field(default="", compare=False)
+
+    @classmethod
+    def load(cls, path: str | Path, normalisation: str = "jetclass") -> Generator:
+        """From the folder of a trained model, or from a ported network's file.
+
+        Of a folder, the averaged network is taken where there is one. A file has no preprocessing:
+        ``normalisation`` names the row of ``features.NORMALISATION`` it was trained with.
+
+        Raises InputError where the files are not those, or the network cannot generate.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / "model" if (path / "model" / "model.json").exists() else path
+            content = read_json(path / "model.json")
+            try:
+                preprocessing = preprocessing_from_json(content)
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path / 'model.json'}: found {error!r}, expected that of a trained model"
+                ) from None
+            file = next((path / n for n in NETWORKS if (path / n).exists()), path / NETWORKS[-1])
+        else:
+            if normalisation not in NORMALISATION:
+                raise InputError(
+                    f"normalisation: found {normalisation!r}, expected one of {list(NORMALISATION)}"
+                )
+            row, file = NORMALISATION[normalisation], path
+            preprocessing = PointCloudPreprocessing(
+                PointCloudConfig(normalisation),
+                PointCloudStandardisation(row.jet_mean, row.jet_std),
+            )
+        network = load_network(file)
+        if not isinstance(network, PET) or network.gen is None:
+            what = type(network).__name__
+            raise InputError(f"{file}: found {what} without a generator, expected a PET with one")
+        if not isinstance(preprocessing, PointCloudPreprocessing):
+            raise InputError(f"{path}: is trained on tokens, expected on point clouds")
+        found = network.config.num_diffusion, network.config.num_jet_features
+        if found != (GENERATED, len(JET_FEATURES)):
+            raise InputError(
+                f"{file}: generates {found[0]} features from {found[1]} of the jet, expected "
+                f"{GENERATED} from {len(JET_FEATURES)}"
+            )
+        return cls(network, preprocessing, str(file))
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that it can be asked for."""
+        return self.network.config.num_classes
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Generated events, and how many of their constituents were raised to the least pT."""
+
+    events: Events
+    raised: int
+
+
+def generate(
+    generator: Generator,
+    conditions: Conditions,
+    config: SamplingConfig = SamplingConfig(),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Generated:
+    """One jet for each of the conditions, in their order; ``progress(done, total)`` in jets.
+
+    Constituents fall in pT; jets are their sum; the conditions become the columns
+    ``condition_<jet feature>``. A batch size changes no more than rounding does.
+
+    Raises:
+        InputError: a class that the network does not have, or no constituent in a jet.
+        FloatingPointError: samples that are not finite.
+    """
+    label, multiplicity = conditions.label, conditions.multiplicity
+    if len(label) and not 0 <= label.min() <= label.max() < generator.classes:
+        raise InputError(
+            f"class: found {label.min()} to {label.max()}, expected 0 to {generator.classes - 1}"
+        )
+    if multiplicity.min(initial=1) < 1:
+        raise InputError(f"multiplicity: found {multiplicity.min()}, expected at least 1")
+    offsets = np.concatenate([[0], np.cumsum(multiplicity)])
+    noise = np.random.default_rng(config.seed).standard_normal((offsets[-1], GENERATED), np.float32)
+    learnt = generator.preprocessing.standardisation
+    jet = ((conditions.jet - learnt.mean) / learnt.std).astype(np.float32)
+    wanted = np.eye(generator.classes, dtype=np.float32)[label]
+
+    mesh = data_mesh()
+    network = replicate(generator.network, mesh)
+    rows = -(-config.batch_size // mesh.size) * mesh.size
+    features = np.full((offsets[-1], GENERATED), np.nan)
+    done = 0
+    for index, length in _batches(multiplicity, rows, generator.network.config.mode):
+        chosen = np.resize(index, rows)  # the last batch is filled up with some jets once more
+        valid = np.arange(length) < multiplicity[chosen, None]
+        flat = np.where(valid, offsets[chosen, None] + np.arange(length), 0)
+        start = np.where(valid[..., None], noise[flat], 0)
+        given = shard_rows((start, valid, jet[chosen], wanted[chosen]), mesh)
+        samples = np.asarray(_samples(network, *given, config.steps, config.sampler))
+        features[flat[valid]] = samples[valid]
+        done += len(index)
+        progress(done, len(conditions))
+
+    mean, std = NORMALISATION[generator.preprocessing.config.normalisation].constituents()
+    p4, raised = momenta(features * std[:GENERATED] + mean[:GENERATED], conditions)
+    bad = np.flatnonzero(~np.isfinite(p4).all(axis=-1))
+    if len(bad):
+        raise FloatingPointError(
+            f"the network's samples give {len(bad)} of {len(p4)} constituents momenta that are not "
+            f"finite, the first in jet {int(np.searchsorted(offsets, bad[0], side='right')) - 1}"
+        )
+    names = [f"condition_{name}" for name in JET_FEATURES]
+    events = Events.from_flat(
+        p4,
+        multiplicity,
+        weight=conditions.weight,
+        label=label,
+        columns=dict(zip(names, conditions.jet.T, strict=True)),
+    )
+    return Generated(events.sorted_by_pt(), raised)
+
+
+def momenta(features: np.ndarray, conditions: Conditions) -> tuple[np.ndarray, int]:
+    """(E, px, py, pz) in GeV of massless constituents, (total, 4) float32; how many were raised.
+
+    features (total, 3) of all jets one after another: Δη, Δφ, log(1 − pT/pT_jet), as
+    `features.raw_features` makes them. A pT below the conditions' ``least_pt``, which may well be
+    negative, is raised to it. Momenta too large for float32 become infinite.
+    """
+    jet = np.repeat(
+        np.column_stack([conditions.jet[:, :2], conditions.phi]), conditions.multiplicity, axis=0
+    )
+    remainder = np.exp(np.minimum(features[:, 2], 1.0))  # the pT is negative well below 1
+    pt = (1 + LEAST_REMAINDER - remainder) * jet[:, 0]
+    raised = int(np.sum(pt < conditions.least_pt))
+    pt = np.maximum(pt, conditions.least_pt)
+    eta, phi = jet[:, 1] + features[:, 0], jet[:, 2] + features[:, 1]
+    with np.errstate(over="ignore"):
+        p4 = [pt * np.cosh(eta), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
+        return np.stack(p4, axis=-1).astype(np.float32), raised
+
+
+def _batches(multiplicity: np.ndarray, rows: int, mode: str) -> Iterator[tuple[np.ndarray, int]]:
+    """Numbers of jets and their padded length; one length where padding changes the outputs."""
+    longest = int(multiplicity.max(initial=0))
+    lengths: tuple[int, ...] = (max(OMNILEARN_LENGTH, longest),)
+    if mode == "masked" and len(multiplicity):
+        lengths = plan_buckets(multiplicity).lengths
+    bucket = np.searchsorted(lengths, multiplicity)
+    for number, length in enumerate(lengths):
+        members = np.flatnonzero(bucket == number)
+        for start in range(0, len(members), rows):
+            yield members[start : start + rows], length
+
+
+@partial(jax.jit, static_argnames=("steps", "sampler"))
+def _samples(
+    network: PET,
+    noise: Array,
+    mask: Array,
+    jet: Array,
+    label: Array,
+    steps: int,
+    sampler: Sampler,
+) -> Array:
+    """Normalised features (B, P, 3) from noise (B, P, 3), zero on padding."""
+    rest = ((0, 0), (0, 0), (0, network.config.num_features - GENERATED))
+
+    def velocity(x: Array, t: Array) -> Array:
+        v = network.velocity(jnp.pad(x, rest), mask, jet, t, label)
+        return jnp.where(mask[..., None], v[..., :GENERATED], 0)
+
+    return sample(velocity, noise, steps, sampler)

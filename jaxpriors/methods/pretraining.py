@@ -1,0 +1,404 @@
+"""Pretraining of PET on labelled jets: classes, jet features and diffusion at once.
+
+The objective of OmniLearn (Mikuni & Nachman, arXiv:2404.16091): with x the constituents of a jet
+and x_t those perturbed at a time t (`jaxpriors.methods.diffusion`), the mean over events of
+
+    cross-entropy(class | x) + mse(jet features | x)
+    + mse(velocity | x_t) + α²(t) [cross-entropy(class | x_t) + mse(jet features | x_t)],
+
+where both heads share the body, x_t consists of the first features alone (directions and momenta),
+and the velocity's error is summed over constituents and divided by their mean number.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from jaxpriors import kinematics
+from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets, prediction_batches
+from jaxpriors.data.events import Events
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.metrics import auc_one_vs_one
+from jaxpriors.evaluation.plots import save_figure, training_figure
+from jaxpriors.features import PointCloud, PointCloudConfig, PointCloudStandardisation
+from jaxpriors.methods.classifier import split
+from jaxpriors.methods.diffusion import alpha_sigma, perturb
+from jaxpriors.models.pet import PET, PETConfig
+from jaxpriors.models.presets import preset
+from jaxpriors.porting.networks import save_network
+from jaxpriors.preprocessing import PointCloudPreprocessing, preprocessing_to_json
+from jaxpriors.training.checkpoints import count_parameters
+from jaxpriors.training.loop import Record, TrainingConfig, train
+from jaxpriors.training.optimizers import OptimizerConfig
+from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.precision import Precision
+from jaxpriors.training.runs import environment, write_json, write_lines
+from jaxpriors.training.step import Loss
+
+Mode = Literal["all", "classifier", "generator"]
+HEADS: dict[str, tuple[str, ...]] = {
+    "all": ("cls", "gen"),
+    "classifier": ("cls",),
+    "generator": ("gen",),
+}
+PARTS = ("train", "validation", "test")
+EVALUATION_SEED = 20240
+FEATURE_DROP = 0.1  # of events lose their identities, so that samples without them are known too
+
+# size → how PET is trained; "paper": the published settings of OmniLearn, on one device
+TRAINING: dict[str, TrainingConfig] = {
+    "small": TrainingConfig(
+        OptimizerConfig("adamw", 2e-3, 0.01, warmup=0.05, clip=1.0),
+        batch_size=256,
+        epochs=6,
+        buckets=3,
+        ema=0.999,
+    ),
+    "paper": TrainingConfig(
+        OptimizerConfig(
+            "lion",
+            3e-5,
+            1e-5,
+            warmup=0.015,
+            initial_rate=1.0,
+            betas=(0.95, 0.99),
+            decay_all=True,
+        ),
+        batch_size=256,
+        epochs=20,
+        patience=6,
+        ema=0.999,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What is trained and how; network and training None: those of the size.
+
+    mode: the whole objective, or one head and its unperturbed or its diffusion part alone.
+    fractions: shares of the events to train on, to validate on and to test with.
+    """
+
+    size: Literal["small", "paper"] = "small"
+    mode: Mode = "all"
+    inputs: PointCloudConfig = field(default_factory=PointCloudConfig)
+    network: PETConfig | None = None
+    training: TrainingConfig | None = None
+    fractions: tuple[float, float, float] = (0.85, 0.05, 0.1)
+
+    def resolved(self, classes: int) -> "Pretraining":
+        """The same with everything filled in, for so many classes."""
+        if self.mode not in HEADS:
+            raise InputError(f"mode: found {self.mode!r}, expected one of {sorted(HEADS)}")
+        network = self.network
+        if network is None:
+            size = preset("pet", self.size)
+            assert isinstance(size, PETConfig)
+            network = dataclasses.replace(size, feature_drop=FEATURE_DROP)
+        network = dataclasses.replace(network, num_classes=classes)
+        training = self.training or TRAINING[self.size]
+        return dataclasses.replace(self, network=network, training=training)
+
+
+def terms(
+    network: PET,
+    cloud: PointCloud,
+    label: Array,
+    time: Array,
+    noise: Array,
+    constituents: float,
+    mode: Mode = "all",
+    precision: Precision | None = None,
+    key: Array | None = None,
+) -> dict[str, Array]:
+    """The terms of the objective by name, (B,) each, before α² weighs any.
+
+    label (B, Y) one-hot, time (B,) in [0, 1]; noise (B, P, D) for the network's num_diffusion
+    features, of which padding's is not used; ``constituents``, a constant mean number, divides the
+    velocity's error. ``precision`` of the network, None for that of its weights; the terms have
+    the type of the features. ``key`` switches the network's drops on.
+    """
+    keys = (None,) * 5 if key is None else tuple(jax.random.split(key, 5))
+    mask, features, wide = cloud.mask, cloud.features, cloud.features.dtype
+    jet = cloud.jet
+    if precision is not None:
+        network, features, jet = precision.to_compute((network, features, jet))
+    result: dict[str, Array] = {}
+
+    def classified(encoded: Array, prefix: str, key: Array | None) -> dict[str, Array]:
+        assert network.cls is not None
+        logits, regressed = network.cls(encoded, mask, jet, key=key)
+        error = jnp.square(regressed.astype(wide) - cloud.jet).mean(-1)
+        entropy = optax.softmax_cross_entropy(logits.astype(wide), label)
+        return {f"{prefix}classification": entropy, f"{prefix}regression": error}
+
+    if mode != "generator":
+        encoded = network.body(features, mask, key=keys[0])
+        result |= classified(encoded, "", keys[1])
+        if mode == "classifier":
+            del result["regression"]
+            return result
+
+    diffused = network.config.num_diffusion
+    real = mask[..., None].astype(wide)
+    perturbed, velocity = perturb(cloud.features[..., :diffused], noise * real, time)
+    perturbed = jnp.pad(perturbed, ((0, 0), (0, 0), (0, features.shape[-1] - diffused)))
+    encoded = network.body(perturbed.astype(features.dtype), mask, time, key=keys[2])
+    assert network.gen is not None
+    found = network.gen(encoded, mask, jet, time, label.astype(jet.dtype), key=keys[3])
+    error = jnp.square(found[..., :diffused].astype(wide) - velocity) * real
+    result["generation"] = error.sum((1, 2)) / (diffused * constituents)
+    if mode == "all":
+        result |= classified(encoded, "perturbed_", keys[4])
+    return result
+
+
+def objective(
+    parts: dict[str, Array], time: Array, weighting: Literal["event", "peer"] = "event"
+) -> Array:
+    """The objective of each event, (B,), from its ``terms`` and times (B,).
+
+    Each event's perturbed terms weigh its own α². (OmniLearn's code, by a matter of shapes, weighs
+    them by the mean of α² over the batch: weighting "peer".)
+    """
+    signal = jnp.square(alpha_sigma(time)[0])
+    if weighting == "peer":
+        signal = jnp.broadcast_to(signal.mean(), signal.shape)
+    weighted = [signal * v if n.startswith("perturbed") else v for n, v in parts.items()]
+    return jnp.stack(weighted).sum(0)
+
+
+def make_loss(
+    preprocessing: PointCloudPreprocessing, constituents: float, config: Pretraining
+) -> Loss:
+    """The loss for `jaxpriors.training.step`: Σ over rows of weight × objective.
+
+    Every event's term is its own: the sum over a batch is that over its chunks. Times are uniform
+    in [0, 1] and the noise is normal, of the step's key.
+    """
+    assert config.training is not None and config.network is not None
+    precision, diffused = config.training.precision, config.network.num_diffusion
+    classes, mode = config.network.num_classes, config.mode
+
+    def loss(network: PET, batch: Batch, key: Array) -> Array:
+        time_key, noise_key, drop_key = jax.random.split(key, 3)
+        cloud = preprocessing(batch)
+        label = jax.nn.one_hot(batch.label.astype("int32"), classes)
+        time = jax.random.uniform(time_key, cloud.mask.shape[:1])
+        noise = jax.random.normal(noise_key, (*cloud.mask.shape, diffused))
+        parts = terms(network, cloud, label, time, noise, constituents, mode, precision, drop_key)
+        return (batch.weight * objective(parts, time)).sum()
+
+    return loss
+
+
+Forward = Callable[[Any, Batch, Array], dict[str, Array]]
+
+
+@lru_cache(maxsize=8)
+def make_forward(
+    preprocessing: PointCloudPreprocessing, constituents: float, config: Pretraining
+) -> Forward:
+    """f(network, batch, number (B,)): each event's terms and "objective" without drops, (B,).
+
+    Time and noise follow from the event's number, so that every evaluation has the same.
+    """
+    assert config.training is not None and config.network is not None
+    precision, diffused = config.training.precision, config.network.num_diffusion
+    classes, mode = config.network.num_classes, config.mode
+
+    def forward(network: PET, batch: Batch, number: Array) -> dict[str, Array]:
+        cloud = preprocessing(batch)
+        label = jax.nn.one_hot(batch.label.astype("int32"), classes)
+
+        def draw(number: Array) -> tuple[Array, Array]:
+            key = jax.random.fold_in(jax.random.key(EVALUATION_SEED), number)
+            time_key, noise_key = jax.random.split(key)
+            shape = (cloud.mask.shape[1], diffused)
+            return jax.random.uniform(time_key), jax.random.normal(noise_key, shape)
+
+        time, noise = jax.vmap(draw)(number)
+        parts = terms(network, cloud, label, time, noise, constituents, mode, precision)
+        return parts | {"objective": objective(parts, time)}
+
+    return jax.jit(forward)
+
+
+@lru_cache(maxsize=8)
+def make_probabilities(preprocessing: PointCloudPreprocessing, precision: Precision) -> Forward:
+    """f(network, batch, number): "probabilities" (B, Y) float32 of the classes."""
+
+    def forward(network: PET, batch: Batch, number: Array) -> dict[str, Array]:
+        cloud = precision.to_compute(preprocessing(batch))
+        classify = precision.to_compute(network).classify
+        logits, _ = classify(cloud.features, cloud.mask, cloud.jet)
+        return {"probabilities": jax.nn.softmax(logits.astype("float32"))}
+
+    return jax.jit(forward)
+
+
+def over_events(
+    forward: Forward, network: PET, events: Events, lengths: tuple[int, ...], rows: int = 128
+) -> dict[str, np.ndarray]:
+    """``forward`` of every event, in the events' order: name → (n, …) float64.
+
+    Events longer than all ``lengths`` get a length of their own, so that none is cut.
+    """
+    mesh = data_mesh()
+    network = replicate(network, mesh)
+    longest = int(events.multiplicity.max(initial=0))
+    rows = max(rows // jax.device_count(), 1) * jax.device_count()
+    result: dict[str, np.ndarray] = {}
+    for index, batch in prediction_batches(events, sorted({*lengths, max(longest, 1)}), rows):
+        number = np.resize(index, rows).astype(np.int32)
+        for name, found in forward(network, *shard_rows((batch, number), mesh)).items():
+            values = np.asarray(found, np.float64)[: len(index)]
+            empty = np.full((len(events), *values.shape[1:]), np.nan)
+            result.setdefault(name, empty)[index] = values
+    return result
+
+
+def prepare(events: Events, config: Pretraining) -> tuple[dict[str, Events], Pretraining]:
+    """The events shared out into ``PARTS``, weights of mean 1, and the configuration filled in.
+
+    Raises InputError for events without labels 0 … Y − 1, for a part that lacks one of them, for
+    weights without a positive sum and for momenta without direction in the transverse plane.
+    """
+    if events.label is None:
+        raise InputError("label: the sample has none; expected the class of each event, from 0")
+    classes = int(events.label.max(initial=0)) + 1
+    found = np.unique(events.label)
+    if classes < 2 or not np.array_equal(found, np.arange(classes)):
+        raise InputError(f"label: found {found.tolist()}, expected 0 … Y − 1, two at least")
+    total = float(events.weight.sum())
+    if not total > 0:
+        raise InputError(f"weight: the sum is {total:g}, expected a positive number")
+    for what, p4 in (("constituents", events.p4), ("jets", events.jet_p4)):
+        bad = int(np.sum((kinematics.pt(p4) <= 0) | (p4[:, 0] <= 0)))
+        if bad:
+            raise InputError(f"found {bad} {what} with pT or E of 0, expected none")
+    config = config.resolved(classes)
+    assert config.training is not None
+    events = dataclasses.replace(events, weight=events.weight * (len(events) / total), columns={})
+    shares = split(len(events), config.fractions, config.training.seed)
+    parts = {name: events[index] for name, index in zip(PARTS, shares, strict=True)}
+    for name, part in parts.items():
+        assert part.label is not None
+        lacking = sorted({*range(classes)} - {*part.label.tolist()})
+        if lacking:
+            raise InputError(f"{len(events)} events leave none of {lacking} for {name}; give more")
+    return parts, config
+
+
+def pretrain(
+    parts: dict[str, Events],
+    config: Pretraining,
+    folder: str | Path,
+    progress: Callable[[Record], None] = lambda record: None,
+) -> dict[str, Any]:
+    """Train on what ``prepare`` gives; write model, figures and metrics into a run's folder.
+
+    ``model/`` holds ``network.safetensors`` (the epoch with the least validation loss),
+    ``network-ema.safetensors`` (the moving average at its end) and ``model.json`` (what is needed
+    to make inputs of events). Returns the content of ``metrics.json``: the terms of the objective
+    on the test events, accuracy and one-versus-one AUC of the classes, times, environment. A call
+    for a folder whose earlier call was killed goes on from its last checkpoint. ``progress`` is
+    told {"stage": …} of each stage, and the training loop's records.
+
+    Raises TrainingError for a loss that is not finite.
+    """
+    folder, training, network = Path(folder), config.training, config.network
+    assert training is not None and network is not None
+    standardisation = PointCloudStandardisation.fit(parts["train"])
+    preprocessing = PointCloudPreprocessing(config.inputs, standardisation)
+    buckets = plan_buckets(parts["train"].multiplicity, training.buckets)
+    batches = TrainingBatches(parts["train"], buckets, training.batch_size, training.seed)
+    constituents = float(parts["train"].multiplicity.mean())
+    loss = make_loss(preprocessing, constituents, config)
+    forward = make_forward(preprocessing, constituents, config)
+
+    def means(forward: Forward, network: PET, part: str) -> dict[str, float]:
+        values = over_events(forward, network, parts[part], buckets.lengths)
+        weight = parts[part].weight
+        return {n: float(weight @ v / weight.sum()) for n, v in values.items()}
+
+    log: list[Record] = []
+
+    def keep(record: Record) -> None:
+        if "validation_loss" in record:
+            log.append(record)
+            write_lines(folder / "log.jsonl", log)
+        progress(record)
+
+    progress({"stage": f"pretraining PET on {len(parts['train'])} events"})
+    trained = train(
+        PET.init(jax.random.key(training.seed), network, heads=HEADS[config.mode]),
+        loss,
+        batches,
+        lambda params: means(forward, params, "validation")["objective"],
+        training,
+        folder / "checkpoints" / "pet",
+        keep,
+        identity=f"{config!r} on {parts['train'].digest()}, {parts['validation'].digest()}",
+    )
+    networks = {"network": trained.params}
+    if trained.average is not None:
+        networks["network-ema"] = trained.average
+    (folder / "model").mkdir(exist_ok=True)
+    for name, params in networks.items():
+        save_network(folder / "model" / f"{name}.safetensors", params)
+    content = preprocessing_to_json(preprocessing) | {
+        "lengths": list(buckets.lengths),
+        "precision": dataclasses.asdict(training.precision),
+    }
+    write_json(folder / "model" / "model.json", content)
+
+    progress({"stage": "testing"})
+    probabilities = make_probabilities(preprocessing, training.precision)
+    results = {}
+    for name, params in networks.items():
+        results[name] = means(forward, params, "test")
+        if config.mode != "generator":
+            found = over_events(probabilities, params, parts["test"], buckets.lengths)
+            results[name] |= _classes(found["probabilities"], parts["test"])
+    best = min(trained.history, key=lambda r: r["validation_loss"])
+    metrics = {
+        "test": results,
+        "parameters": count_parameters(trained.params),
+        "epochs": len(trained.history),
+        "best_epoch": best["epoch"],
+        "validation_loss": best["validation_loss"],
+        "seconds": trained.seconds,
+        "events": {name: len(part) for name, part in parts.items()},
+        "classes": network.num_classes,
+        "constituents": constituents,
+        "environment": environment(),
+    }
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    curves = {
+        kind: [r[f"{kind}_loss"] for r in trained.history] for kind in ("train", "validation")
+    }
+    save_figure(training_figure({"pet": curves}), figures / "training")
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _classes(probabilities: np.ndarray, events: Events) -> dict[str, float]:
+    """Accuracy and one-versus-one AUC; every event counts alike."""
+    assert events.label is not None
+    right = probabilities.argmax(1) == events.label
+    return {
+        "accuracy": float(right.mean()),
+        "auc_one_vs_one": auc_one_vs_one(probabilities, events.label),
+    }

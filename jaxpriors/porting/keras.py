@@ -1,0 +1,139 @@
+"""Weights of Keras (version 3 of the format, ``.weights.h5``) by h5py alone.
+
+The file is HDF5 without attributes: a dataset ``<layer's path>/vars/<i>`` for every variable and an
+empty group ``vars`` for every layer without. The layers of a functional model lie below
+``<model>/_layer_checkpoint_dependencies`` (TensorFlow 2.12 to 2.14) or ``<model>/layers`` (2.15)
+as ``<class>`` or ``<class>_<n>``. Their numbers count layers of one class in the model's order;
+2.14 and 2.15 count 0, 1, 2, …, but 2.12 and 2.13 also count layers that another model has already
+written, so that only the order of the numbers means something. Here every layer gets the name it
+has in 2.14: ``dense``, ``dense_1``, ….
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from jaxpriors.errors import InputError
+
+CONTAINER = "_layer_checkpoint_dependencies"
+VARIABLE = re.compile(
+    rf"^(?P<model>.+)/(?P<container>{CONTAINER}|layers)/(?P<cls>[A-Za-z][A-Za-z0-9_]*?)"
+    r"(?:_(?P<number>\d+))?(?P<rest>(?:/\w+)?/vars/\d+)$"
+)
+
+
+def read_keras(path: str | Path) -> dict[str, np.ndarray]:
+    """Every dataset of a ``.weights.h5`` file by its path.
+
+    Raises InputError where the file is absent, damaged, not HDF5, or written in the older format
+    of Keras.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        what = "a zip archive; the weights of a .keras file are its model.weights.h5"
+        found = what if zipfile.is_zipfile(path) else f"{path.stat().st_size} bytes"
+        raise InputError(f"{path}: not an HDF5 file, found {found}")
+    found_arrays: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found_arrays[name] = np.asarray(item[()])
+
+    try:
+        with h5py.File(path, "r") as file:
+            _refuse_older_format(path, file)
+            file.visititems(visit)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated or damaged HDF5 file: {reason}") from error
+    if not found_arrays:
+        raise InputError(f"{path}: no dataset in the file")
+    return found_arrays
+
+
+def _refuse_older_format(path: Path, file: h5py.File) -> None:
+    weights = file.get("model_weights", file)
+    if "layer_names" in weights.attrs or "keras_version" in weights.attrs:
+        raise InputError(
+            f"{path}: weights in the older format of Keras (with the attribute layer_names), which "
+            "TensorFlow 2.11 and before write; expected a .weights.h5 file of TensorFlow 2.12 to "
+            "2.15"
+        )
+
+
+def write_keras(
+    path: str | Path, arrays: Mapping[str, np.ndarray], groups: Iterable[str] = ()
+) -> None:
+    """Write datasets by path and empty groups; the file is complete or absent.
+
+    Raises InputError where the place cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, value in arrays.items():
+                file.create_dataset(name, data=value)
+            for name in groups:
+                file.require_group(name)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def layer_name(cls: str, rank: int) -> str:
+    """``dense``, ``dense_1``, …."""
+    return f"{cls}_{rank}" if rank else cls
+
+
+def rank_layers(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The variables of each functional model: {model: {name as in 2.14: path in the file}}.
+
+    Names are below the model, ``dense_3/vars/0``. Paths of other form are left out.
+    """
+    matches = {path: match for path in paths if (match := VARIABLE.match(path))}
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for match in matches.values():
+        numbers.setdefault((match["model"], match["cls"]), set()).add(int(match["number"] or 0))
+    ranks = {key: {n: i for i, n in enumerate(sorted(found))} for key, found in numbers.items()}
+    models: dict[str, dict[str, str]] = {}
+    for path, match in matches.items():
+        rank = ranks[match["model"], match["cls"]][int(match["number"] or 0)]
+        name = layer_name(match["cls"], rank) + match["rest"]
+        models.setdefault(match["model"], {})[name] = path
+    return models
+
+
+def count_layers(names: Iterable[str]) -> dict[str, int]:
+    """How many layers of each class there are among names of ``rank_layers``."""
+    layers = {name.split("/")[0] for name in names}
+    classes = [re.sub(r"_\d+$", "", layer) for layer in layers]
+    return {cls: classes.count(cls) for cls in sorted(set(classes))}
+
+
+def gaps(paths: Iterable[str]) -> list[str]:
+    """Layers that the numbering within a model leaves out, as ``body/…/dense_2``."""
+    numbers: dict[str, set[int]] = {}
+    for path in paths:
+        if match := VARIABLE.match(path):
+            layer = f"{match['model']}/{match['container']}/{match['cls']}"
+            numbers.setdefault(layer, set()).add(int(match["number"] or 0))
+    return [
+        layer_name(layer, n)
+        for layer, found in numbers.items()
+        for n in range(max(found))
+        if n not in found
+    ]

@@ -1,0 +1,131 @@
+"""Networks of ours as the files that OmniLearn writes with TensorFlow 2.14.
+
+Groups, names and numbers are those of the peer's models, and the groups of layers without weights
+are there, so that the peer reads the file by its own ``load_weights``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.porting import omnilearn_roles as roles
+from jaxpriors.porting.keras import CONTAINER, write_keras
+from jaxpriors.porting.networks import family_of, load_network, template
+from jaxpriors.porting.omnilearn import AVERAGE, UNUSED, WRITERS, heads_of, pet_config
+from jaxpriors.porting.omnilearn_files import FILES, state_name, to_keras
+from jaxpriors.porting.trees import slots, state_from_network
+
+
+def _weightless(group: str, **layers: int) -> list[str]:
+    """Groups of a model that has no layers with weights."""
+    names = [f"{CONTAINER}/{name}" for name in roles.empty_layers(layers)]
+    return [f"{group}/{name}" for name in [*names, "vars"]]
+
+
+EXTRA_GROUPS = {
+    "PET": [
+        *_weightless("classifier_head", input_layer=1),
+        *_weightless("generator_head", input_layer=1),
+    ],
+    "OmniFold classifier": ["layers/functional/vars"],
+    "LHC Olympics generator": _weightless("layers/functional", input_layer=6, tf_op_lambda=6),
+    "LHC Olympics classifier": [
+        "layers/pet/vars",
+        "layers/pet/classifier/vars",
+        *_weightless("layers/pet/generator_head", input_layer=1),
+    ],
+}
+"""Groups without any tensor that a writer's file has besides those of its models."""
+
+
+def export(path: str | Path, out: str | Path, ema: str | Path | None = None) -> str:
+    """Write a ported network as the peer does with TensorFlow 2.14; tells what was written.
+
+    ``ema`` is a network with the moving averages; without it these are the weights themselves.
+    A PET with a classifier head alone becomes a file of OmniFold's classifier. Raises InputError
+    for a network that the peer does not have.
+    """
+    network = load_network(path)
+    writer = writer_of(network, str(path))
+    state = peer_state(network, str(path))
+    average = state
+    if ema is not None:
+        other = load_network(ema)
+        if _sizes(other.config) != _sizes(network.config):
+            raise InputError(f"{ema}: a network of other sizes than {path}")
+        average = state | peer_state(other, str(ema))
+    config, lines = network.config, []
+    if writer == "LHC Olympics classifier":
+        unused = [slot for slot in slots(template(pet_config(config))) if slot.name[:4] == "gen."]
+        average = state = state | {s.name: np.zeros(s.shape, np.float32) for s in unused}
+        lines.append("layers/pet: a generator head of zeros, which this classifier does not use")
+    arrays, groups = {}, [*EXTRA_GROUPS[writer], "vars"]
+    for group, (kind, prefix) in FILES[writer].items():
+        part = part_of(config, kind, group)
+        source = average if AVERAGE in prefix else state
+        plain = prefix.removeprefix(UNUSED).removeprefix(AVERAGE)
+        for name, stem in part.roles().items():
+            role = f"{plain}.{stem}" if plain else stem
+            value = to_keras(role, source[state_name(role)], heads_of(config, role))
+            arrays[f"{group}/{CONTAINER}/{name}"] = np.ascontiguousarray(value)
+        groups += [f"{group}/{CONTAINER}/{name}" for name in part.empty()] + [f"{group}/vars"]
+    write_keras(out, arrays, groups)
+    if config.mode == "masked":
+        lines.append("mode 'masked': with padding, OmniLearn's function of these weights differs")
+    return "\n".join([*lines, f"{len(arrays)} tensors of OmniLearn's {writer} written to {out}"])
+
+
+def writer_of(network: Any, path: str) -> str:
+    """Who writes a file with such a network; InputError where nobody does."""
+    family = family_of(network.config)
+    if family == "PET" and network.gen is None and network.cls is not None:
+        return "OmniFold classifier"
+    if family == "PET" and network.cls is None:
+        raise InputError(
+            f"{path}: found a PET without classifier head; OmniLearn has none, but such a network "
+            "can be the moving average (--ema) of another"
+        )
+    found = [writer for writer, name in WRITERS.items() if name == family]
+    if not found:
+        raise InputError(f"{path}: found a {family}, which OmniLearn has not")
+    return found[0]
+
+
+def peer_state(network: Any, path: str) -> dict[str, np.ndarray]:
+    """The tensors that the peer has too; InputError for a class token that is not zero."""
+    state = state_from_network(network)
+    token = state.pop("cls.class_token", None)
+    if token is not None and token.any():
+        raise InputError(f"{path}: the class token is trained, that of OmniLearn is always zero")
+    return state
+
+
+def _sizes(config: Any) -> tuple[str, tuple[int, int | None], dict[str, tuple[int, ...]]]:
+    shapes = {slot.name: slot.shape for slot in slots(template(config))}
+    shapes.pop("cls.class_token", None)
+    heads = config.num_heads, getattr(config, "num_jet_heads", None)
+    return family_of(config), heads, shapes
+
+
+def part_of(config: Any, kind: str, group: str) -> roles.Part:
+    """The layers of one of the peer's models."""
+    scaled = config.layer_scale is not None
+    if kind == "body":
+        return roles.body(config.num_layers, config.num_local, config.talking_head, scaled)
+    if kind == "classifier":
+        inputs = 2 if group == "head" else 1
+        if config.simple:
+            return roles.simple_classifier(inputs)
+        return roles.classifier(config.num_class_layers, scaled, inputs)
+    if kind == "generator":
+        inputs = 1 if group.endswith("generator") else 5
+        if config.simple:
+            return roles.simple_generator(inputs)
+        return roles.generator(config.num_gen_layers, scaled, inputs)
+    if kind == "jets":
+        return roles.jet_generator(config.num_jet_layers, scaled, 3 if group == "ema_jet" else 1)
+    return roles.event_classifier(config.num_jet_layers, scaled)

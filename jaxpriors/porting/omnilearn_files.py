@@ -1,0 +1,272 @@
+"""The files of OmniLearn's models: which of the peer's models wrote one, and every tensor's role.
+
+A role is a tensor's place in the peer's model by the names of our trees, ``body.block.3.mlp.0.
+kernel``; those of moving averages start with ``ema_``. Keras' shapes and ours differ: a kernel is
+(in, out), that of an attention (C, H, d) or, back, (H, d, C); a weight is (out, in).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.porting import omnilearn_roles as roles
+from jaxpriors.porting.keras import (
+    CONTAINER,
+    VARIABLE,
+    count_layers,
+    gaps,
+    rank_layers,
+    read_keras,
+)
+
+IGNORED = re.compile(r"^((?:.*/)?(?:_?metrics|\w+_tracker|\w*optimizer))(?:/.*)?/vars/\d+$")
+MODERN = re.compile(r"^layers/functional(?:_(\d+))?$")
+LISTED = 40
+
+FILES: dict[str, dict[str, tuple[str, str]]] = {
+    "PET": {
+        "body": ("body", "body"),
+        "classifier": ("classifier", "cls"),
+        "generator": ("generator", "gen"),
+        "ema_body": ("body", "ema_body"),
+        "ema_generator_head": ("generator", "ema_gen"),
+    },
+    "OmniFold classifier": {
+        "body": ("body", "body"),
+        "head": ("classifier", "cls"),
+    },
+    "LHC Olympics generator": {
+        "body": ("body", "body"),
+        "head": ("generator", "gen"),
+        "layers/functional_1": ("jets", "jetmodel"),
+        "ema_body": ("body", "ema_body"),
+        "ema_head": ("generator", "ema_gen"),
+        "ema_jet": ("jets", "ema_jetmodel"),
+    },
+    "LHC Olympics classifier": {
+        "body": ("body", "body"),
+        "head": ("classifier", "cls"),
+        "layers/functional": ("event", ""),
+        "layers/pet/generator": ("generator", "pet.gen"),
+        "layers/pet/ema_body": ("body", "pet.ema_body"),
+        "layers/pet/ema_generator_head": ("generator", "pet.ema_gen"),
+    },
+}
+"""What wrote a file: its functional models by group, each with its kind and the start of its roles.
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A functional model in a file: its group, start of roles, and layers."""
+
+    group: str
+    prefix: str
+    part: roles.Part
+
+    def role(self, name: str) -> str:
+        """A role with the model's start."""
+        return f"{self.prefix}.{name}" if self.prefix else name
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file of OmniLearn.
+
+    writer: one of ``FILES``; layout: the release of TensorFlow. tensors and paths: the arrays in
+    Keras' shapes, and where they lie in the file, by role. ignored: groups of metrics and optimizer
+    states with the number of their tensors.
+    """
+
+    writer: str
+    layout: str
+    models: list[Model]
+    tensors: dict[str, np.ndarray]
+    paths: dict[str, str]
+    ignored: dict[str, int]
+
+    def shape(self, role: str) -> tuple[int, ...]:
+        """A tensor's shape; InputError where there is none of this role."""
+        if role not in self.tensors:
+            raise InputError(f"missing {role}")
+        return self.tensors[role].shape
+
+    def size(self, role: str, axis: int) -> int:
+        """A length of a tensor; InputError where it has too few axes."""
+        shape = self.shape(role)
+        if axis >= len(shape):
+            raise InputError(f"misshapen {self.paths[role]} ({role}): found {shape}")
+        return shape[axis]
+
+
+def read_contents(path: str | Path) -> Contents:
+    """Every tensor of a file by role.
+
+    Raises one InputError that names the file and each tensor that is unknown or missing.
+    """
+    arrays = read_keras(path)
+    try:
+        return recognise(arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def recognise(arrays: Mapping[str, np.ndarray]) -> Contents:
+    """The same for the datasets of a file by path."""
+    ignored: dict[str, int] = {}
+    weights = []
+    for path in arrays:
+        if match := IGNORED.match(path):
+            ignored[match[1]] = ignored.get(match[1], 0) + 1
+        else:
+            weights.append(path)
+    found = rank_layers(weights)
+    modern = bool(found) and all(MODERN.match(group) for group in found)
+    writer, table = _from_contents(found) if modern else _from_groups(found)
+    faults = [f"unknown {path}" for path in weights if not VARIABLE.match(path)]
+    faults += [f"unknown group {group}" for group in found if group not in table]
+    faults += [f"missing group {group}" for group in table if group not in found]
+    models, tensors, paths = [], {}, {}
+    for group, (kind, prefix) in table.items():
+        if group not in found:
+            continue
+        part = _part(kind, found[group])
+        counts = count_layers(found[group])
+        if part.counts() != counts:
+            faults.append(
+                f"group {group}: found {_told(counts)}; a {kind} with as many attentions has "
+                f"{_told(part.counts())}"
+            )
+            continue
+        model = Model(group, prefix, part)
+        expected = part.roles()
+        for name, path in found[group].items():
+            if name in expected:
+                role = model.role(expected[name])
+                tensors[role], paths[role] = arrays[path], path
+            else:
+                faults.append(f"unknown {path}")
+        container = "layers" if modern else CONTAINER
+        faults += [
+            f"missing {group}/{container}/{name} ({model.role(role)})"
+            for name, role in expected.items()
+            if name not in found[group]
+        ]
+        models.append(model)
+    if faults:
+        if skipped := gaps(weights):
+            first = ", ".join(skipped[:4]) + ", …" * (len(skipped) > 4)
+            faults.append(f"the numbering of layers skips {first}")
+        raise InputError(f"not OmniLearn's {writer}:{listing(faults)}")
+    layout = "2.15" if modern else "2.12 or 2.13" if gaps(weights) else "2.14"
+    return Contents(writer, f"TensorFlow {layout}", models, tensors, paths, ignored)
+
+
+def listing(faults: list[str]) -> str:
+    """Faults line by line, the first of them."""
+    more = [f"and {len(faults) - LISTED} more"] * (len(faults) > LISTED)
+    return "".join(f"\n  {line}" for line in faults[:LISTED] + more)
+
+
+def _from_groups(found: Mapping[str, Mapping[str, str]]) -> tuple[str, dict]:
+    """Who wrote a file of TensorFlow 2.12 to 2.14: who has most of these groups, fewest others."""
+    if not found:
+        raise InputError("no layer of a functional model in the file, so not of OmniLearn")
+
+    def score(writer: str) -> int:
+        return 2 * len(FILES[writer].keys() & found.keys()) - len(FILES[writer])
+
+    writer = max(FILES, key=score)
+    if not FILES[writer].keys() & found.keys():
+        groups = ", ".join(sorted(found))
+        raise InputError(f"not of OmniLearn: found the groups {groups}, expected body and others")
+    return writer, FILES[writer]
+
+
+def _from_contents(found: Mapping[str, Mapping[str, str]]) -> tuple[str, dict]:
+    """Who wrote a file of TensorFlow 2.15, whose groups carry numbers only.
+
+    The first body, classifier and generator are the models, the second ones their averages.
+    """
+    names = {"body": ["body", "ema_body"], "classifier": ["cls"], "generator": ["gen", "ema_gen"]}
+    table: dict[str, tuple[str, str]] = {}
+    for group in sorted(found, key=lambda group: int(MODERN.match(group)[1] or 0)):  # type: ignore[index]
+        kind = _kind(found[group])
+        if not names.get(kind):
+            raise InputError(f"group {group}: found one more {kind} than OmniLearn has")
+        table[group] = (kind, names[kind].pop(0))
+    prefixes = {prefix for _, prefix in table.values()}
+    for writer in ("PET", "OmniFold classifier"):
+        if prefixes == {prefix for _, prefix in FILES[writer].values()}:
+            return writer, table
+    raise InputError(
+        f"the groups {', '.join(table)} hold {', '.join(sorted(prefixes))}; expected body, cls, "
+        "gen, ema_body and ema_gen, or body and cls"
+    )
+
+
+def _kind(names: Mapping[str, str]) -> str:
+    """The kind of a model by its dense layers without bias: those of time, and of the label."""
+    count = count_layers(names).get("dense", 0)
+    layers = [f"dense_{i}" if i else "dense" for i in range(count)]
+    unbiased = [i for i, layer in enumerate(layers) if f"{layer}/vars/1" not in names]
+    if not unbiased:
+        return "classifier"
+    if unbiased == [0, 1, 4]:
+        return "generator"
+    return "body" if unbiased[0] >= 2 else "model that is none of body, classifier and generator"
+
+
+def _part(kind: str, names: Mapping[str, str]) -> roles.Part:
+    """The layers of a model of this kind, by how many there are."""
+    counts = count_layers(names)
+    blocks, scaled = counts.get(roles.ATTENTION, 0), roles.SCALE in counts
+    if kind == "body":
+        talking = roles.TALKING in counts
+        blocks = counts.get(roles.TALKING, 0) if talking else blocks
+        local = max(counts.get("dense", 0) - 5 - 2 * blocks, 0) // 2
+        return roles.body(blocks, local, talking, scaled)
+    if kind == "classifier":
+        return roles.classifier(blocks, scaled) if blocks else roles.simple_classifier()
+    if kind == "generator":
+        return roles.generator(blocks, scaled) if blocks else roles.simple_generator()
+    return {"jets": roles.jet_generator, "event": roles.event_classifier}[kind](blocks, scaled)
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {cls}" for cls, count in counts.items()) or "nothing"
+
+
+def state_name(role: str) -> str:
+    """The name that a tensor has in our trees: ``body.blocks.3.mlp.0.weight``."""
+    stem, _, parameter = role.rpartition(".")
+    stem = re.sub(r"\bblock\.(\d+)", r"blocks.\1", stem)
+    stem = re.sub(r"\b(local\.\d+|time)\.(\d+)$", r"\1.layers.\2", stem)
+    return f"{stem}.{'weight' if parameter in ('kernel', 'gamma') else 'bias'}"
+
+
+def to_ours(role: str, value: np.ndarray) -> np.ndarray:
+    """A tensor in our shape."""
+    if not role.endswith(".kernel"):
+        return value.reshape(-1)
+    if value.ndim == 3:
+        back = role.endswith(".out.kernel")
+        value = value.reshape((-1, value.shape[2]) if back else (value.shape[0], -1))
+    return value.T
+
+
+def to_keras(role: str, value: np.ndarray, heads: int) -> np.ndarray:
+    """A tensor in Keras' shape, with ``heads`` in the attentions."""
+    kernel = role.endswith(".kernel")
+    value = value.T if kernel else value
+    if match := re.search(r"\.attn\.(query|key|value|out)\.\w+$", role):
+        if match[1] != "out":
+            return value.reshape(*value.shape[:-1], heads, -1)
+        return value.reshape(heads, -1, value.shape[-1]) if kernel else value
+    return value

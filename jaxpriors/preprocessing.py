@@ -1,0 +1,94 @@
+"""From events to what a network takes: tokens for L-GATr, point clouds for PET.
+
+A preprocessing is a pair of what was chosen (``config``) and what was learnt of the training
+sample (``standardisation``). It is hashable, and a function: ``preprocessing(batch) -> inputs``.
+It travels with the network's weights.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from jaxpriors.data.batching import Batch
+from jaxpriors.data.events import Events
+from jaxpriors.errors import InputError
+from jaxpriors.features import (
+    PointCloud,
+    PointCloudConfig,
+    PointCloudStandardisation,
+    build_point_cloud,
+)
+from jaxpriors.inputs import InputConfig, Inputs, Standardisation, build_inputs
+
+
+@dataclass(frozen=True)
+class TokenPreprocessing:
+    """Events as rows of tokens (`jaxpriors.inputs`)."""
+
+    config: InputConfig
+    standardisation: Standardisation
+
+    @classmethod
+    def fit(cls, config: InputConfig, events: Events) -> "TokenPreprocessing":
+        """Standardised to these events; InputError where an input is not finite."""
+        return cls(config, Standardisation.fit(events))
+
+    def __call__(self, batch: Batch) -> Inputs:
+        """The tokens of a batch; runs under jit."""
+        return build_inputs(batch, self.config, self.standardisation)
+
+
+@dataclass(frozen=True)
+class PointCloudPreprocessing:
+    """Events as point clouds (`jaxpriors.features`)."""
+
+    config: PointCloudConfig
+    standardisation: PointCloudStandardisation
+
+    @classmethod
+    def fit(cls, config: PointCloudConfig, events: Events) -> "PointCloudPreprocessing":
+        """Standardised to these events; InputError where an input is not finite."""
+        return cls(config, PointCloudStandardisation.fit(events))
+
+    def __call__(self, batch: Batch) -> PointCloud:
+        """The point clouds of a batch; runs under jit."""
+        return build_point_cloud(batch, self.config, self.standardisation)
+
+
+InputsConfig = InputConfig | PointCloudConfig
+Preprocessing = TokenPreprocessing | PointCloudPreprocessing
+
+
+def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
+    """The preprocessing of that configuration, standardised to these events.
+
+    Raises InputError where an input is not finite.
+    """
+    if isinstance(config, PointCloudConfig):
+        return PointCloudPreprocessing.fit(config, events)
+    return TokenPreprocessing.fit(config, events)
+
+
+def preprocessing_to_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Plain data: {"kind", "inputs", "standardisation"}."""
+    kind = "tokens" if isinstance(preprocessing, TokenPreprocessing) else "point cloud"
+    return {
+        "kind": kind,
+        "inputs": dataclasses.asdict(preprocessing.config),
+        "standardisation": preprocessing.standardisation.to_json(),
+    }
+
+
+def preprocessing_from_json(data: dict[str, Any]) -> Preprocessing:
+    """The inverse of ``preprocessing_to_json``; without a kind it is "tokens".
+
+    Raises KeyError, TypeError or ValueError for other data.
+    """
+    kind, inputs, learnt = data.get("kind", "tokens"), data["inputs"], data["standardisation"]
+    if kind == "tokens":
+        return TokenPreprocessing(InputConfig(**inputs), Standardisation.from_json(learnt))
+    if kind == "point cloud":
+        return PointCloudPreprocessing(
+            PointCloudConfig(**inputs), PointCloudStandardisation.from_json(learnt)
+        )
+    raise InputError(f"kind: found {kind!r}, expected 'tokens' or 'point cloud'")

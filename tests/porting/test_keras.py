@@ -1,0 +1,111 @@
+"""Keras' weights files: every dataset is read, other files are refused by name."""
+
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from jaxpriors.errors import InputError
+from jaxpriors.porting.keras import count_layers, gaps, rank_layers, read_keras, write_keras
+
+INSIDE = "_layer_checkpoint_dependencies"
+
+
+def test_datasets_and_groups_round_trip(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    arrays = {
+        f"body/{INSIDE}/dense/vars/0": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "optimizer/vars/0": np.array(7, np.int64),
+    }
+    write_keras(path, arrays, ["vars", f"body/{INSIDE}/add/vars"])
+    found = read_keras(path)
+    assert found.keys() == arrays.keys()
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert found[name].dtype == value.dtype
+    with h5py.File(path) as file:
+        assert len(file["vars"]) == len(file[f"body/{INSIDE}/add/vars"]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["a.weights.h5"]
+
+
+def test_layers_are_ranked_within_model_and_class():
+    names = [
+        f"body/{INSIDE}/dense_4/vars/0",
+        f"body/{INSIDE}/dense_12/vars/0",  # by number, not by spelling
+        f"body/{INSIDE}/layer_scale_3/vars/0",
+        f"body/{INSIDE}/multi_head_attention/_query_dense/vars/1",
+        "layers/functional_2/layers/dense_26/vars/0",
+        "layers/functional_2/layers/dense_28/vars/1",
+        "optimizer/vars/3",
+    ]
+    assert rank_layers(names) == {
+        "body": {
+            "dense/vars/0": names[0],
+            "dense_1/vars/0": names[1],
+            "layer_scale/vars/0": names[2],
+            "multi_head_attention/_query_dense/vars/1": names[3],
+        },
+        "layers/functional_2": {"dense/vars/0": names[4], "dense_1/vars/1": names[5]},
+    }
+    found = rank_layers(names)["body"]
+    assert count_layers(found) == {"dense": 2, "layer_scale": 1, "multi_head_attention": 1}
+    assert gaps(names[:1]) == [f"body/{INSIDE}/dense{end}" for end in ("", "_1", "_2", "_3")]
+    assert gaps(names[3:4]) == []
+
+
+def older(path):
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["dense"]
+        file["dense/dense/kernel:0"] = np.zeros((2, 3))
+
+
+def older_model(path):
+    with h5py.File(path, "w") as file:
+        file.create_group("model_weights").attrs["layer_names"] = ["dense"]
+
+
+def archive(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("model.weights.h5", "")
+
+
+def truncated(path):
+    write_keras(path, {"a/vars/0": np.zeros(5000)})
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def damaged(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a/vars/0", data=np.arange(5000.0), compression="gzip")
+    content = bytearray(path.read_bytes())
+    content[-3000:-1000] = bytes(2000)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_bytes(b""), "not an HDF5 file, found 0 bytes"),
+        (lambda path: path.write_text("{}"), "not an HDF5 file, found 2 bytes"),
+        (archive, "found a zip archive"),
+        (older, "older format of Keras"),
+        (older_model, "older format of Keras"),
+        (lambda path: write_keras(path, {}, ["vars"]), "no dataset"),
+        (truncated, "truncated or damaged HDF5 file"),
+        (damaged, "truncated or damaged HDF5 file"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, make, message):
+    path = tmp_path / "a.weights.h5"
+    make(path)
+    with pytest.raises(InputError, match=message) as caught:
+        read_keras(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        write_keras(tmp_path / "no folder" / "a.weights.h5", {"a": np.zeros(2)})
+    assert list(tmp_path.iterdir()) == []
