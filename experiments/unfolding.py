@@ -19,11 +19,11 @@ import tyro
 from jaxpriors.cli import guarded
 from jaxpriors.commands.reweight import classifier, run
 
-MODELS = ("pet", "lgatr-slim", "lgatr")  # and "pet-finetuned", between the first two
+MODELS = ("lgatr-slim", "lgatr")
 
 
 def quick(out: Path, seed: int = 0, resume: bool = False) -> int:
-    """PET, L-GATr-slim and L-GATr, small, on the package's sample: minutes on two cores.
+    """L-GATr-slim and L-GATr, small, on the sample inside the package: minutes on two cores.
 
     Args:
         out: folder of the run; must not exist, unless --resume.

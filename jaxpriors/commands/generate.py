@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def generate(
-    checkpoint: Path,
     events: int,
     out: Path,
+    checkpoint: Path | None = None,
     like: Path | None = None,
     level: str | None = None,
     jet_class: Annotated[str | None, tyro.conf.arg(name="class")] = None,
@@ -36,10 +36,10 @@ def generate(
     no identities (pid is 0): these are not generated.
 
     Args:
-        checkpoint: folder of a trained model, whose averaged network is taken where there is one,
-            or the file of a ported network.
         events: number of jets.
         out: HDF5 file to write.
+        checkpoint: folder of a trained model, whose averaged network is taken where there is one,
+            or the file of a ported network; otherwise the weights in this package.
         like: sample to be like. Without it, pT, eta, mass and multiplicity are independent normal
             numbers of the training sample's means and widths, a stand-in.
         level: particle or detector, where the sample holds both.
@@ -61,6 +61,7 @@ def generate(
     from jaxpriors.data.events import write_events
     from jaxpriors.errors import InputError
     from jaxpriors.methods import generation
+    from jaxpriors.methods.finetuning import SHIPPED
     from jaxpriors.training.runs import environment, write_json
 
     if events < 1:
@@ -74,7 +75,7 @@ def generate(
     config = generation.SamplingConfig(sampler, steps, batch_size, seed)
     use_all_cores()
     use_compilation_cache()
-    generator = generation.Generator.load(checkpoint, normalisation)
+    generator = generation.Generator.load(checkpoint or SHIPPED.parent, normalisation)
     conditions, simulated = _conditions(generator, events, like, level, jet_class, seed)
 
     console = Console(highlight=False, soft_wrap=True, markup=False)

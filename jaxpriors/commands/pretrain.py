@@ -42,11 +42,12 @@ def pretrain(
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.events import read_events
-    from jaxpriors.data.files import levels
+    from jaxpriors.data.files import levels, read_metadata
 
     config = pretraining(size, mode, seed, epochs, batch_size, learning_rate)
     events = read_events(sample, level if levels(sample) else None)
-    return run(events, config, out, resume, {"sample": str(sample), "level": level})
+    sources = {"sample": str(sample), "level": level}
+    return run(events, config, out, resume, sources, read_metadata(sample))
 
 
 def pretraining(
@@ -74,14 +75,20 @@ def pretraining(
 
 
 def run(
-    events: Events, config: Pretraining, out: Path, resume: bool, sources: dict[str, Any]
+    events: Events,
+    config: Pretraining,
+    out: Path,
+    resume: bool,
+    sources: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> int:
-    """Run (or go on with) a pretraining in a folder and print its results."""
+    """Run (or go on with) a pretraining in a folder, write its card and print its results."""
     import dataclasses
 
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.methods import pretraining as method
+    from jaxpriors.methods.card import write_card
     from jaxpriors.training.runs import open_run, read_json
 
     use_all_cores()
@@ -93,9 +100,10 @@ def run(
         open_run(out, {**dataclasses.asdict(config), "sources": sources}, resume)
         if not (out / "metrics.json").exists():
             method.pretrain(parts, config, out, display)
+    card = write_card(out, metadata)
     for name, results in read_json(out / "metrics.json")["test"].items():
         print(f"{name}, on test events")
         for quantity, value in results.items():
             print(f"  {quantity:<25}{value:.5f}")
-    print(f"\nnetworks, figures and metrics: {out}")
+    print(f"\nnetworks, figures and metrics: {out}\ncard of the networks: {card}")
     return 0

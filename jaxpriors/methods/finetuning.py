@@ -24,7 +24,7 @@ from jaxpriors.porting.trees import slots, state_from_network
 from jaxpriors.preprocessing import preprocessing_from_json
 from jaxpriors.training.runs import read_json
 
-IN_PACKAGE = "jaxpriors/models/pretrained/pet.safetensors"
+IN_PACKAGE = "jaxpriors/models/pretrained/network.safetensors"
 SHIPPED = Path(__file__).parents[2] / IN_PACKAGE
 TOKEN = "cls.class_token"
 

@@ -310,10 +310,10 @@ def pretrain(
 
     ``model/`` holds ``network.safetensors`` (the epoch with the least validation loss),
     ``network-ema.safetensors`` (the moving average at its end) and ``model.json`` (what is needed
-    to make inputs of events). Returns the content of ``metrics.json``: the terms of the objective
-    on the test events, accuracy and one-versus-one AUC of the classes, times, environment. A call
-    for a folder whose earlier call was killed goes on from its last checkpoint. ``progress`` is
-    told {"stage": …} of each stage, and the training loop's records.
+    to make inputs of events). Returns the content of ``metrics.json``: the losses, the terms of
+    the objective on the test events, accuracy and one-versus-one AUC of the classes, times,
+    environment. A call for a folder whose earlier call was killed goes on from its last
+    checkpoint. ``progress`` is told {"stage": …} of each stage, and the training loop's records.
 
     Raises TrainingError for a loss that is not finite.
     """
@@ -371,6 +371,9 @@ def pretrain(
         if config.mode != "generator":
             found = over_events(probabilities, params, parts["test"], buckets.lengths)
             results[name] |= _classes(found["probabilities"], parts["test"])
+    curves = {
+        kind: [r[f"{kind}_loss"] for r in trained.history] for kind in ("train", "validation")
+    }
     best = min(trained.history, key=lambda r: r["validation_loss"])
     metrics = {
         "test": results,
@@ -378,6 +381,7 @@ def pretrain(
         "epochs": len(trained.history),
         "best_epoch": best["epoch"],
         "validation_loss": best["validation_loss"],
+        "losses": curves,
         "seconds": trained.seconds,
         "events": {name: len(part) for name, part in parts.items()},
         "classes": network.num_classes,
@@ -386,9 +390,6 @@ def pretrain(
     }
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    curves = {
-        kind: [r[f"{kind}_loss"] for r in trained.history] for kind in ("train", "validation")
-    }
     save_figure(training_figure({"pet": curves}), figures / "training")
     write_json(folder / "metrics.json", metrics)
     return metrics

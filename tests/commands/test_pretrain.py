@@ -8,7 +8,7 @@ import pytest
 from jaxpriors.cli import run
 from jaxpriors.commands import setup
 from jaxpriors.data.events import write_events
-from jaxpriors.methods import pretraining
+from jaxpriors.methods import card, pretraining
 from jaxpriors.training.runs import write_json
 from tests.helpers.jets import random_jets
 
@@ -31,6 +31,7 @@ def trained(monkeypatch):
         write_json(folder / "metrics.json", {"test": {"network": {"objective": 1.25}}})
 
     monkeypatch.setattr(pretraining, "pretrain", pretrain)
+    monkeypatch.setattr(card, "write_card", lambda folder, sample: folder / "model" / "card.json")
     monkeypatch.setattr(setup, "use_compilation_cache", lambda: None)
     return calls
 

@@ -38,17 +38,18 @@ def _true_log_ratio(events: Events) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def known_ratio():
-    """(simulation, data, truth to test against): the same generator, the data with weights."""
-    events = zjets("simulation", "detector")
-    simulation, data = events[:8000], events[8000:16000]
+    """(simulation, data, events to test with) of one mixture of both samples; data have weights."""
+    events = Events.concatenate([zjets(name, "detector") for name in ("simulation", "data")])
+    order = np.random.default_rng(0).permutation(len(events))
+    simulation, data, test = (events[np.sort(i)] for i in np.split(order, [16000, 32000]))
     data = data.with_weight(np.exp(_true_log_ratio(data)))
-    return simulation, data, events[16000:]
+    return simulation, data, test[np.random.default_rng(1).permutation(len(test))[:4000]]
 
 
 @pytest.fixture(scope="module")
 def fitted(known_ratio):
     simulation, data, _ = known_ratio
-    return _classifier("lgatr-slim", epochs=5, num_blocks=2).fit(simulation, data)
+    return _classifier("lgatr-slim", epochs=3, num_blocks=2).fit(simulation, data)
 
 
 def test_known_weights_are_recovered(known_ratio, fitted):
