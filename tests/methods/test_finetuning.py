@@ -39,7 +39,7 @@ def _save(path, config=TINY, seed=0, heads=("cls", "gen")):
 def test_all_but_the_classes_is_kept(tmp_path, mode):
     """Named as new: the output layer, and the class token where OmniLearn has none."""
     network = _save(tmp_path / "pet.safetensors", dataclasses.replace(TINY, mode=mode))
-    ratio = RatioClassifier("pet-finetuned", pretrained=tmp_path / "network.safetensors")
+    ratio = RatioClassifier("pet-finetuned", pretrained=tmp_path / "pet.safetensors")
     classifier, origin = ratio.initial(jax.random.key(1))
     before, after = state_from_network(network), state_from_network(classifier.network)
     same = {n for n in after if n in before and np.array_equal(after[n], before[n])}
@@ -55,8 +55,8 @@ def test_all_but_the_classes_is_kept(tmp_path, mode):
 
 
 def test_the_body_computes_what_it_did(tmp_path):
-    network = _save(tmp_path / "network.safetensors")
-    ratio = RatioClassifier("pet-finetuned", pretrained=tmp_path / "network.safetensors")
+    network = _save(tmp_path / "pet.safetensors")
+    ratio = RatioClassifier("pet-finetuned", pretrained=tmp_path / "pet.safetensors")
     classifier, _ = ratio.initial(jax.random.key(1))
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2, 9, 13)).astype(np.float32)
@@ -67,7 +67,7 @@ def test_the_body_computes_what_it_did(tmp_path):
 
 def test_a_fine_tuned_model_travels_with_its_origin(tmp_path):
     """fit, save and load; a folder of a training from other weights is refused."""
-    _save(tmp_path / "network.safetensors")
+    _save(tmp_path / "pet.safetensors")
     ratio = RatioClassifier(
         "pet-finetuned", training=EPOCH, pretrained=tmp_path / "pet.safetensors"
     )
@@ -81,7 +81,7 @@ def test_a_fine_tuned_model_travels_with_its_origin(tmp_path):
     np.testing.assert_array_equal(again.log_ratio(JETS), model.log_ratio(JETS))
 
     # the same weights elsewhere are the same training, other weights in that file are not
-    (tmp_path / "network.safetensors").rename(tmp_path / "moved.safetensors")
+    (tmp_path / "pet.safetensors").rename(tmp_path / "moved.safetensors")
     moved = dataclasses.replace(ratio, pretrained=tmp_path / "moved.safetensors")
     resumed = moved.fit(JETS, OTHERS, folder=tmp_path / "checkpoints")
     np.testing.assert_array_equal(resumed.log_ratio(JETS), model.log_ratio(JETS))
@@ -131,13 +131,13 @@ def test_what_is_no_pretrained_pet_is_refused(tmp_path):
 
 
 def test_a_package_without_weights_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(finetuning, "SHIPPED", tmp_path / "network.safetensors")
+    monkeypatch.setattr(finetuning, "SHIPPED", tmp_path / "pet.safetensors")
     with pytest.raises(InputError, match="this package holds no pretrained PET"):
         RatioClassifier("pet-finetuned").resolved()
-    _save(tmp_path / "network.safetensors")
+    _save(tmp_path / "pet.safetensors")
     found = RatioClassifier("pet-finetuned").resolved().pretrained
     assert found.file == "jaxpriors/models/pretrained/network.safetensors"
-    assert found.path == tmp_path / "network.safetensors"
+    assert found.path == tmp_path / "pet.safetensors"
 
 
 def test_inputs_belong_to_their_networks():
