@@ -21,12 +21,12 @@ from jaxpriors.commands.pretrain import pretrain
 def quick(
     out: Path,
     sample: Path | None = None,
-    events: int = 80_000,
+    events: int = 40_000,
     epochs: int | None = None,
     seed: int = 0,
     resume: bool = False,
 ) -> int:
-    """A small network on generated jets: under an hour on two cores.
+    """A small network on generated jets, for two cores.
 
     Args:
         out: folder of the run; must not exist, unless --resume.

@@ -15,7 +15,8 @@ import numpy as np
 from jax import Array
 
 from jaxpriors import kinematics
-from jaxpriors.data.batching import Batch, gather
+from jaxpriors.data.batching import Batch, spread
+from jaxpriors.data.checks import check_inputs
 from jaxpriors.data.events import Events
 from jaxpriors.data.identities import CHARGED_HADRONS, CHARGES, NEUTRAL_HADRONS
 from jaxpriors.errors import InputError
@@ -145,17 +146,11 @@ class PointCloudStandardisation:
 
         Raises InputError where a feature is not finite (a constituent along the beam axis).
         """
-        index = np.linspace(0, len(events) - 1, min(len(events), sample)).astype(np.int64)
-        batch = gather(events, index, int(events.multiplicity[index].max()))
+        batch = spread(events, sample)
         with np.errstate(divide="ignore", invalid="ignore"):  # found below, by name
             features, mask, jets = raw_features(batch.p4, batch.pid, batch.length, batch.jet_p4)
         columns = [*np.moveaxis(features[mask], -1, 0), *np.moveaxis(jets, -1, 0)]
-        for name, column in zip((*FEATURES, *JET_FEATURES), columns, strict=True):
-            if not np.all(np.isfinite(column)):
-                raise InputError(
-                    f"input {name}: found {np.sum(~np.isfinite(column))} values that are not "
-                    "finite, expected none; is there a constituent or jet along the beam axis?"
-                )
+        check_inputs((*FEATURES, *JET_FEATURES), columns)
         mean, std = jets.mean(0, dtype=np.float64), jets.std(0, dtype=np.float64)
         return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
 

@@ -19,9 +19,9 @@ from jax import Array
 
 from jaxpriors import kinematics
 from jaxpriors.algebra import reference_multivectors
-from jaxpriors.data.batching import Batch, gather
+from jaxpriors.data.batching import Batch, spread
+from jaxpriors.data.checks import check_inputs
 from jaxpriors.data.events import Events
-from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
 
 CONSTITUENT_FEATURES = (
@@ -104,18 +104,12 @@ class Standardisation:
 
         Raises InputError where a feature is not finite (a constituent along the beam axis).
         """
-        index = np.linspace(0, len(events) - 1, min(len(events), sample)).astype(np.int64)
-        batch = gather(events, index, int(events.multiplicity[index].max()))
+        batch = spread(events, sample)
         with np.errstate(divide="ignore", invalid="ignore"):  # found below, by name
             constituents, jets = _features(batch, np)
         valid = np.arange(batch.p4.shape[1]) < batch.length[:, None]
         columns = [*np.moveaxis(constituents[valid], -1, 0), *np.moveaxis(jets, -1, 0)]
-        for name, column in zip((*CONSTITUENT_FEATURES, *JET_FEATURES), columns, strict=True):
-            if not np.all(np.isfinite(column)):
-                raise InputError(
-                    f"input {name}: found {np.sum(~np.isfinite(column))} values that are not "
-                    "finite, expected none; is there a constituent or jet along the beam axis?"
-                )
+        check_inputs((*CONSTITUENT_FEATURES, *JET_FEATURES), columns)
         std = [float(np.std(c, dtype=np.float64)) for c in columns]
         return cls(
             mean=tuple(float(np.mean(c, dtype=np.float64)) for c in columns),

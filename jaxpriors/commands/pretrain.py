@@ -59,18 +59,10 @@ def pretraining(
     learning_rate: float | None = None,
 ) -> Pretraining:
     """The pretraining of that size with some numbers of its training replaced."""
-    import dataclasses
-
     from jaxpriors.methods.pretraining import TRAINING, Pretraining
+    from jaxpriors.training.loop import with_numbers
 
-    def given(**values: Any) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value is not None}
-
-    training = TRAINING[size]
-    optimizer = dataclasses.replace(training.optimizer, **given(learning_rate=learning_rate))
-    training = dataclasses.replace(
-        training, optimizer=optimizer, seed=seed, **given(epochs=epochs, batch_size=batch_size)
-    )
+    training = with_numbers(TRAINING[size], seed, epochs, batch_size, learning_rate)
     return Pretraining(size, mode, training=training)
 
 

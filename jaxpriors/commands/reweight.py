@@ -113,17 +113,11 @@ def classifier(
     import dataclasses
 
     from jaxpriors.methods.classifier import RatioClassifier
-
-    def given(**values: Any) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value is not None}
+    from jaxpriors.training.loop import with_numbers
 
     base = RatioClassifier(model, size, inputs, pretrained=pretrained).resolved()
-    training = base.training
-    assert training is not None
-    optimizer = dataclasses.replace(training.optimizer, **given(learning_rate=learning_rate))
-    training = dataclasses.replace(
-        training, optimizer=optimizer, seed=seed, **given(epochs=epochs, batch_size=batch_size)
-    )
+    assert base.training is not None
+    training = with_numbers(base.training, seed, epochs, batch_size, learning_rate)
     return dataclasses.replace(base, training=training)
 
 

@@ -98,6 +98,12 @@ def gather(events: Events, index: np.ndarray, length: int, rows: int | None = No
     )
 
 
+def spread(events: Events, most: int) -> Batch:
+    """At most ``most`` events, evenly spread over the whole of them, none of them cut."""
+    index = np.linspace(0, len(events) - 1, min(len(events), most)).astype(np.int64)
+    return gather(events, index, int(events.multiplicity[index].max()))
+
+
 @dataclass(frozen=True)
 class TrainingBatches:
     """An epoch's batches as a sequence: ``batches(epoch)[step]`` is a tuple of ``Batch``.

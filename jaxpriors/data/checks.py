@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -99,3 +99,14 @@ def _constituents(
             f"({int(flags.sum())} such constituents): found (E, px, py, pz) = "
             f"{tuple(p4[row].tolist())}, expected {expected}"
         )
+
+
+def check_inputs(names: Sequence[str], columns: Sequence[np.ndarray]) -> None:
+    """Every input of a network is finite; ``columns`` are their values by ``names``."""
+    for name, column in zip(names, columns, strict=True):
+        bad = int(np.sum(~np.isfinite(column)))
+        if bad:
+            raise InputError(
+                f"input {name}: found {bad} values that are not finite, expected none; "
+                "is there a constituent or jet along the beam axis?"
+            )

@@ -1,14 +1,4 @@
-"""Pretraining of PET on labelled jets: classes, jet features and diffusion at once.
-
-The objective of OmniLearn (Mikuni & Nachman, arXiv:2404.16091): with x the constituents of a jet
-and x_t those perturbed at a time t (`jaxpriors.methods.diffusion`), the mean over events of
-
-    cross-entropy(class | x) + mse(jet features | x)
-    + mse(velocity | x_t) + α²(t) [cross-entropy(class | x_t) + mse(jet features | x_t)],
-
-where both heads share the body, x_t consists of the first features alone (directions and momenta),
-and the velocity's error is summed over constituents and divided by their mean number.
-"""
+"""Pretraining of PET on labelled jets; the objective is that of `jaxpriors.methods.objective`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,9 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from jaxpriors import kinematics
@@ -29,9 +17,9 @@ from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc_one_vs_one
 from jaxpriors.evaluation.plots import save_figure, training_figure
-from jaxpriors.features import PointCloud, PointCloudConfig, PointCloudStandardisation
+from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
 from jaxpriors.methods.classifier import split
-from jaxpriors.methods.diffusion import alpha_sigma, perturb
+from jaxpriors.methods.objective import Mode, objective, terms
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.models.presets import preset
 from jaxpriors.porting.networks import save_network
@@ -44,7 +32,6 @@ from jaxpriors.training.precision import Precision
 from jaxpriors.training.runs import environment, write_json, write_lines
 from jaxpriors.training.step import Loss
 
-Mode = Literal["all", "classifier", "generator"]
 HEADS: dict[str, tuple[str, ...]] = {
     "all": ("cls", "gen"),
     "classifier": ("cls",),
@@ -108,74 +95,6 @@ class Pretraining:
         network = dataclasses.replace(network, num_classes=classes)
         training = self.training or TRAINING[self.size]
         return dataclasses.replace(self, network=network, training=training)
-
-
-def terms(
-    network: PET,
-    cloud: PointCloud,
-    label: Array,
-    time: Array,
-    noise: Array,
-    constituents: float,
-    mode: Mode = "all",
-    precision: Precision | None = None,
-    key: Array | None = None,
-) -> dict[str, Array]:
-    """The terms of the objective by name, (B,) each, before α² weighs any.
-
-    label (B, Y) one-hot, time (B,) in [0, 1]; noise (B, P, D) for the network's num_diffusion
-    features, of which padding's is not used; ``constituents``, a constant mean number, divides the
-    velocity's error. ``precision`` of the network, None for that of its weights; the terms have
-    the type of the features. ``key`` switches the network's drops on.
-    """
-    keys = (None,) * 5 if key is None else tuple(jax.random.split(key, 5))
-    mask, features, wide = cloud.mask, cloud.features, cloud.features.dtype
-    jet = cloud.jet
-    if precision is not None:
-        network, features, jet = precision.to_compute((network, features, jet))
-    result: dict[str, Array] = {}
-
-    def classified(encoded: Array, prefix: str, key: Array | None) -> dict[str, Array]:
-        assert network.cls is not None
-        logits, regressed = network.cls(encoded, mask, jet, key=key)
-        error = jnp.square(regressed.astype(wide) - cloud.jet).mean(-1)
-        entropy = optax.softmax_cross_entropy(logits.astype(wide), label)
-        return {f"{prefix}classification": entropy, f"{prefix}regression": error}
-
-    if mode != "generator":
-        encoded = network.body(features, mask, key=keys[0])
-        result |= classified(encoded, "", keys[1])
-        if mode == "classifier":
-            del result["regression"]
-            return result
-
-    diffused = network.config.num_diffusion
-    real = mask[..., None].astype(wide)
-    perturbed, velocity = perturb(cloud.features[..., :diffused], noise * real, time)
-    perturbed = jnp.pad(perturbed, ((0, 0), (0, 0), (0, features.shape[-1] - diffused)))
-    encoded = network.body(perturbed.astype(features.dtype), mask, time, key=keys[2])
-    assert network.gen is not None
-    found = network.gen(encoded, mask, jet, time, label.astype(jet.dtype), key=keys[3])
-    error = jnp.square(found[..., :diffused].astype(wide) - velocity) * real
-    result["generation"] = error.sum((1, 2)) / (diffused * constituents)
-    if mode == "all":
-        result |= classified(encoded, "perturbed_", keys[4])
-    return result
-
-
-def objective(
-    parts: dict[str, Array], time: Array, weighting: Literal["event", "peer"] = "event"
-) -> Array:
-    """The objective of each event, (B,), from its ``terms`` and times (B,).
-
-    Each event's perturbed terms weigh its own α². (OmniLearn's code, by a matter of shapes, weighs
-    them by the mean of α² over the batch: weighting "peer".)
-    """
-    signal = jnp.square(alpha_sigma(time)[0])
-    if weighting == "peer":
-        signal = jnp.broadcast_to(signal.mean(), signal.shape)
-    weighted = [signal * v if n.startswith("perturbed") else v for n, v in parts.items()]
-    return jnp.stack(weighted).sum(0)
 
 
 def make_loss(

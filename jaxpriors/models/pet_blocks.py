@@ -265,8 +265,11 @@ class Block:
 
 
 @module
-class ClassBlock:
-    """The class token attends to itself and the particles, which stay as they are."""
+class TokenBlock:
+    """x + norm_attn(attention(norm1)), then x + mlp(norm2(x)), for a few tokens x.
+
+    They attend to themselves and to particles, if there are any, which stay as they are.
+    """
 
     norm1: GroupNorm
     attn: Attention
@@ -277,35 +280,35 @@ class ClassBlock:
     ls2: LayerScale | None
 
     @classmethod
-    def init(cls, key: Array, config: PETConfig) -> ClassBlock:
-        """Each part by its own rule."""
+    def init(cls, key: Array, config: PETConfig, heads: int, width: int = 2) -> TokenBlock:
+        """Each part by its own rule; the MLP has ``width`` times the channels inside."""
         keys, channels = jax.random.split(key), config.hidden_channels
         return cls(
             GroupNorm.init(channels),
-            Attention.init(keys[0], channels, config.num_heads),
+            Attention.init(keys[0], channels, heads),
             GroupNorm.init(channels),
             LayerScale.init(config),
             GroupNorm.init(channels),
-            two_layers(keys[1], channels, 2 * channels, channels),
+            two_layers(keys[1], channels, width * channels, channels),
             LayerScale.init(config),
         )
 
     def __call__(
         self,
-        token: Array,
-        encoded: Array,
+        x: Array,
+        particles: Array | None,
         rows: Array | None,
         config: PETConfig,
         key: Array | None,
     ) -> Array:
-        """token (B, 1, C) of particles (B, P, C); rows (B, 1 + P) starts with the token."""
+        """x (B, T, C) with particles (B, P, C); rows (B, T + P) starts with the tokens."""
         keys = branch_keys(key)
-        normed = self.norm1(jnp.concatenate([token, encoded], 1), rows)
-        branch = self.attn(normed[:, :1], normed, rows)
+        normed = self.norm1(x if particles is None else jnp.concatenate([x, particles], 1), rows)
+        branch = self.attn(normed[:, : x.shape[1]], normed, rows)
         branch = self.norm_attn(dropout(keys[0], branch, config.dropout, branch.shape))
         if self.ls1 is not None:
             branch = self.ls1(branch)
-        x = token + drop_path(branch, config.drop_path, keys[1])
+        x = x + drop_path(branch, config.drop_path, keys[1])
         branch = mlp(self.mlp, self.norm2(x), config.dropout, keys[2])
         if self.ls2 is not None:
             branch = self.ls2(branch)

@@ -12,9 +12,9 @@ from jax import Array
 from jaxpriors.layers.core import Linear, gelu, module, stack_init
 from jaxpriors.models.pet_blocks import (
     Block,
-    ClassBlock,
     GroupNorm,
     TimeEmbedding,
+    TokenBlock,
     attended,
     film,
     scan_blocks,
@@ -35,7 +35,7 @@ class ClassifierHead:
     jet: tuple[Linear, Linear] | None
     merge: Linear | None
     class_token: Array | None  # (C,); None is zero
-    blocks: ClassBlock | None  # stacked along a leading axis
+    blocks: TokenBlock | None  # stacked along a leading axis
     norm: GroupNorm
     out: Linear
     reg: Linear
@@ -55,7 +55,11 @@ class ClassifierHead:
             class_token=jnp.zeros(channels) if trained else None,
             blocks=None
             if simple
-            else stack_init(lambda k: ClassBlock.init(k, config), keys[2], config.num_class_layers),
+            else stack_init(
+                lambda k: TokenBlock.init(k, config, config.num_heads),
+                keys[2],
+                config.num_class_layers,
+            ),
             norm=GroupNorm.init(channels),
             out=Linear.glorot(keys[3], channels, config.num_classes),
             reg=Linear.glorot(keys[4], channels, inputs),

@@ -17,17 +17,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxpriors.features import NORMALISATION
-from jaxpriors.layers.core import Linear, check_counts, dropout, gelu, module, stack_init
+from jaxpriors.layers.core import Linear, check_counts, gelu, module, stack_init
 from jaxpriors.models.pet import Body
 from jaxpriors.models.pet_blocks import (
-    Attention,
     GroupNorm,
-    LayerScale,
     TimeEmbedding,
-    branch_keys,
-    drop_path,
+    TokenBlock,
     film,
-    mlp,
     scan_blocks,
     two_layers,
 )
@@ -109,53 +105,16 @@ def relative_normalisation(
     return tuple((m - m0) / s0 for m, m0, _, s0 in rows), tuple(s / s0 for *_, s, s0 in rows)
 
 
-@module
-class JetBlock:
-    """x + norm_attn(attention(norm1(x))), then x + mlp(norm2(x)), for the jets of an event."""
-
-    norm1: GroupNorm
-    attn: Attention
-    norm_attn: GroupNorm
-    ls1: LayerScale | None
-    norm2: GroupNorm
-    mlp: tuple[Linear, Linear]
-    ls2: LayerScale | None
-
-    @classmethod
-    def init(cls, key: Array, config: TwoJetConfig, width: int) -> JetBlock:
-        """Each part by its own rule; the MLP has ``width`` times the channels inside."""
-        keys, channels = jax.random.split(key), config.hidden_channels
-        return cls(
-            GroupNorm.init(channels),
-            Attention.init(keys[0], channels, config.num_jet_heads),
-            GroupNorm.init(channels),
-            LayerScale.init(config),
-            GroupNorm.init(channels),
-            two_layers(keys[1], channels, width * channels, channels),
-            LayerScale.init(config),
-        )
-
-    def __call__(self, x: Array, config: PETConfig, key: Array | None) -> Array:
-        """x (B, 2, C) to the same."""
-        keys = branch_keys(key)
-        normed = self.norm1(x)
-        branch = self.attn(normed, normed, None)
-        branch = self.norm_attn(dropout(keys[0], branch, config.dropout, branch.shape))
-        if self.ls1 is not None:
-            branch = self.ls1(branch)
-        x = x + drop_path(branch, config.drop_path, keys[1])
-        branch = mlp(self.mlp, self.norm2(x), config.dropout, keys[2])
-        if self.ls2 is not None:
-            branch = self.ls2(branch)
-        return x + drop_path(branch, config.drop_path, keys[3])
+def _init_blocks(key: Array, config: TwoJetConfig, width: int) -> TokenBlock:
+    return stack_init(
+        lambda k: TokenBlock.init(k, config, config.num_jet_heads, width),
+        key,
+        config.num_jet_layers,
+    )
 
 
-def _init_blocks(key: Array, config: TwoJetConfig, width: int) -> JetBlock:
-    return stack_init(lambda k: JetBlock.init(k, config, width), key, config.num_jet_layers)
-
-
-def _run_blocks(config: PETConfig, blocks: JetBlock, x: Array, key: Array | None) -> Array:
-    return scan_blocks(config, blocks, x, key, lambda b, x, k: b(x, config, k))
+def _run_blocks(config: PETConfig, blocks: TokenBlock, x: Array, key: Array | None) -> Array:
+    return scan_blocks(config, blocks, x, key, lambda b, x, k: b(x, None, None, config, k))
 
 
 def _encode(layers: tuple[Linear, Linear], x: Array) -> Array:
@@ -168,7 +127,7 @@ class JetEncoder:
     """What the kinematics of both jets say about the event: J numbers."""
 
     embed: tuple[Linear, Linear]
-    blocks: JetBlock  # stacked along a leading axis
+    blocks: TokenBlock  # stacked along a leading axis
     norm: GroupNorm
     out: Linear
     config: PETTwoJetClassifierConfig
@@ -256,7 +215,7 @@ class JetGenerator:
     film: Linear
     embed: tuple[Linear, Linear]
     norm_embed: GroupNorm
-    blocks: JetBlock  # stacked along a leading axis
+    blocks: TokenBlock  # stacked along a leading axis
     norm: GroupNorm
     out: Linear
     config: PETTwoJetGeneratorConfig

@@ -59,6 +59,26 @@ class TrainingConfig:
             raise InputError(f"ema: found {self.ema}, expected at least 0 and less than 1")
 
 
+def with_numbers(
+    config: TrainingConfig,
+    seed: int,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+) -> TrainingConfig:
+    """The configuration with another seed, and with those of the other numbers that are given."""
+    optimizer = config.optimizer
+    if learning_rate is not None:
+        optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
+    return dataclasses.replace(
+        config,
+        optimizer=optimizer,
+        seed=seed,
+        epochs=config.epochs if epochs is None else epochs,
+        batch_size=config.batch_size if batch_size is None else batch_size,
+    )
+
+
 class Batches(Protocol):
     """A training sample: ``steps`` batches in each epoch, in an order of its own."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpriors import Events, InputError, RatioClassifier, RatioModel
+from jaxpriors.data.batching import spread
 from jaxpriors.data.samples import zjets
 from jaxpriors.evaluation.metrics import (
     chi2_test,
@@ -16,13 +17,16 @@ from jaxpriors.evaluation.metrics import (
 )
 from jaxpriors.evaluation.observables import OBSERVABLES, observables
 from jaxpriors.inputs import InputConfig
+from jaxpriors.methods import classifier as method
 from jaxpriors.methods.classifier import TRAINING, labelled, reweighted, split
 from jaxpriors.models.presets import preset
+from jaxpriors.preprocessing import fit_preprocessing
+from jaxpriors.training.precision import Precision
 from tests.helpers.jets import random_jets
 
 
-def _classifier(model, epochs, **network):
-    training = dataclasses.replace(TRAINING[model]["small"], epochs=epochs)
+def _classifier(model, epochs, buckets=2, **network):
+    training = dataclasses.replace(TRAINING[model]["small"], epochs=epochs, buckets=buckets)
     config = dataclasses.replace(preset(model, "small"), **network)
     return RatioClassifier(model, training=training, network=config)
 
@@ -114,7 +118,7 @@ def test_from_padded_arrays(tmp_path):
     p4, _, _ = random_jets(64, seed=0).padded()
     simulation = Events.from_padded(p4)
     data = Events.from_padded(p4[:40], weight=np.where(np.arange(40) % 5, 1.0, -0.2))
-    classifier = _classifier("lgatr", epochs=1, num_blocks=1)
+    classifier = _classifier("lgatr", epochs=1, buckets=1, num_blocks=1)
     weights = classifier.fit(simulation, data).reweight(simulation)
     assert weights.shape == (64,) and np.all(weights > 0)
 
@@ -151,13 +155,18 @@ def test_unknown_names():
         RatioClassifier("lgatr-slim", inputs=InputConfig(beam="xyplane")).resolved()
 
 
-def test_dropout_needs_a_key():
-    """Training drops, prediction does not: the same logits twice."""
-    jets = random_jets(48, 1)
-    classifier = _classifier("lgatr-slim", epochs=1, num_blocks=1, dropout_prob=0.3)
-    model = classifier.fit(jets, jets)
-    np.testing.assert_array_equal(model.log_ratio(jets), model.log_ratio(jets))
-    assert jax.tree.leaves(model.classifier)
+def test_training_drops_and_prediction_does_not():
+    """The loss depends on its key; a prediction is that of the same weights without dropout."""
+    jets = random_jets(16, 1).with_label(np.arange(16, dtype=np.int32) % 2)
+    preprocessing, precision = fit_preprocessing(InputConfig(), jets), Precision()
+    dropping = _classifier("lgatr-slim", epochs=1, num_blocks=1, dropout_prob=0.3)
+    network, _ = dropping.initial(jax.random.key(0))
+    batch = spread(jets, 16)
+    loss = jax.jit(method._loss(preprocessing, precision))
+    assert loss(network, batch, jax.random.key(1)) != loss(network, batch, jax.random.key(2))
+    undropped, _ = _classifier("lgatr-slim", epochs=1, num_blocks=1).initial(jax.random.key(0))
+    forward = method._forward(preprocessing, precision)
+    np.testing.assert_allclose(forward(network, batch), forward(undropped, batch), atol=1e-6)
 
 
 def test_identities_in_one_sample_alone_are_refused():
@@ -170,7 +179,7 @@ def test_identities_in_one_sample_alone_are_refused():
 def test_a_folder_of_another_training_is_refused(tmp_path):
     """The same call goes on with its folder; other data or settings do not."""
     jets, others = random_jets(48, 1), random_jets(48, 2)
-    classifier = _classifier("lgatr-slim", epochs=1, num_blocks=1)
+    classifier = _classifier("lgatr-slim", epochs=1, buckets=1, num_blocks=1)
     first = classifier.fit(jets, others, folder=str(tmp_path))
     again = classifier.fit(jets, others, folder=tmp_path)
     np.testing.assert_array_equal(first.log_ratio(jets), again.log_ratio(jets))

@@ -13,15 +13,14 @@ from jaxpriors import Events, InputError
 from jaxpriors.data.batching import gather
 from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
 from jaxpriors.methods.diffusion import alpha_sigma
+from jaxpriors.methods.objective import objective, terms
 from jaxpriors.methods.pretraining import (
     Pretraining,
     make_forward,
     make_loss,
-    objective,
     over_events,
     prepare,
     pretrain,
-    terms,
 )
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.porting.networks import load_network

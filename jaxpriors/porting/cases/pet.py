@@ -61,7 +61,7 @@ def verify_pet(case: Case, weights: Path) -> list[Check]:
     missing = [name for name in INPUTS if name not in case.arrays]
     if missing:
         raise InputError(f"the case lacks the arrays {', '.join(missing)}")
-    settings = case.table.get("kwargs", {}) | case.table.get("pet_override", {})
+    settings = case.table.get("kwargs", {}) | (case.table.get("pet_override") or {})
     network, _ = read_omnilearn(weights, neighbours=settings.get("K"))
     bar = UNSCALED_BAR if network.config.layer_scale is None else OUTPUT_BAR
     bar = FULL_BAR if network.config.num_layers >= FULL_LAYERS else bar

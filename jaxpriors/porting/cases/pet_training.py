@@ -26,7 +26,7 @@ from jax import Array
 
 from jaxpriors.errors import InputError
 from jaxpriors.features import PointCloud
-from jaxpriors.methods.pretraining import objective, terms
+from jaxpriors.methods.objective import objective, terms
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.porting.cases.checks import GRADIENT_BAR, Case, Check, compiled, relative_error
 from jaxpriors.porting.networks import build
@@ -193,7 +193,7 @@ def _trained(update: PET, mode: str) -> PET:
 
 def _network(case: Case, which: str, dtype: Any, prefix: str = "") -> PET:
     """The weights ``which`` ("w0") of a case, or its moving averages."""
-    kwargs = case.table["kwargs"] | case.table.get("pet_override", {})
+    kwargs = case.table["kwargs"] | (case.table.get("pet_override") or {})
     fields = {ours: kwargs[name] for name, ours in KEYWORDS.items() if name in kwargs}
     state = {
         state_name(role.removeprefix(prefix)): to_ours(role, value)

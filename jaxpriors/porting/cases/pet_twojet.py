@@ -72,7 +72,7 @@ def verify_twojet(case: Case, weights: Path) -> list[Check]:
         raise InputError("input_points are not the first two features")
     if case.arrays.get("input_time", np.zeros(1)).any():
         raise InputError("input_time is not zero, at which the classifier is used")
-    options: dict[str, Any] = {"neighbours": case.table.get("pet_override", {}).get("K")}
+    options: dict[str, Any] = {"neighbours": (case.table.get("pet_override") or {}).get("K")}
     if cls == GENERATOR:
         options["use_mean"] = bool(settings.get("use_mean", False))
     network, _ = read_omnilearn(weights, **options)
