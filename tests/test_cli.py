@@ -35,7 +35,8 @@ def _command(files, cache, out, *more):
     command = [sys.executable, "-W", "error", "-m", "jaxpriors", "reweight"]
     command += [str(files / "sim.h5"), str(files / "data.h5"), "--out", str(out)]
     command += ["--epochs", "3", "--batch-size", "16", *more]
-    return command, {**os.environ, "JAXPRIORS_CACHE": str(cache)}
+    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # in compiling
+    return command, {**os.environ, "JAXPRIORS_CACHE": str(cache), **quickly}
 
 
 @pytest.fixture(scope="module")

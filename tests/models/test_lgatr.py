@@ -24,6 +24,8 @@ from tests.helpers import clifford
 from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz
 from tests.helpers.recorded import TINY_SIZES, assert_close, compiled, read_case
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 OPTIONS = ["22", "mq", "headscale", "mq_headscale_reinsert", "reinsert", "fulllorentz"]
 OPTIONS += ["nobivector", "nogp", "noscalarsio", "relu", "sigmoid", "silu", "mlp2", "oneheadchan"]
 CASES = [

@@ -13,6 +13,8 @@ from jaxpriors.porting.trees import network_from_state, slots
 from tests.helpers.pet import FIXTURES, read_recorded, recorded_pet
 from tests.helpers.recorded import assert_close, compiled
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TOLERANCES = {
     "small_all": 2e-5,
     "small_nolocal": 2e-5,

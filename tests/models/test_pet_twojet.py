@@ -21,6 +21,8 @@ from jaxpriors.porting.networks import load_network, save_network
 from jaxpriors.porting.trees import network_from_state
 from tests.helpers.pet import FIXTURES, tensor
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 NETWORKS = {
     PETTwoJetClassifier: PETTwoJetClassifierConfig,
     PETTwoJetGenerator: PETTwoJetGeneratorConfig,

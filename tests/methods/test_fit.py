@@ -1,0 +1,117 @@
+"""What a fit takes, what it goes on with, and where dropout acts."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpriors import Events, InputError, RatioClassifier
+from jaxpriors.data.batching import spread
+from jaxpriors.inputs import InputConfig
+from jaxpriors.methods import classifier as method
+from jaxpriors.methods.classifier import TRAINING, labelled, reweighted, split
+from jaxpriors.models.presets import preset
+from jaxpriors.preprocessing import fit_preprocessing
+from jaxpriors.training.precision import Precision
+from tests.helpers.jets import random_jets
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+
+def _classifier(model, **network):
+    training = dataclasses.replace(TRAINING[model]["small"], epochs=1, buckets=1)
+    config = dataclasses.replace(preset(model, "small"), num_blocks=1, **network)
+    return RatioClassifier(model, training=training, network=config)
+
+
+def test_from_padded_arrays(tmp_path):
+    """The five lines of the README, with negative weights among the events'."""
+    p4, _, _ = random_jets(64, seed=0).padded()
+    simulation = Events.from_padded(p4)
+    data = Events.from_padded(p4[:40], weight=np.where(np.arange(40) % 5, 1.0, -0.2))
+    classifier = _classifier("lgatr")
+    weights = classifier.fit(simulation, data).reweight(simulation)
+    assert weights.shape == (64,) and np.all(weights > 0)
+
+
+def test_classes_count_alike():
+    both = labelled(random_jets(10, 0), random_jets(30, 1).with_weight(np.full(30, 7.0)))
+    assert both.weight[both.label == 0].sum() == pytest.approx(20)
+    assert both.weight[both.label == 1].sum() == pytest.approx(20)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_weights_without_a_positive_sum(weight):
+    jets = random_jets(10, 0)
+    with pytest.raises(InputError, match="data: 10 events with weights that sum to"):
+        labelled(jets, jets.with_weight(np.full(10, weight)))
+
+
+def test_splits_are_disjoint_and_whole():
+    parts = split(101, (0.6, 0.1, 0.3), seed=3)
+    assert [len(p) for p in parts] == [61, 10, 30]
+    assert sorted(np.concatenate(parts)) == list(range(101))
+    np.testing.assert_array_equal(parts[0], split(101, (0.6, 0.1, 0.3), seed=3)[0])
+
+
+def test_infinite_ratios_are_caught():
+    with pytest.raises(FloatingPointError, match=r"mean ratio is -1 .* from -1e\+06 to 1e\+06"):
+        reweighted(np.array([2.0, -1.0]), np.array([-1e6, 1e6]))
+
+
+def test_unknown_names():
+    with pytest.raises(InputError, match="model: found 'gatr', expected one of"):
+        RatioClassifier("gatr").resolved()
+    with pytest.raises(InputError, match="beam: found 'xyplane', a bivector"):
+        RatioClassifier("lgatr-slim", inputs=InputConfig(beam="xyplane")).resolved()
+
+
+def test_training_drops_and_prediction_does_not():
+    """The loss depends on its key; a prediction is that of the same weights without dropout."""
+    jets = random_jets(16, 1).with_label(np.arange(16, dtype=np.int32) % 2)
+    preprocessing, precision = fit_preprocessing(InputConfig(), jets), Precision()
+    dropping = _classifier("lgatr-slim", dropout_prob=0.3)
+    network, _ = dropping.initial(jax.random.key(0))
+    batch = spread(jets, 16)
+    loss = jax.jit(method._loss(preprocessing, precision))
+    assert loss(network, batch, jax.random.key(1)) != loss(network, batch, jax.random.key(2))
+    undropped, _ = _classifier("lgatr-slim").initial(jax.random.key(0))
+    forward = method._forward(preprocessing, precision)
+    np.testing.assert_allclose(forward(network, batch), forward(undropped, batch), atol=1e-6)
+
+
+def test_identities_in_one_sample_alone_are_refused():
+    jets = random_jets(10, 0)
+    named = dataclasses.replace(jets, pid=np.full(len(jets.pid), 211))
+    with pytest.raises(InputError, match="pid: the data have none and the other sample has"):
+        labelled(named, jets)
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path):
+    """The same call goes on with its folder; other data or settings do not."""
+    jets, others = random_jets(48, 1), random_jets(48, 2)
+    classifier = _classifier("lgatr-slim")
+    first = classifier.fit(jets, others, folder=str(tmp_path))
+    again = classifier.fit(jets, others, folder=tmp_path)
+    np.testing.assert_array_equal(first.log_ratio(jets), again.log_ratio(jets))
+    with pytest.raises(InputError, match="checkpoints of a training on other data"):
+        classifier.fit(others, jets, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("batch_size", 100, "batch_size: found 100, expected a multiple of 16"),
+        ("epochs", 0, "epochs: found 0, expected at least 1"),
+        ("seed", -1, "seed: found -1, expected at least 0"),
+    ],
+)
+def test_training_settings_are_checked(name, value, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(TRAINING["lgatr"]["small"], **{name: value})
+
+
+def test_splits_need_shares_that_sum_to_one():
+    with pytest.raises(InputError, match="expected shares that sum to 1"):
+        split(100, (-0.5, 1.5), seed=0)
