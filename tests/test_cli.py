@@ -17,6 +17,8 @@ from jaxpriors.errors import InputError
 from jaxpriors.training.runs import open_run
 from tests.helpers.jets import random_jets
 
+pytestmark = pytest.mark.xdist_group("command")  # one worker makes the runs
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -35,8 +37,7 @@ def _command(files, cache, out, *more):
     command = [sys.executable, "-W", "error", "-m", "jaxpriors", "reweight"]
     command += [str(files / "sim.h5"), str(files / "data.h5"), "--out", str(out)]
     command += ["--epochs", "3", "--batch-size", "16", *more]
-    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # in compiling
-    return command, {**os.environ, "JAXPRIORS_CACHE": str(cache), **quickly}
+    return command, {**os.environ, "JAXPRIORS_CACHE": str(cache), "XLA_FLAGS": ""}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from jaxpriors.porting.safetensors import read_safetensors
@@ -20,11 +19,6 @@ def read_case(name, folder="lgatr"):
         arrays = {key: file[key] for key in file.files}
     state = read_safetensors(path.with_suffix(".safetensors"))
     return json.loads(path.with_suffix(".json").read_text()), state, arrays
-
-
-def compiled(function):
-    """Compiled without the optimisations that take longer than a tiny network runs."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def assert_close(got, expected, tolerance, name=""):

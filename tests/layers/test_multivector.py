@@ -16,7 +16,7 @@ from jaxpriors.layers.multivector import (
 )
 from jaxpriors.layers.multivector_attention import CrossAttention, SelfAttention
 from jaxpriors.porting.trees import network_from_state
-from tests.helpers.recorded import FIXTURES, assert_close, compiled, read_case
+from tests.helpers.recorded import FIXTURES, assert_close, read_case
 
 GELU = dict(gate="gelu_tanh", scalar_activation="gelu")
 LAYERS = {
@@ -62,7 +62,7 @@ def check(case, apply, init):
         assert s.size == 0 or "cot_1" in recorded
         return [sectors.to_multivectors(x)] + ([s] if s.size else [])
 
-    @compiled
+    @jax.jit
     def run(weights, inputs, cotangents):
         out, backward = jax.vjp(outputs, weights, inputs)
         return out, backward(cotangents)
@@ -112,7 +112,7 @@ def test_norm_with_factors_scales_grades_and_scalars():
     rng = np.random.default_rng(0)
     x, s, factors = (rng.normal(size=n).astype("f4") for n in ((1, 2, 3, 16), (1, 2, 4), (3, 5)))
 
-    @compiled
+    @jax.jit
     def run(norm):
         y, t = norm(*to_sectors(x, s))
         return sectors.to_multivectors(y), t
@@ -128,8 +128,8 @@ def test_norm_statistics_are_single_precision_for_half_precision_inputs():
     rng = np.random.default_rng(0)
     x, s = 300.0 * rng.normal(size=(2, 5, 3, 16)), rng.normal(size=(2, 5, 8)) + 50.0
     x, s = jnp.asarray(x, jnp.bfloat16), jnp.asarray(s, jnp.bfloat16)
-    half = compiled(EquiLayerNorm())(*to_sectors(x, s))
-    single = compiled(EquiLayerNorm())(*to_sectors(x.astype(jnp.float32), s.astype(jnp.float32)))
+    half = jax.jit(EquiLayerNorm())(*to_sectors(x, s))
+    single = jax.jit(EquiLayerNorm())(*to_sectors(x.astype(jnp.float32), s.astype(jnp.float32)))
     for got, expected in zip(jax.tree.leaves(half), jax.tree.leaves(single), strict=True):
         assert got.dtype == jnp.bfloat16
         np.testing.assert_allclose(np.asarray(got, np.float32), expected, rtol=1e-2, atol=1e-2)
@@ -138,7 +138,7 @@ def test_norm_statistics_are_single_precision_for_half_precision_inputs():
 @pytest.mark.parametrize("variant", ["default", "small", "unit_scalar", "almost_unit_scalar"])
 def test_initialisation_has_the_statistics_of_lgatr(variant):
     recorded = read_statistics()
-    layer = compiled(lambda k: EquiLinear.init(k, 64, 48, 32, 40, initialization=variant))(
+    layer = jax.jit(lambda k: EquiLinear.init(k, 64, 48, 32, 40, initialization=variant))(
         jax.random.key(5)
     )
     ours = {
@@ -160,7 +160,7 @@ def test_initialisation_has_the_statistics_of_lgatr(variant):
 
 
 def test_initialisation_without_scalars_has_a_zero_bias():
-    layer = compiled(lambda key: EquiLinear.init(key, 64, 48))(jax.random.key(0))
+    layer = jax.jit(lambda key: EquiLinear.init(key, 64, 48))(jax.random.key(0))
     low, high, *_ = read_statistics()["EquiLinear_default_nos/weight"]
     assert abs(float(layer.weight.min()) - low) < 1e-3 > abs(float(layer.weight.max()) - high)
     assert np.array_equal(layer.bias, np.zeros((48, 1)))
@@ -181,7 +181,7 @@ def test_dropout_drops_whole_grades_and_keeps_the_mean():
     x = jnp.ones((4, 50, 8, 16))
     s = jnp.ones((4, 50, 8))
 
-    @compiled
+    @jax.jit
     def drop(key):
         y, t = grade_dropout(key, *to_sectors(x, s), 0.25)
         return sectors.to_multivectors(y), t

@@ -17,6 +17,8 @@ from jaxpriors.evaluation.observables import OBSERVABLES, observables
 from jaxpriors.methods.classifier import TRAINING
 from jaxpriors.models.presets import preset
 
+pytestmark = [pytest.mark.usefixtures("optimised"), pytest.mark.xdist_group("known ratio")]
+
 
 def _classifier(model, epochs, buckets=2, **network):
     training = dataclasses.replace(TRAINING[model]["small"], epochs=epochs, buckets=buckets)

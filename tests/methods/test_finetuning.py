@@ -18,8 +18,6 @@ from jaxpriors.porting.trees import state_from_network
 from jaxpriors.training.runs import write_json
 from tests.helpers.jets import random_jets
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TINY = PETConfig(
     num_classes=3, hidden_channels=8, num_heads=2, num_layers=1, num_local=1, neighbours=3,
     num_class_layers=1, num_gen_layers=1, layer_scale=0.1,

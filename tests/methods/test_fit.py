@@ -16,8 +16,6 @@ from jaxpriors.preprocessing import fit_preprocessing
 from jaxpriors.training.precision import Precision
 from tests.helpers.jets import random_jets
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def _classifier(model, **network):
     training = dataclasses.replace(TRAINING[model]["small"], epochs=1, buckets=1)

@@ -22,8 +22,6 @@ from jaxpriors.methods.generation import (
 from jaxpriors.models.pet import PET
 from tests.helpers.generators import CLASSES, TINY, labelled_jets, write_generator
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 QUICK = SamplingConfig(sampler="ddim", steps=2, batch_size=16)
 JETS = labelled_jets(20, 1)
 

@@ -29,8 +29,6 @@ from jaxpriors.training.loop import TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
 from tests.helpers.jets import random_jets
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 CLASSES = 3
 NETWORK = PETConfig(
     num_classes=CLASSES,

@@ -22,9 +22,7 @@ from jaxpriors.porting.networks import build
 from jaxpriors.porting.trees import network_from_state, state_from_network
 from tests.helpers import clifford
 from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz
-from tests.helpers.recorded import TINY_SIZES, assert_close, compiled, read_case
-
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
+from tests.helpers.recorded import TINY_SIZES, assert_close, read_case
 
 OPTIONS = ["22", "mq", "headscale", "mq_headscale_reinsert", "reinsert", "fulllorentz"]
 OPTIONS += ["nobivector", "nogp", "noscalarsio", "relu", "sigmoid", "silu", "mlp2", "oneheadchan"]
@@ -71,7 +69,7 @@ def test_networks_compute_what_lgatr_computes(folder, case):
         return sum(jnp.sum(o * recorded[f"cot_{i}"]) for i, o in enumerate(out)), (out, states)
 
     if case in WITH_GRADIENTS:
-        (gradient, input_gradients), (out, states) = compiled(
+        (gradient, input_gradients), (out, states) = jax.jit(
             jax.grad(value, argnums=(0, 1), has_aux=True, allow_int=True)  # masks are inputs too
         )(network, inputs)
         expected = {k[5:]: v for k, v in recorded.items() if k.startswith("grad/")}
@@ -82,7 +80,7 @@ def test_networks_compute_what_lgatr_computes(folder, case):
         for got, name in zip(input_gradients, names, strict=False):
             assert_close(got, recorded[name], 1e-4, name)
     else:
-        out, states = compiled(outputs_and_states)(network, *inputs)
+        out, states = jax.jit(outputs_and_states)(network, *inputs)
 
     for got, name in zip(out, ("out64_mv", "out64_s"), strict=False):
         assert_close(got, recorded[name], 2e-5, name)
@@ -121,7 +119,7 @@ def test_initial_weights_that_lead_to_the_scalar_component(subgroup):
     """Uniform in ±1/√in; lgatr 2.0 divides by √2 where scalars add to the same component."""
     sizes = TINY | dict(hidden_mv_channels=24, num_blocks=1, use_fully_connected_subgroup=subgroup)
     config = LGATrConfig.of_version("2.0", **sizes)
-    network = compiled(lambda key: LGATr.init(key, config))(jax.random.key(0))
+    network = jax.jit(lambda key: LGATr.init(key, config))(jax.random.key(0))
     expected = np.ones(10 if subgroup else 5)
     expected[[0, 9] if subgroup else [0]] = 0.5**0.5
     for layer in (network.blocks.attention.qkv_module.in_linear, network.blocks.mlp.layers[1]):
@@ -148,7 +146,7 @@ def test_training_follows_lgatr():
         losses = optax.sigmoid_binary_cross_entropy(logits, labels)
         return jnp.sum(weights * losses) / jnp.sum(weights), logits
 
-    @compiled
+    @jax.jit
     def step(network, moments):
         (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(network)
         updates, moments = optimizer.update(gradient, moments, network)
@@ -179,8 +177,8 @@ def tiny(conditional, **options):
         (ConditionalLGATr, ConditionalLGATrConfig) if conditional else (LGATr, LGATrConfig)
     )
     with jax.enable_x64(True):
-        network = compiled(lambda key: kind.init(key, config(**sizes)))(jax.random.key(1))
-        return network, compiled(lambda network, *inputs: network(*inputs))
+        network = jax.jit(lambda key: kind.init(key, config(**sizes)))(jax.random.key(1))
+        return network, jax.jit(lambda network, *inputs: network(*inputs))
 
 
 def events(conditional, seed=0):
@@ -247,9 +245,9 @@ def test_tokens_are_permuted_with_their_inputs():
 
 def test_padding_and_packing_change_nothing():
     x, s = (a.astype(np.float32) for a in events(False))
-    network = compiled(lambda key: LGATr.init(key, LGATrConfig(**TINY)))(jax.random.key(1))
+    network = jax.jit(lambda key: LGATr.init(key, LGATrConfig(**TINY)))(jax.random.key(1))
     lengths = np.array([4, 6])
-    call = compiled(lambda network, *inputs: network(*inputs))
+    call = jax.jit(lambda network, *inputs: network(*inputs))
     padded = call(network, x, s, Mask(lengths=lengths))
     other = call(network, *(np.where(np.arange(6).reshape(-1, *[1] * (a.ndim - 2)) < 4, a, 7.0)
                             for a in (x, s)), Mask(lengths=np.array([4, 4])))  # fmt: skip
@@ -278,7 +276,7 @@ def test_padding_of_the_condition_changes_nothing():
 def test_dropout_needs_a_key_and_checkpointing_changes_nothing():
     x, s = (a.astype(np.float32) for a in events(False))
     config = LGATrConfig(**TINY, dropout_prob=0.3)
-    network = compiled(lambda key: LGATr.init(key, config))(jax.random.key(1))
+    network = jax.jit(lambda key: LGATr.init(key, config))(jax.random.key(1))
     remat = network_from_state(
         jax.eval_shape(
             lambda key: LGATr.init(key, LGATrConfig(**TINY, checkpoint_blocks=True)),
@@ -287,7 +285,7 @@ def test_dropout_needs_a_key_and_checkpointing_changes_nothing():
         state_from_network(network),
     )
 
-    @compiled
+    @jax.jit
     def run(network, key):
         return jax.value_and_grad(lambda n: jnp.sum(n(x, s, key=key)[0] ** 2))(network)
 
@@ -303,9 +301,9 @@ def test_dropout_needs_a_key_and_checkpointing_changes_nothing():
 
 def test_half_precision_stays_close_to_single_precision():
     x, s = (a.astype(np.float32) for a in events(False))
-    network = compiled(lambda key: LGATr.init(key, LGATrConfig(**TINY)))(jax.random.key(1))
+    network = jax.jit(lambda key: LGATr.init(key, LGATrConfig(**TINY)))(jax.random.key(1))
     half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), network)
-    call = compiled(lambda network, *inputs: network(*inputs))
+    call = jax.jit(lambda network, *inputs: network(*inputs))
     inputs = jnp.asarray(x, jnp.bfloat16), jnp.asarray(s, jnp.bfloat16)
     for got, want in zip(call(half, *inputs), call(network, x, s), strict=True):
         assert got.dtype == jnp.bfloat16

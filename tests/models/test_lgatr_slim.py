@@ -26,8 +26,6 @@ from jaxpriors.porting.trees import network_from_state
 from tests.helpers.lorentz import random_lorentz, transform
 from tests.helpers.recorded import TINY_SIZES, assert_close, read_case
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 PEER_NAMES = {
     "num_layers": "num_layers_mlp",
     "v_channels": "hidden_v_channels",

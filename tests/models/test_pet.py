@@ -11,9 +11,7 @@ import pytest
 from jaxpriors.models.pet import PET, PETConfig, drop_features
 from jaxpriors.porting.trees import network_from_state, slots
 from tests.helpers.pet import FIXTURES, read_recorded, recorded_pet
-from tests.helpers.recorded import assert_close, compiled
-
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
+from tests.helpers.recorded import assert_close
 
 TOLERANCES = {
     "small_all": 2e-5,
@@ -47,13 +45,13 @@ def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@compiled
+@jax.jit
 def classify(pet, *inputs, key=None):
     """The logits."""
     return pet.classify(*inputs, key=key)[0]
 
 
-@compiled
+@jax.jit
 def encode(pet, *inputs):
     """What the body gives."""
     return pet.body(*inputs)
@@ -200,7 +198,7 @@ def test_padding_and_order_change_nothing(variant):
     event = np.arange(len(mask))[:, None]
     more[event, places] = np.where(mask[..., None], features, more[event, places])
     real[event, places] = mask
-    run = compiled(outputs)
+    run = jax.jit(outputs)
     first = run(pet, features, mask, jet, *conditions(len(mask)))
     second = run(pet, more, real, jet, *conditions(len(mask)))
     for part in ("cls", "jet"):
@@ -219,7 +217,7 @@ def test_mean_over_the_neighbours_that_exist():
 
 def test_a_lone_particle_has_no_edges():
     features, mask, _ = events(counts=(1,))
-    taps = compiled(lambda pet, *x: pet.body.intermediates(*x))(tiny(), features, mask)
+    taps = jax.jit(lambda pet, *x: pet.body.intermediates(*x))(tiny(), features, mask)
     assert not taps["local0"][0, 0].any()
     assert taps["embed_plus_local"][0, 0].any()
 
@@ -266,7 +264,7 @@ def test_gradients_are_finite_and_the_same_with_recomputation(variant):
         parts = outputs(pet, features, mask, jet, time, label)
         return sum((parts[name] ** 2).sum() for name in ("cls", "jet", "gen"))
 
-    gradient = compiled(jax.grad(loss, argnums=(0, 1)))
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
     found = gradient(tiny(**VARIANTS[variant]), features)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(found))
     if variant == "simple":
@@ -282,7 +280,7 @@ def test_gradients_are_finite_and_the_same_with_recomputation(variant):
 def test_half_precision_stays_half():
     half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), tiny())
     features, mask, jet = events()
-    run, more = compiled(outputs), conditions(len(mask))
+    run, more = jax.jit(outputs), conditions(len(mask))
     found = run(half, features.astype(jnp.bfloat16), mask, jet.astype(jnp.bfloat16), *more)
     exact = run(tiny(), features, mask, jet, *more)
     assert found["body"].dtype == found["cls"].dtype == jnp.bfloat16

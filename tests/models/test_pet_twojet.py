@@ -16,12 +16,9 @@ from jaxpriors.models.pet_twojet import (
     PETTwoJetGeneratorConfig,
     relative_normalisation,
 )
-from jaxpriors.porting.cases.checks import compiled
 from jaxpriors.porting.networks import load_network, save_network
 from jaxpriors.porting.trees import network_from_state
 from tests.helpers.pet import FIXTURES, tensor
-
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 NETWORKS = {
     PETTwoJetClassifier: PETTwoJetClassifierConfig,
@@ -47,9 +44,9 @@ EVENTS, PARTICLES = 3, 9
 TIMES = np.array([0.1, 0.5, 0.9], np.float32)
 
 
-classify = compiled(lambda network, *arguments: network(*arguments))
-generate_jets = compiled(lambda network, *arguments: network.jet_velocity(*arguments))
-generate = compiled(lambda network, *arguments: network.velocity(*arguments))
+classify = jax.jit(lambda network, *arguments: network(*arguments))
+generate_jets = jax.jit(lambda network, *arguments: network.jet_velocity(*arguments))
+generate = jax.jit(lambda network, *arguments: network.velocity(*arguments))
 
 
 def empty(cls, config):
@@ -190,7 +187,7 @@ def test_every_part_of_the_classifier_is_trained(events):
         logits, jet = network(*events)
         return (logits**2).sum() + (jet**2).sum()
 
-    gradient = compiled(jax.grad(loss))(tiny(PETTwoJetClassifier))
+    gradient = jax.jit(jax.grad(loss))(tiny(PETTwoJetClassifier))
     body = dataclasses.replace(gradient.body, time=None)  # not used at t = 0
     gradient = dataclasses.replace(gradient, body=body)
     for path, g in jax.tree_util.tree_flatten_with_path(gradient)[0]:
@@ -234,7 +231,7 @@ def test_exchanged_jets_are_generated_in_exchanged_places(events):
 
 def test_generation_of_jets_starts_at_zero_and_blocks_at_the_layer_scale():
     config = PETTwoJetGeneratorConfig(**TINY | {"layer_scale": 1e-5})
-    model = compiled(lambda key: JetGenerator.init(key, config))(jax.random.key(0))
+    model = jax.jit(lambda key: JetGenerator.init(key, config))(jax.random.key(0))
     assert not np.any(model.out.weight) and not np.any(model.out.bias)
     np.testing.assert_array_equal(model.blocks.ls1.weight, np.full((2, 8), 1e-5, np.float32))
 
@@ -247,7 +244,7 @@ def test_relative_normalisation_of_the_lhc_olympics():
 
 def test_drops_act_with_a_key_alone(events):
     network = tiny(PETTwoJetClassifier, drop_path=0.5, dropout=0.5)
-    train = compiled(lambda seed: network(*events, key=jax.random.key(seed))[0])
+    train = jax.jit(lambda seed: network(*events, key=jax.random.key(seed))[0])
     assert np.abs(train(0) - train(1)).max() > 1e-3
     plain = tiny(PETTwoJetClassifier)
     np.testing.assert_array_equal(classify(network, *events)[0], classify(plain, *events)[0])

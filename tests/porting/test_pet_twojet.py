@@ -13,7 +13,6 @@ from jaxpriors.models.pet_twojet import (
     PETTwoJetGenerator,
     PETTwoJetGeneratorConfig,
 )
-from jaxpriors.porting.cases.checks import compiled
 from jaxpriors.porting.networks import save_network
 from jaxpriors.porting.omnilearn import read_omnilearn
 from jaxpriors.porting.omnilearn_export import export
@@ -115,7 +114,7 @@ def test_a_file_in_masked_mode_has_its_own_function(tmp_path):
     with np.load(FIXTURES / "lhco_classifier_small.npz") as file:
         arrays = [file[f"input_{name}"] for name in ("features", "mask", "jet", "mass")]
     arrays[1] = arrays[1] > 0
-    run = compiled(lambda network, *arguments: network(*arguments)[0])
+    run = jax.jit(lambda network, *arguments: network(*arguments)[0])
     masked, _ = read_omnilearn(path, mode="masked")
     longer = [np.pad(a, ((0, 0), (0, 0), (0, 7)) + ((0, 0),) * (a.ndim - 3)) for a in arrays[:2]]
     logits = run(masked, *arrays)
