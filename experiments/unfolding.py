@@ -19,11 +19,11 @@ import tyro
 from jaxpriors.cli import guarded
 from jaxpriors.commands.reweight import classifier, run
 
-MODELS = ("lgatr-slim", "lgatr")
+MODELS = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
 
 
 def quick(out: Path, seed: int = 0, resume: bool = False) -> int:
-    """L-GATr-slim and L-GATr, small, on the sample inside the package: minutes on two cores.
+    """Small networks of all kinds on the sample inside the package: minutes on two cores.
 
     Args:
         out: folder of the run; must not exist, unless --resume.

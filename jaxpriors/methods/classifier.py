@@ -67,12 +67,15 @@ TRAINING: dict[str, dict[str, TrainingConfig]] = {
         "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
     },
     "pet": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=4, buckets=2),
         "paper": TrainingConfig(_PET, batch_size=512, epochs=20, patience=3),
     },
     FINE_TUNED: {
         "small": TrainingConfig(
-            dataclasses.replace(_SMALL, body_factor=2.0), batch_size=256, epochs=4, buckets=2
+            dataclasses.replace(_SMALL, learning_rate=1e-3, warmup=0.1),
+            batch_size=256,
+            epochs=3,
+            buckets=2,
         ),
         "paper": TrainingConfig(
             dataclasses.replace(_PET, body_factor=5.0), batch_size=512, epochs=20, patience=3

@@ -14,7 +14,7 @@ from jaxpriors.evaluation.metrics import (
     triangular_discriminator,
 )
 from jaxpriors.evaluation.observables import OBSERVABLES, observables
-from jaxpriors.methods.classifier import TRAINING
+from jaxpriors.methods.classifier import TRAINING, split
 from jaxpriors.models.presets import preset
 
 pytestmark = [pytest.mark.usefixtures("optimised"), pytest.mark.xdist_group("known ratio")]
@@ -106,3 +106,22 @@ def test_damaged_models_are_refused(fitted, tmp_path):
         RatioModel.load(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         RatioModel.load(tmp_path / "nothing")
+
+
+def test_one_generator_becomes_the_other():
+    """What differs by more than three floors is halved at least, on events not trained on."""
+    train, test = {}, {}
+    for name in ("simulation", "data"):
+        events = zjets(name, "detector")
+        train[name], test[name] = (events[i] for i in split(len(events), (0.7, 0.3), seed=0))
+    ratio = _classifier("lgatr-slim", epochs=3, num_blocks=1).fit(**train)
+    weights = ratio.reweight(test["simulation"])
+    values = {name: observables(events) for name, events in test.items()}
+    differ = set()
+    for name, observable in OBSERVABLES.items():
+        samples = (values["data"][name], values["simulation"][name], observable.edges)
+        before = triangular_discriminator(*samples)
+        if before > 3 * discriminator_floor(*samples):
+            differ.add(name)
+            assert triangular_discriminator(*samples, None, weights) < before / 2, name
+    assert {"width", "multiplicity"} <= differ
