@@ -67,7 +67,7 @@ TRAINING: dict[str, dict[str, TrainingConfig]] = {
         "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
     },
     "pet": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=4, buckets=2),
+        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
         "paper": TrainingConfig(_PET, batch_size=512, epochs=20, patience=3),
     },
     FINE_TUNED: {
