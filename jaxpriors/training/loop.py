@@ -29,7 +29,7 @@ class TrainingConfig:
 
     batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
     before training stops, None for never. micro_batch: largest number of events worked on at once
-    inside a step, a matter of speed and memory alone (None: 16 for each device on CPUs, whose
+    inside a step, a matter of speed and memory alone (None: 8 for each device on CPUs, whose
     caches hold no more; all elsewhere). buckets: number of padded lengths: more of them compile
     longer and compute less on padding. checkpoint_steps: steps between two checkpoints within an
     epoch; every epoch ends with one. seed: of the weights, the order of events and dropout. ema:
@@ -154,7 +154,7 @@ def _train(
     rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
     mesh = data_mesh(devices_for(rows))
     optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
-    micro_batch = config.micro_batch or (16 * mesh.size if jax.default_backend() == "cpu" else None)
+    micro_batch = config.micro_batch or (8 * mesh.size if jax.default_backend() == "cpu" else None)
     step_function = make_step(loss, optimizer, batches.rows, micro_batch, config.ema)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
     params = jax.tree.map(jnp.copy, params)
