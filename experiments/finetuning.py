@@ -38,10 +38,13 @@ def quick(
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.data.samples import zjets
+    from jaxpriors.errors import InputError
     from jaxpriors.evaluation.plots import save_figure, training_figure
     from jaxpriors.methods.reweighting import Reweighting, prepare
     from jaxpriors.training.runs import environment, open_run, write_json
 
+    if seeds < 1:
+        raise InputError(f"seeds: found {seeds}, expected at least 1")
     use_all_cores()
     use_compilation_cache()
     classifiers = {

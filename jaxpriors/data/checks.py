@@ -102,7 +102,7 @@ def _constituents(
 
 
 def check_inputs(names: Sequence[str], columns: Sequence[np.ndarray]) -> None:
-    """Every input of a network is finite; ``columns`` are their values by ``names``."""
+    """InputError unless every input of a network, ``columns`` by ``names``, is finite."""
     for name, column in zip(names, columns, strict=True):
         bad = int(np.sum(~np.isfinite(column)))
         if bad:

@@ -116,6 +116,8 @@ def training_figure(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
         colour = COLOURS[number % len(COLOURS)]
         for kind, style in (("train", ":"), ("validation", "-")):
             losses = np.asarray(curves.get(kind, ()), dtype=np.float64)
+            if not len(losses):
+                continue
             epochs = np.arange(1, len(losses) + 1)
             axes.plot(epochs, losses, style, color=colour, linewidth=1.5, label=f"{model}, {kind}")
             if kind == "validation" and np.isfinite(losses).any():

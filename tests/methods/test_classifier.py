@@ -20,8 +20,8 @@ from jaxpriors.models.presets import preset
 pytestmark = [pytest.mark.usefixtures("optimised"), pytest.mark.xdist_group("known ratio")]
 
 
-def _classifier(model, epochs, buckets=2, **network):
-    training = dataclasses.replace(TRAINING[model]["small"], epochs=epochs, buckets=buckets)
+def _classifier(model, epochs, **network):
+    training = dataclasses.replace(TRAINING[model]["small"], epochs=epochs)
     config = dataclasses.replace(preset(model, "small"), **network)
     return RatioClassifier(model, training=training, network=config)
 

@@ -23,7 +23,7 @@ def _classifier(model, **network):
     return RatioClassifier(model, training=training, network=config)
 
 
-def test_from_padded_arrays(tmp_path):
+def test_from_padded_arrays():
     """The five lines of the README, with negative weights among the events'."""
     p4, _, _ = random_jets(64, seed=0).padded()
     simulation = Events.from_padded(p4)
