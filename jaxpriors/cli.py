@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from jaxpriors.commands import data, port
+from jaxpriors.commands.export import export
 from jaxpriors.commands.generate import generate
 from jaxpriors.commands.pretrain import pretrain
 from jaxpriors.commands.reweight import report, reweight
@@ -24,6 +25,7 @@ def _port() -> None:
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "data": _data,
+    "export": export,
     "generate": generate,
     "port": _port,
     "pretrain": pretrain,

@@ -156,8 +156,14 @@ def build_inputs(batch: Batch, config: InputConfig, standardisation: Standardisa
         ],
         axis=1,
     )
-    kind = np.repeat(np.eye(len(KINDS)), [1, len(references), 1, width], axis=0)
-    scalars = jnp.broadcast_to(jnp.asarray(kind, jnp.float32), (rows, *kind.shape))
+    kinds = np.eye(len(KINDS), dtype=np.float32)
+    kind = jnp.concatenate(
+        [
+            np.repeat(kinds[:-1], [1, len(references), 1], axis=0),
+            jnp.broadcast_to(kinds[-1], (width, len(KINDS))),
+        ]
+    )
+    scalars = jnp.broadcast_to(kind, (rows, *kind.shape))
     if config.features == "full":
         mean = jnp.asarray(standardisation.mean, jnp.float32)
         std = jnp.asarray(standardisation.std, jnp.float32)

@@ -69,6 +69,8 @@ def generate(
     if classifier_test and like is None:
         raise InputError("--classifier-test compares with a sample; give one with --like")
     results = out.with_suffix(".json")
+    if results == out:
+        raise InputError(f"{out}: is the name of the metrics; give events another one, such as .h5")
     for path in (out, *([results] if like is not None else [])):
         if path.exists() and not overwrite:
             raise InputError(f"{path}: exists already; choose another name or --overwrite")

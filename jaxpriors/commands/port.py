@@ -84,8 +84,9 @@ def port_omnilearn(
 ) -> int:
     """Turn weights of OmniLearn (Keras' .weights.h5) into a network of ours.
 
-    PET as its training writes it, OmniFold's classifier, and both models of the LHC Olympics, by
-    TensorFlow 2.12 to 2.15. Sizes follow from the tensors; neither TensorFlow nor Keras is needed.
+    PET as its training writes it and OmniFold's classifier, by TensorFlow 2.12 to 2.15, and both
+    models of the LHC Olympics, by 2.12 to 2.14. Sizes follow from the tensors; neither TensorFlow
+    nor Keras is needed.
 
     Args:
         file: .weights.h5.

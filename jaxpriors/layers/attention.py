@@ -28,6 +28,21 @@ class Mask:
     dense: Array | None = None
 
 
+def first_queries(mask: Mask | None, count: int | None) -> Mask | None:
+    """The mask for the first ``count`` of the queries (None: all of them).
+
+    Raises ValueError for packed rows, where the first tokens are those of the first event.
+    """
+    if mask is None or count is None or mask.lengths is not None:
+        return mask
+    if mask.segments is not None:
+        raise ValueError("readout: found packed rows (mask.segments), expected padded events")
+    dense = mask.dense
+    if dense is None or dense.ndim < 2 or dense.shape[-2] == 1:
+        return mask
+    return Mask(dense=dense[..., :count, :])
+
+
 def attention(
     q: Array,
     k: Array,

@@ -19,12 +19,14 @@ def run_blocks(
     *,
     checkpoint: bool = False,
     keep: bool = False,
+    last: Callable[[Any, State, Array | None], State] | None = None,
 ) -> tuple[State, State | None]:
     """``apply(block, state, key)`` for one block after the other, in one compiled loop.
 
     Returns the last state and, with ``keep``, the states after each block, stacked. Every block
     has a key of its own, None where ``key`` is. ``checkpoint`` recomputes a block in the backward
-    pass to save memory.
+    pass to save memory. ``last`` is applied in place of ``apply`` in the last block, which may so
+    leave out what nobody reads.
     """
 
     def body(state: State, block_and_key: tuple[Any, Array | None]) -> tuple[State, State | None]:
@@ -34,13 +36,27 @@ def run_blocks(
     if checkpoint:
         body = jax.checkpoint(body, prevent_cse=False)  # the loop keeps XLA from undoing it
     keys = None if key is None else jax.random.split(key, _count(blocks))
-    return jax.lax.scan(body, first, (blocks, keys))
+    if last is None:
+        return jax.lax.scan(body, first, (blocks, keys))
+    before, (block, block_key) = _split_last((blocks, keys))
+    state, _ = jax.lax.scan(body, first, before)
+    return last(block, state, block_key), None
+
+
+def leading(tree: Any, count: int | None) -> Any:
+    """The first ``count`` tokens of arrays (B, N, …); None is all of them."""
+    return tree if count is None else jax.tree.map(lambda a: a[:, :count], tree)
 
 
 def named_states(first: State, states: State | None) -> dict[str, State]:
     """The kept states of ``run_blocks`` as "linear_in" (``first``), "block0", "block1", …"""
     each = {f"block{i}": jax.tree.map(lambda a, i=i: a[i], states) for i in range(_count(states))}
     return {"linear_in": first} | each
+
+
+def _split_last(stacked: Any) -> tuple[Any, Any]:
+    """All but the last along the leading axis, and the last."""
+    return jax.tree.map(lambda a: a[:-1], stacked), jax.tree.map(lambda a: a[-1], stacked)
 
 
 def _count(stacked: Any) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.layers import sectors
-from jaxpriors.layers.attention import Implementation, Mask, attention
+from jaxpriors.layers.attention import Implementation, Mask, attention, first_queries
+from jaxpriors.layers.blocks import leading
 from jaxpriors.layers.core import module
 from jaxpriors.layers.multivector import EquiLayerNorm, EquiLinear, grade_dropout
 from jaxpriors.layers.sectors import Sectors
@@ -189,9 +190,14 @@ class SelfAttention:
         *,
         extra: tuple[Sectors, Array] | None = None,
         key: Array | None = None,
+        readout: int | None = None,
     ) -> tuple[Sectors, Array]:
-        """(B, N, ...) to the same shapes; ``extra`` are more channels of the same tokens."""
+        """(B, N, ...) to the same shapes, of the first ``readout`` tokens alone if that is given.
+
+        ``extra`` are more channels of the same tokens.
+        """
         q, k, v = self.qkv_module(x, s, extra, self.num_heads)
+        q, mask = leading(q, readout), first_queries(mask, readout)
         channels = self.out_linear.weight.shape[1] // self.num_heads
         x, s = _attend(q, k, v, channels, self.head_scale, mask, self.implementation)
         return grade_dropout(key, *self.out_linear(x, s), self.dropout_prob)

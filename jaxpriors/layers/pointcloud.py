@@ -14,28 +14,31 @@ from jaxpriors.layers.core import Linear, gelu, module
 FAR = 999.0  # by how much OmniLearn shifts every coordinate of padding
 
 
-def squared_distances(points: Array) -> Array:
-    """|pᵢ − pⱼ|² of points (B, P, D) as (B, P, P), at least in float32."""
-    p = points.astype(jnp.promote_types(points.dtype, jnp.float32))
+def squared_distances(points: Array, others: Array) -> Array:
+    """|pᵢ − qⱼ|² of points (B, P, D) and others (B, Q, D) as (B, P, Q), at least in float32."""
+    p, q = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (points, others))
     if p.shape[-1] <= 4:
-        return sum((x[:, :, None] - x[:, None]) ** 2 for x in jnp.moveaxis(p, -1, 0))
-    square = (p * p).sum(-1)
+        columns = zip(jnp.moveaxis(p, -1, 0), jnp.moveaxis(q, -1, 0), strict=True)
+        return sum((x[:, :, None] - y[:, None]) ** 2 for x, y in columns)
     # in full precision also where matrix products are faster with less: neighbours are close
-    product = jnp.einsum("bid,bjd->bij", p, p, precision=jax.lax.Precision.HIGHEST)
-    return square[:, :, None] - 2 * product + square[:, None]
+    product = jnp.einsum("bid,bjd->bij", p, q, precision=jax.lax.Precision.HIGHEST)
+    return (p * p).sum(-1)[:, :, None] - 2 * product + (q * q).sum(-1)[:, None]
 
 
-def nearest_real(points: Array, mask: Array, count: int) -> tuple[Array, Array]:
+def nearest_real(points: Array, mask: Array, count: int, order: Array) -> tuple[Array, Array]:
     """The nearest other particles among the real ones: index and valid, both (B, P, K).
 
     points (B, P, D), mask (B, P) bool; K is count, or P if that is less. Where an event has fewer
-    other particles, the last entries are not valid.
+    other particles, the last entries are not valid. Of particles that are equally far, those come
+    first that do in ``order`` (B, P), a permutation of the rows; measured directions are coarse.
     """
     size = mask.shape[1]
-    allowed = mask[:, None] & ~jnp.eye(size, dtype=bool)
-    distance = jnp.where(allowed, squared_distances(jax.lax.stop_gradient(points)), jnp.inf)
-    found, index = jax.lax.top_k(-distance, min(count, size))
-    return index, found > -jnp.inf
+    points = jax.lax.stop_gradient(points)
+    others, real = (jax.vmap(lambda rows, i: rows[i])(x, order) for x in (points, mask))
+    allowed = real[:, None] & (order[:, None] != jnp.arange(size)[:, None])
+    distance = jnp.where(allowed, squared_distances(points, others), jnp.inf)
+    found, place = jax.lax.top_k(-distance, min(count, size))
+    return jax.vmap(lambda rows, i: rows[i])(order, place), found > -jnp.inf
 
 
 def nearest_shifted(points: Array, mask: Array, count: int) -> Array:
@@ -55,7 +58,7 @@ def nearest_shifted(points: Array, mask: Array, count: int) -> Array:
     shift = jnp.where(mask, 0.0, FAR).astype(total.dtype)
     by = shift[:, :, None] - shift[:, None]
     across = total[:, :, None] - total[:, None]
-    distance = squared_distances(points) + 2 * by * across + dimension * by * by
+    distance = squared_distances(points, points) + 2 * by * across + dimension * by * by
     return jax.lax.top_k(-distance, count + 1)[1]
 
 

@@ -45,6 +45,7 @@ from jaxpriors.preprocessing import (
 )
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
+from jaxpriors.training.parallel import map_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.predict import predict
 from jaxpriors.training.runs import read_json, write_json
@@ -104,6 +105,10 @@ class RatioModel:
         """
         forward = _forward(self.preprocessing, self.precision)
         return predict(forward, self.classifier, events, self.lengths)
+
+    def logits(self, batch: Batch) -> Array:
+        """log p_data / p_simulation of a batch's rows, (B,) float32; runs under jit."""
+        return _logits(self.classifier, batch, None, self.preprocessing, self.precision)
 
     def reweight(self, simulation: Events) -> np.ndarray:
         """Weights (n,) float64 that turn simulation into data, keeping the sum of its weights.
@@ -388,4 +393,4 @@ def _loss(
 @lru_cache(maxsize=32)
 def _forward(preprocessing: Preprocessing, precision: Precision) -> Callable[[Any, Batch], Array]:
     logits = partial(_logits, key=None, preprocessing=preprocessing, precision=precision)
-    return jax.jit(lambda classifier, batch: logits(classifier, batch))
+    return map_rows(lambda classifier, batch: logits(classifier, batch))

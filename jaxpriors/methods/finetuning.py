@@ -95,7 +95,7 @@ def network_config(pretrained: Pretrained) -> PETConfig:
     Raises InputError where the file holds no PET, or one for other inputs than ours.
     """
     config = read_config(pretrained.path)
-    if not isinstance(config, PETConfig):
+    if type(config) is not PETConfig:  # those of two-jet events are subclasses
         raise InputError(
             f"pretrained weights: {pretrained.file}: found {type(config).__name__}, expected a PET"
         )

@@ -160,7 +160,7 @@ class Generator:
             content = read_json(path / "model.json")
             try:
                 preprocessing = preprocessing_from_json(content)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
                     f"{path / 'model.json'}: found {error!r}, expected that of a trained model"
                 ) from None
@@ -233,7 +233,8 @@ def generate(
 
     mesh = data_mesh()
     network = replicate(generator.network, mesh)
-    rows = -(-config.batch_size // mesh.size) * mesh.size
+    most = max(min(config.batch_size, len(conditions)), 1)
+    rows = -(-most // mesh.size) * mesh.size
     features = np.full((offsets[-1], GENERATED), np.nan)
     done = 0
     for index, length in _batches(multiplicity, rows, generator.network.config.mode):
@@ -271,7 +272,8 @@ def momenta(features: np.ndarray, conditions: Conditions) -> tuple[np.ndarray, i
 
     features (total, 3) of all jets one after another: Δη, Δφ, log(1 − pT/pT_jet), as
     `features.raw_features` makes them. A pT below the conditions' ``least_pt``, which may well be
-    negative, is raised to it. Momenta too large for float32 become infinite.
+    negative, is raised to it. Momenta too large for float32 become infinite, those of features
+    that are infinite are no numbers.
     """
     jet = np.repeat(
         np.column_stack([conditions.jet[:, :2], conditions.phi]), conditions.multiplicity, axis=0
@@ -281,7 +283,7 @@ def momenta(features: np.ndarray, conditions: Conditions) -> tuple[np.ndarray, i
     raised = int(np.sum(pt < conditions.least_pt))
     pt = np.maximum(pt, conditions.least_pt)
     eta, phi = jet[:, 1] + features[:, 0], jet[:, 2] + features[:, 1]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         p4 = [pt * np.cosh(eta), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
         return np.stack(p4, axis=-1).astype(np.float32), raised
 

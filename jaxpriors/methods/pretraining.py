@@ -27,7 +27,7 @@ from jaxpriors.preprocessing import PointCloudPreprocessing, preprocessing_to_js
 from jaxpriors.training.checkpoints import count_parameters
 from jaxpriors.training.loop import Record, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
-from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.parallel import data_mesh, map_rows, replicate, shard_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.runs import environment, write_json, write_lines
 from jaxpriors.training.step import Loss
@@ -121,14 +121,15 @@ def make_loss(
     return loss
 
 
-Forward = Callable[[Any, Batch, Array], dict[str, Array]]
+Rows = tuple[Batch, Array]
+Forward = Callable[[Any, Rows], dict[str, Array]]
 
 
 @lru_cache(maxsize=8)
 def make_forward(
     preprocessing: PointCloudPreprocessing, constituents: float, config: Pretraining
 ) -> Forward:
-    """f(network, batch, number (B,)): each event's terms and "objective" without drops, (B,).
+    """f(network, (batch, number (B,))): each event's terms and "objective" without drops, (B,).
 
     Time and noise follow from the event's number, so that every evaluation has the same.
     """
@@ -136,7 +137,8 @@ def make_forward(
     precision, diffused = config.training.precision, config.network.num_diffusion
     classes, mode = config.network.num_classes, config.mode
 
-    def forward(network: PET, batch: Batch, number: Array) -> dict[str, Array]:
+    def forward(network: PET, rows: Rows) -> dict[str, Array]:
+        batch, number = rows
         cloud = preprocessing(batch)
         label = jax.nn.one_hot(batch.label.astype("int32"), classes)
 
@@ -150,20 +152,21 @@ def make_forward(
         parts = terms(network, cloud, label, time, noise, constituents, mode, precision)
         return parts | {"objective": objective(parts, time)}
 
-    return jax.jit(forward)
+    return map_rows(forward)
 
 
 @lru_cache(maxsize=8)
 def make_probabilities(preprocessing: PointCloudPreprocessing, precision: Precision) -> Forward:
-    """f(network, batch, number): "probabilities" (B, Y) float32 of the classes."""
+    """f(network, (batch, number)): "probabilities" (B, Y) float32 of the classes."""
 
-    def forward(network: PET, batch: Batch, number: Array) -> dict[str, Array]:
+    def forward(network: PET, rows: Rows) -> dict[str, Array]:
+        batch, _ = rows
         cloud = precision.to_compute(preprocessing(batch))
         classify = precision.to_compute(network).classify
         logits, _ = classify(cloud.features, cloud.mask, cloud.jet)
         return {"probabilities": jax.nn.softmax(logits.astype("float32"))}
 
-    return jax.jit(forward)
+    return map_rows(forward)
 
 
 def over_events(
@@ -172,18 +175,27 @@ def over_events(
     """``forward`` of every event, in the events' order: name → (n, …) float64.
 
     Events longer than all ``lengths`` get a length of their own, so that none is cut.
+
+    Raises FloatingPointError for a result that is not finite, naming the first such event.
     """
     mesh = data_mesh()
     network = replicate(network, mesh)
     longest = int(events.multiplicity.max(initial=0))
+    own = (longest,) if longest > lengths[-1] else ()
     rows = max(rows // jax.device_count(), 1) * jax.device_count()
     result: dict[str, np.ndarray] = {}
-    for index, batch in prediction_batches(events, sorted({*lengths, max(longest, 1)}), rows):
+    for index, batch in prediction_batches(events, (*lengths, *own), rows):
         number = np.resize(index, rows).astype(np.int32)
-        for name, found in forward(network, *shard_rows((batch, number), mesh)).items():
+        for name, found in forward(network, shard_rows((batch, number), mesh)).items():
             values = np.asarray(found, np.float64)[: len(index)]
             empty = np.full((len(events), *values.shape[1:]), np.nan)
             result.setdefault(name, empty)[index] = values
+    for name, values in result.items():
+        bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
+        if len(bad):
+            raise FloatingPointError(
+                f"{name} is not finite for {len(bad)} of {len(events)} events, first event {bad[0]}"
+            )
     return result
 
 
@@ -216,6 +228,11 @@ def prepare(events: Events, config: Pretraining) -> tuple[dict[str, Events], Pre
         lacking = sorted({*range(classes)} - {*part.label.tolist()})
         if lacking:
             raise InputError(f"{len(events)} events leave none of {lacking} for {name}; give more")
+        if not part.weight.sum() > 0:
+            raise InputError(
+                f"weight: the sum over the events for {name} is {part.weight.sum():g}, expected a "
+                "positive number; give more events"
+            )
     return parts, config
 
 
@@ -234,7 +251,8 @@ def pretrain(
     environment. A call for a folder whose earlier call was killed goes on from its last
     checkpoint. ``progress`` is told {"stage": …} of each stage, and the training loop's records.
 
-    Raises TrainingError for a loss that is not finite.
+    Raises TrainingError for a loss that is not finite in training, FloatingPointError for a term
+    that is not on other events.
     """
     folder, training, network = Path(folder), config.training, config.network
     assert training is not None and network is not None

@@ -44,7 +44,11 @@ class LGATrClassifier:
             inputs.references.astype(multivectors.dtype)
         )
         out, _ = self.network(
-            multivectors[:, :, None], inputs.scalars, Mask(lengths=inputs.length), key=key
+            multivectors[:, :, None],
+            inputs.scalars,
+            Mask(lengths=inputs.length),
+            key=key,
+            readout=CLASS + 1,
         )
         return out[:, CLASS, 0, 0]
 
@@ -69,7 +73,11 @@ class LGATrSlimClassifier:
         references = extract_vector(inputs.references)
         vectors = vectors.at[:, 1 : 1 + count].add(references.astype(vectors.dtype))
         _, scalars = self.network(
-            vectors[:, :, None], inputs.scalars, Mask(lengths=inputs.length), key=key
+            vectors[:, :, None],
+            inputs.scalars,
+            Mask(lengths=inputs.length),
+            key=key,
+            readout=CLASS + 1,
         )
         return scalars[:, CLASS, 0]
 

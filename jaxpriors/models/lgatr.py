@@ -58,12 +58,14 @@ class LGATr:
         mask: Mask | None = None,
         *,
         key: Array | None = None,
+        readout: int | None = None,
     ) -> tuple[Array, Array | None]:
         """Tokens (B, N, in_mv, 16) and (B, N, in_s) to (B, N, out_mv, 16) and (B, N, out_s).
 
-        ``key`` switches dropout on. Raises ValueError for other shapes.
+        ``key`` switches dropout on. With ``readout``, only the first so many tokens are computed
+        and given. Raises ValueError for other shapes.
         """
-        _, last, _ = self._run(multivectors, scalars, mask, key, keep=False)
+        _, last, _ = self._run(multivectors, scalars, mask, key, keep=False, readout=readout)
         return _read_out(self.linear_out(*last))
 
     def intermediates(
@@ -85,6 +87,7 @@ class LGATr:
         mask: Mask | None,
         key: Array | None,
         keep: bool,
+        readout: int | None = None,
     ) -> tuple[State, State, State | None]:
         """The states after linear_in, after the last block and, with ``keep``, after each."""
         config = self.config
@@ -106,6 +109,9 @@ class LGATr:
             key,
             checkpoint=config.checkpoint_blocks,
             keep=keep,
+            last=None
+            if readout is None
+            else lambda block, state, k: block(*state, mask, extra, k, readout),
         )
         return first, last, states
 

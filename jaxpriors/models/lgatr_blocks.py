@@ -14,6 +14,7 @@ from jax import Array
 
 from jaxpriors.layers import sectors
 from jaxpriors.layers.attention import Implementation, Mask
+from jaxpriors.layers.blocks import leading
 from jaxpriors.layers.core import check_counts, check_options, module
 from jaxpriors.layers.multivector import EquiLayerNorm, GeoMLP
 from jaxpriors.layers.multivector_attention import CrossAttention, SelfAttention
@@ -208,11 +209,15 @@ class Block:
         mask: Mask | None,
         extra: State | None,
         key: Array | None,
+        readout: int | None = None,
     ) -> State:
-        """Same shapes as the inputs."""
+        """Same shapes as the inputs, of the first ``readout`` tokens alone if that is given."""
         keys = (None, None) if key is None else jax.random.split(key)
         with jax.named_scope("attention"):
-            y, t = self.attention(*self.norm1(x, s), mask, extra=extra, key=keys[0])
+            y, t = self.attention(
+                *self.norm1(x, s), mask, extra=extra, key=keys[0], readout=readout
+            )
+            x, s = leading((x, s), readout)
             x, s = sectors.add(x, y), s + t
         with jax.named_scope("mlp"):
             y, t = self.mlp(*self.norm2(x, s), key=keys[1])

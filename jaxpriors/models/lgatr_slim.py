@@ -14,7 +14,7 @@ import jax
 from jax import Array
 
 from jaxpriors.layers.attention import Mask
-from jaxpriors.layers.blocks import named_states, run_blocks
+from jaxpriors.layers.blocks import leading, named_states, run_blocks
 from jaxpriors.layers.core import module, stack_init
 from jaxpriors.layers.lorentz import Linear, RMSNorm, channels_last, components_last
 from jaxpriors.models.lgatr_slim_config import (
@@ -78,10 +78,13 @@ class Block:
             MLP.init(mlp_key, config),
         )
 
-    def __call__(self, x: State, mask: Mask | None, key: Array | None) -> State:
-        """x is ((B, N, 4, C), (B, N, S))."""
+    def __call__(
+        self, x: State, mask: Mask | None, key: Array | None, readout: int | None = None
+    ) -> State:
+        """x is ((B, N, 4, C), (B, N, S)); of the result the first ``readout`` tokens, if given."""
         attention_key, mlp_key = _keys(key, 2)
-        x = _add(x, self.attention(*self.norm1(*x), mask, attention_key))
+        attended = self.attention(*self.norm1(*x), mask, attention_key, readout)
+        x = _add(leading(x, readout), attended)
         return _add(x, self.mlp(*self.norm2(*x), mlp_key))
 
 
@@ -149,6 +152,7 @@ class LGATrSlim:
 
     Called with vectors (B, N, in_v, 4) and scalars (B, N, in_s), a `Mask` of the tokens or None and
     a key for dropout or None (inference); gives vectors (B, N, out_v, 4) and scalars (B, N, out_s).
+    With ``readout``, only the first so many tokens are computed and given.
     """
 
     linear_in: Linear
@@ -168,10 +172,16 @@ class LGATrSlim:
         )
 
     def __call__(
-        self, vectors: Array, scalars: Array, mask: Mask | None = None, *, key: Array | None = None
+        self,
+        vectors: Array,
+        scalars: Array,
+        mask: Mask | None = None,
+        *,
+        key: Array | None = None,
+        readout: int | None = None,
     ) -> tuple[Array, Array]:
         """(vectors, scalars) of every token."""
-        _, x, _ = self._run(vectors, scalars, mask, key, keep=False)
+        _, x, _ = self._run(vectors, scalars, mask, key, keep=False, readout=readout)
         v, s = self.linear_out(*x)
         return components_last(v), s
 
@@ -183,7 +193,13 @@ class LGATrSlim:
         return _named(first, states)
 
     def _run(
-        self, vectors: Array, scalars: Array, mask: Mask | None, key: Array | None, keep: bool
+        self,
+        vectors: Array,
+        scalars: Array,
+        mask: Mask | None,
+        key: Array | None,
+        keep: bool,
+        readout: int | None = None,
     ) -> tuple[State, State, State | None]:
         """The states after linear_in, after the last block and, with ``keep``, after each."""
         config = self.config
@@ -196,6 +212,7 @@ class LGATrSlim:
             key,
             checkpoint=config.checkpoint_blocks,
             keep=keep,
+            last=None if readout is None else lambda block, x, k: block(x, mask, k, readout),
         )
         return first, last, states
 

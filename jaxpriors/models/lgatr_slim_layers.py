@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxpriors.algebra import METRIC
-from jaxpriors.layers.attention import Implementation, Mask, attention
+from jaxpriors.layers.attention import Implementation, Mask, attention, first_queries
+from jaxpriors.layers.blocks import leading
 from jaxpriors.layers.core import module
 from jaxpriors.layers.lorentz import Dropout, GatedLinearUnit, Linear, rms_scale
 from jaxpriors.models.lgatr_slim_config import ConditionalLGATrSlimConfig, LGATrSlimConfig
@@ -64,11 +65,17 @@ class SelfAttention:
         )
 
     def __call__(
-        self, vectors: Array, scalars: Array, mask: Mask | None, key: Array | None
+        self,
+        vectors: Array,
+        scalars: Array,
+        mask: Mask | None,
+        key: Array | None,
+        readout: int | None = None,
     ) -> tuple[Array, Array]:
-        """(B, N, 4, C), (B, N, S) to the same shapes."""
+        """(B, N, 4, C), (B, N, S) to the same shapes, of the first ``readout`` tokens if given."""
         config = self.config
         q, k, v = _split_heads(*self.linear_in(vectors, scalars), 3, config.num_heads)
+        q, mask = leading(q, readout), first_queries(mask, readout)
         channels, _ = config.head_channels()
         out = self.linear_out(*_attend(q, k, v, mask, channels, config.attention_implementation))
         return Dropout(config.dropout_prob or 0.0)(*out, key)

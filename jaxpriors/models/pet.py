@@ -137,9 +137,12 @@ class Body:
         """The edge convolutions; neighbours of the first are by coordinates, then by channels."""
         config = self.config
         x, points = features, features[..., :COORDINATES] if points is None else points
+        # by what the particles are, not by where they stand
+        total = jax.lax.stop_gradient(features).astype(jnp.promote_types(x.dtype, jnp.float32))
+        order = jnp.argsort(total.sum(-1))
         for i, layer in enumerate(self.local):
             if config.mode == "masked":
-                index, valid = nearest_real(points, mask, config.neighbours)
+                index, valid = nearest_real(points, mask, config.neighbours, order)
                 taps[f"topk_idx{i}"] = index
                 x = layer(x, index, valid)
             else:

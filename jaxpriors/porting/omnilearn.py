@@ -20,7 +20,7 @@ import numpy as np
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import Linear
 from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.models.pet_twojet import relative_normalisation
+from jaxpriors.models.pet_twojet import PETTwoJetGeneratorConfig, relative_normalisation
 from jaxpriors.porting import omnilearn_roles as roles
 from jaxpriors.porting.keras import read_keras
 from jaxpriors.porting.networks import FAMILIES, build, save_network, template
@@ -225,9 +225,11 @@ def replace_classes(network: PET, classes: int, key: jax.Array) -> tuple[PET, tu
 
     Only the output layer of the classifier (Glorot-uniform weight, bias 0) and the label embedding
     of the generator depend on it; all others are kept. With as many classes as before nothing is
-    new.
+    new. Raises InputError for less than one class and for a network without classes.
     """
     config = network.config
+    if isinstance(config, PETTwoJetGeneratorConfig):
+        raise InputError("classes: a generator of two jets has conditions in place of classes")
     if classes == config.num_classes:
         return network, ()
     try:

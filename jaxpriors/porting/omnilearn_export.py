@@ -54,10 +54,15 @@ def export(path: str | Path, out: str | Path, ema: str | Path | None = None) -> 
     state = peer_state(network, str(path))
     average = state
     if ema is not None:
+        if not any(prefix.startswith(AVERAGE) for _, prefix in FILES[writer].values()):
+            raise InputError(f"--ema: given {ema}, a file of OmniLearn's {writer} has no averages")
         other = load_network(ema)
         if _sizes(other.config) != _sizes(network.config):
             raise InputError(f"{ema}: a network of other sizes than {path}")
-        average = state | peer_state(other, str(ema))
+        averaged = peer_state(other, str(ema))
+        if lacking := sorted(n for n in state.keys() - averaged if not n.startswith("cls.")):
+            raise InputError(f"{ema}: has no {lacking[0]}, which is averaged ({len(lacking)} such)")
+        average = state | averaged
     config, lines = network.config, []
     if writer == "LHC Olympics classifier":
         unused = [slot for slot in slots(template(pet_config(config))) if slot.name[:4] == "gen."]

@@ -16,7 +16,7 @@ from jaxpriors.data.batching import UNITS, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
-from jaxpriors.training.parallel import data_mesh, devices_for, replicate, shard_rows
+from jaxpriors.training.parallel import chunk_rows, data_mesh, devices_for, replicate, shard_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
 
@@ -28,12 +28,12 @@ class TrainingConfig:
     """How a network is trained.
 
     batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
-    before training stops, None for never. micro_batch: largest number of events worked on at once
-    inside a step, a matter of speed and memory alone (None: 8 for each device on CPUs, whose
-    caches hold no more; all elsewhere). buckets: number of padded lengths: more of them compile
-    longer and compute less on padding. checkpoint_steps: steps between two checkpoints within an
-    epoch; every epoch ends with one. seed: of the weights, the order of events and dropout. ema:
-    how much of the moving average of the parameters outlives a step (0.999, say), None for none.
+    before training stops, None for never. micro_batch: largest number of events that a device works
+    on at once, a matter of speed and memory alone (None: `parallel.chunk_rows`). buckets: number of
+    padded lengths: more of them compile longer and compute less on padding. checkpoint_steps: steps
+    between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
+    order of events and dropout. ema: how much of the moving average of the parameters outlives a
+    step (0.999, say), None for none.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -154,8 +154,8 @@ def _train(
     rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
     mesh = data_mesh(devices_for(rows))
     optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
-    micro_batch = config.micro_batch or (8 * mesh.size if jax.default_backend() == "cpu" else None)
-    step_function = make_step(loss, optimizer, batches.rows, micro_batch, config.ema)
+    micro_batch = config.micro_batch or chunk_rows()
+    step_function = make_step(loss, optimizer, batches.rows, mesh, micro_batch, config.ema)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
     params = jax.tree.map(jnp.copy, params)
     state = initial_state(params, optimizer, config.seed, average=config.ema is not None)

@@ -1,10 +1,16 @@
-"""The devices of one run: a mesh with the axis ``data``, and where arrays live on it."""
+"""The devices of one run: a mesh with the axis ``data``, and what each of them works on.
+
+On each device, rows are worked on in *chunks*, one after the other inside of a compiled program:
+what a chunk of few events needs stays in the caches of a CPU.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
@@ -31,3 +37,74 @@ def shard_rows(tree: Any, mesh: Mesh) -> Any:
     The number of rows must be divisible by the number of devices.
     """
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def chunk_rows() -> int | None:
+    """How many rows a device works on at once: 8 on CPUs, for their caches; None is all."""
+    return 8 if jax.default_backend() == "cpu" else None
+
+
+def split_rows(tree: Any, most: int | None) -> tuple[Any, int]:
+    """Rows (B, …) in the fewest equal chunks (N, B / N, …) of at most ``most``, and N."""
+    rows = jax.tree.leaves(tree)[0].shape[0]
+    most = rows if most is None else most
+    chunks = next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most)
+    return jax.tree.map(lambda x: x.reshape(chunks, rows // chunks, *x.shape[1:]), tree), chunks
+
+
+def map_rows(
+    function: Callable[[Any, Any], Any], mesh: Mesh | None = None, most: int | None = None
+) -> Callable[[Any, Any], Any]:
+    """``function(params, rows)``, compiled to run on all devices in chunks.
+
+    rows is a tree of arrays (B, …), B divisible by the number of devices (all of them by default);
+    so is the result. most: as ``chunk_rows``, which is its default.
+    """
+    mesh = data_mesh() if mesh is None else mesh
+    most = chunk_rows() if most is None else most
+
+    def on_device(params: Any, rows: Any) -> Any:
+        chunks, _ = split_rows(rows, most)
+        found = jax.lax.map(lambda chunk: function(params, chunk), chunks)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
+
+    rows = PartitionSpec("data")
+    specs = (PartitionSpec(), rows)
+    return jax.jit(
+        jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=rows, check_vma=False)
+    )
+
+
+def sum_gradients(
+    loss: Callable[[Any, Any, Array], Array], mesh: Mesh, most: int | None
+) -> Callable[[Any, tuple[Any, ...], Array], tuple[Array, Any]]:
+    """(params, parts, key) to ``loss(params, rows, key)``, summed over all rows, and its gradient.
+
+    Each part is a tree of rows (B, …), B divisible by the number of devices. The devices add up
+    their chunks and then, once, each other's sums. Randomness is folded from (key, part, chunk),
+    with chunks counted over all devices: where they are of the same size, as on CPUs, it does not
+    depend on how many devices there are.
+    """
+
+    def on_device(params: Any, parts: tuple[Any, ...], key: Array) -> tuple[Array, Any]:
+        total = jax.tree.map(jnp.zeros_like, (jax.eval_shape(loss, params, parts[0], key), params))
+        for i, part in enumerate(parts):
+            chunks, count = split_rows(part, most)
+            first = jax.lax.axis_index("data") * count
+            part_key = jax.random.fold_in(key, i)
+
+            def add(total: Any, item: Any, part_key: Array = part_key) -> tuple[Any, None]:
+                number, chunk = item
+                chunk_key = jax.random.fold_in(part_key, number)
+                one = jax.value_and_grad(loss)(params, chunk, chunk_key)
+                return jax.tree.map(jnp.add, total, one), None
+
+            total, _ = jax.lax.scan(add, total, (first + jnp.arange(count), chunks))
+        return jax.lax.psum(total, "data")
+
+    rows = PartitionSpec("data")
+    specs = (PartitionSpec(), rows, PartitionSpec())
+    # unchecked: with the check, JAX would add the gradients of the devices up in every chunk
+    return jax.shard_map(
+        on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
+    )

@@ -19,8 +19,9 @@ def predict(
 ) -> np.ndarray:
     """``forward(params, batch)`` of every event, (n,) float64, in the events' order.
 
-    ``forward`` is jit-compiled and gives one number a row. ``lengths`` are the padded lengths; an
-    event with more constituents than all of them gets a length of its own, so that none is cut.
+    ``forward`` is compiled (`parallel.map_rows`) and gives one number a row. ``lengths`` are the
+    padded lengths; an event with more constituents than all of them gets a length of its own, so
+    that none is cut.
 
     Raises:
         FloatingPointError: a result that is not finite; the message names the first such event.

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh
 
 from jaxpriors.layers.core import module
+from jaxpriors.training.parallel import sum_gradients
 
 # loss(params, rows, key) → the sum over the rows of weight × loss
 Loss = Callable[[Any, Any, Array], Array]
@@ -49,6 +51,7 @@ def make_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     rows: float,
+    mesh: Mesh,
     micro_batch: int | None = None,
     ema: float | None = None,
 ) -> Callable[[TrainState, tuple[Any, ...]], tuple[TrainState, dict[str, Array]]]:
@@ -57,38 +60,21 @@ def make_step(
     A batch is a tuple of parts, each a tree of arrays with rows along the first axis; a part has
     a length of its own. The objective is the sum over all rows divided by ``rows``, the mean
     number of events in a batch: so the mean over an epoch's steps is the mean over its events,
-    whatever rows of weight 0 fill the batches. With ``micro_batch``, a part is worked through in
-    chunks of at most so many rows and the gradients are summed: the same update, in less memory.
+    whatever rows of weight 0 fill the batches. The rows are spread over the devices of ``mesh``.
+    With ``micro_batch``, each device works through its rows in chunks of at most so many and the
+    gradients are summed: the same update, in less memory.
     A step whose loss or gradient is not finite leaves the state as it was; its metrics tell
     (``finite``), and the caller stops. With ``ema``, the state's average becomes ema × average +
     (1 − ema) × parameters after each update.
 
-    Randomness is folded from (seed, step, part, chunk).
+    Randomness is folded from (seed, step), then as in `parallel.sum_gradients`.
     """
 
-    def part_gradient(params: Any, part: Any, key: Array) -> tuple[Array, Any]:
-        size = jax.tree.leaves(part)[0].shape[0]
-        chunks = _chunks(size, micro_batch)
-        if chunks == 1:
-            return jax.value_and_grad(loss)(params, part, key)
-
-        # rows stay where they are: chunk j takes the rows j, j + chunks, …
-        split = jax.tree.map(lambda x: x.reshape(size // chunks, chunks, *x.shape[1:]), part)
-
-        def add(total: Any, j: Array) -> tuple[Any, None]:
-            chunk = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, j, 1, False), split)
-            one = jax.value_and_grad(loss)(params, chunk, jax.random.fold_in(key, j))
-            return jax.tree.map(jnp.add, total, one), None
-
-        zero = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
-        return jax.lax.scan(add, zero, jnp.arange(chunks))[0]
+    gradients = sum_gradients(loss, mesh, micro_batch)
 
     def step(state: TrainState, batch: tuple[Any, ...]) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        total = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state.params))
-        for i, part in enumerate(batch):
-            one = part_gradient(state.params, part, jax.random.fold_in(key, i))
-            total = jax.tree.map(jnp.add, total, one)
+        total = gradients(state.params, batch, key)
         value, gradient = jax.tree.map(lambda x: x / rows, total)
 
         norm = optax.tree.norm(gradient)
@@ -113,10 +99,3 @@ def make_step(
         return keep, {"loss": value, "gradient_norm": norm, "finite": finite}
 
     return step
-
-
-def _chunks(rows: int, micro_batch: int | None) -> int:
-    """The smallest number of equal chunks of at most ``micro_batch`` rows."""
-    if micro_batch is None:
-        return 1
-    return next(c for c in range(1, rows + 1) if rows % c == 0 and rows // c <= micro_batch)

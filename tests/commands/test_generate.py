@@ -122,6 +122,10 @@ def test_existing_files_are_kept(folder, tmp_path, capsys):
     (tmp_path / "b.json").write_text("mine")
     assert run(arguments(folder, tmp_path / "b.h5", "--like", folder / "like.h5")) == 2
     assert (tmp_path / "b.json").read_text() == "mine" and not (tmp_path / "b.h5").exists()
+    capsys.readouterr()
+    assert run(arguments(folder, tmp_path / "c.json", "--like", folder / "like.h5")) == 2
+    assert "is the name of the metrics" in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()
 
 
 @pytest.mark.parametrize(("more", "message"), [

@@ -13,6 +13,7 @@ from jaxpriors.layers.pointcloud import (
     squared_distances,
 )
 
+ROWS = jnp.tile(jnp.arange(7), (3, 1))
 HOLES = np.array([[1, 0, 1, 1, 0, 1, 1], [1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 0, 1, 0, 0]], bool)
 
 
@@ -26,12 +27,12 @@ def points(request):
 @pytest.mark.parametrize("points", [2, 16], indirect=True)
 def test_distances_are_those_of_differences(points):
     naive = ((points[:, :, None] - points[:, None]) ** 2).sum(-1)
-    np.testing.assert_allclose(squared_distances(points), naive, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(squared_distances(points, points), naive, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("points", [2, 16], indirect=True)
 def test_nearest_real_are_the_nearest_other_real_particles(points):
-    index, valid = nearest_real(points, jnp.asarray(HOLES), 3)
+    index, valid = nearest_real(points, jnp.asarray(HOLES), 3, ROWS)
     assert index.shape == valid.shape == (3, 7, 3)
     distance = np.asarray(((points[:, :, None] - points[:, None]) ** 2).sum(-1))
     for event, i in np.argwhere(HOLES):
@@ -41,8 +42,18 @@ def test_nearest_real_are_the_nearest_other_real_particles(points):
         assert found.tolist() == expected
 
 
+def test_equally_far_particles_are_taken_in_the_order():
+    """Five in one place among seven, wherever they stand: the two that the order has first."""
+    points = jnp.zeros((3, 7, 2)).at[:, 5:].set(9.0)
+    order = jnp.array([[3, 6, 5, 1, 0, 2, 4], [4, 3, 2, 1, 0, 6, 5], [0, 1, 2, 3, 4, 5, 6]])
+    index, valid = nearest_real(points, jnp.ones((3, 7), bool), 2, order)
+    assert valid.all()
+    np.testing.assert_array_equal(index[:, 0], [[3, 1], [4, 3], [1, 2]])
+    np.testing.assert_array_equal(index[:, 4], [[3, 1], [3, 2], [0, 1]])
+
+
 def test_more_neighbours_than_rows():
-    index, valid = nearest_real(jnp.zeros((1, 2, 2)), jnp.ones((1, 2), bool), 10)
+    index, valid = nearest_real(jnp.zeros((1, 2, 2)), jnp.ones((1, 2), bool), 10, ROWS[:1, :2])
     assert index.shape == (1, 2, 2)
     assert valid.sum(-1).tolist() == [[1, 1]]
 
@@ -81,7 +92,7 @@ def naive_edge_convolution(layer, features, index, valid):
 def test_edge_convolution_is_its_definition(points):
     layer = EdgeConvolution.init(jax.random.key(1), 5, 4)
     layer = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(2), a.shape), layer)
-    index, valid = nearest_real(points, jnp.asarray(HOLES), 3)
+    index, valid = nearest_real(points, jnp.asarray(HOLES), 3, ROWS)
     expected = naive_edge_convolution(layer, points, index, valid)
     np.testing.assert_allclose(layer(points, index, valid), expected, atol=2e-6)
     whole = naive_edge_convolution(layer, points, index, np.ones_like(valid))
@@ -90,5 +101,6 @@ def test_edge_convolution_is_its_definition(points):
 
 def test_edge_convolution_without_neighbours_is_zero():
     layer = EdgeConvolution.init(jax.random.key(1), 2, 4)
-    index, valid = nearest_real(jnp.ones((1, 3, 2)), jnp.array([[False, True, False]]), 2)
+    alone = jnp.array([[False, True, False]])
+    index, valid = nearest_real(jnp.ones((1, 3, 2)), alone, 2, ROWS[:1, :3])
     assert not layer(jnp.ones((1, 3, 2)), index, valid)[0, 1].any()

@@ -12,6 +12,7 @@ from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import finetuning
 from jaxpriors.methods.classifier import TRAINING
 from jaxpriors.models.pet import PETConfig
+from jaxpriors.models.pet_twojet import PETTwoJetClassifierConfig
 from jaxpriors.models.presets import preset
 from jaxpriors.porting.networks import save_network, template
 from jaxpriors.porting.trees import state_from_network
@@ -116,6 +117,10 @@ def test_what_is_no_pretrained_pet_is_refused(tmp_path):
     slim = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), template(config))
     save_network(path, slim)
     with pytest.raises(InputError, match="found LGATrSlimConfig, expected a PET"):
+        ratio.resolved()
+    two_jets = PETTwoJetClassifierConfig(**vars(dataclasses.replace(TINY, num_classes=1)))
+    save_network(path, jax.tree.map(lambda x: np.zeros(x.shape, np.float32), template(two_jets)))
+    with pytest.raises(InputError, match="found PETTwoJetClassifierConfig, expected a PET"):
         ratio.resolved()
     _save(path, dataclasses.replace(TINY, num_features=7))
     with pytest.raises(InputError, match="found a PET of 7 features and 4 of the jet, expected 13"):

@@ -49,7 +49,8 @@ def test_momenta_raise_what_is_too_soft():
     assert raised == 3
     np.testing.assert_allclose(kinematics.pt(found), [25, 2, 2, 2], rtol=1e-5)
     np.testing.assert_allclose(kinematics.eta(found), 0.5, rtol=1e-5)
-    assert not np.isfinite(momenta(np.array([[900.0, 0, share]] * 4), given)[0]).all()
+    for eta, phi in ((900.0, 0.0), (np.inf, 0.0), (0.0, np.inf), (0.0, np.nan)):
+        assert not np.isfinite(momenta(np.array([[eta, phi, share]] * 4), given)[0]).all(1).any()
 
 
 def test_conditions_take_every_jet_once_before_one_twice():
@@ -107,6 +108,18 @@ def test_seed_and_batch_size(generator):
     np.testing.assert_allclose(smaller.jet_p4, first.jet_p4, rtol=2e-3, atol=1e-3)
     other = generate(generator, conditions, dataclasses.replace(QUICK, seed=1)).events
     assert not np.allclose(other.jet_p4, first.jet_p4, rtol=0.01)
+
+
+def test_few_jets_are_not_filled_up_to_a_batch(generator, monkeypatch):
+    rows = []
+
+    def samples(network, noise, *arguments):
+        rows.append(len(noise))
+        return noise
+
+    monkeypatch.setattr(generation, "_samples", samples)
+    generate(generator, conditions_like(JETS, 3, seed=0), QUICK)
+    assert 3 <= max(rows) < 3 + jax.device_count()
 
 
 def test_padding_stays_zero_and_changes_nothing(generator):
@@ -180,6 +193,7 @@ def test_load_refuses(tmp_path):
         Generator.load(folder)
     with pytest.raises(InputError, match="normalisation: found 'x'"):
         Generator.load(folder / "network.safetensors", "x")
-    (folder / "model.json").write_text("{}")
-    with pytest.raises(InputError, match=r"model\.json: found KeyError"):
-        Generator.load(folder)
+    for content, error in (("{}", "KeyError"), ("[]", "AttributeError")):
+        (folder / "model.json").write_text(content)
+        with pytest.raises(InputError, match=rf"model\.json: found {error}"):
+            Generator.load(folder)

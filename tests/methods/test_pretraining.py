@@ -12,6 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxpriors import Events, InputError
 from jaxpriors.data.batching import gather
 from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
+from jaxpriors.methods.classifier import split
 from jaxpriors.methods.diffusion import alpha_sigma
 from jaxpriors.methods.objective import objective, terms
 from jaxpriors.methods.pretraining import (
@@ -190,6 +191,35 @@ def test_an_evaluation_is_the_same_twice_and_in_any_order(jets, preprocessing, n
         np.testing.assert_allclose(again[name], values, rtol=1e-3, atol=1e-4)
 
 
+def test_an_evaluation_has_few_lengths_and_cuts_no_event(jets):
+    """An event longer than all lengths adds one of its own, a shorter one does not."""
+    longest, seen = int(jets.multiplicity.max()), []
+
+    def constituents(network, rows):
+        batch, _ = rows
+        seen.append(batch.p4.shape[1])
+        return {"constituents": batch.length}
+
+    for lengths, expected in (
+        ((12, longest + 4), {12, longest + 4}),
+        ((12, longest - 1), {12, longest - 1, longest}),
+    ):
+        seen.clear()
+        found = over_events(constituents, None, jets, lengths)["constituents"]
+        np.testing.assert_array_equal(found, jets.multiplicity)
+        assert {*seen} == expected
+
+
+def test_an_evaluation_that_is_not_finite_is_told(jets):
+    def broken(network, rows):
+        _, number = rows
+        return {"objective": np.where(number == 5, np.nan, 1.0)}
+
+    message = "objective is not finite for 1 of 160 events, first event 5"
+    with pytest.raises(FloatingPointError, match=message):
+        over_events(broken, None, jets, (LENGTH,))
+
+
 class Killed(BaseException):
     """What a kill is to the loop: it does not come back."""
 
@@ -273,3 +303,8 @@ def test_weights_are_brought_to_a_mean_of_one(jets):
     assert config.network.num_classes == CLASSES
     with pytest.raises(InputError, match="weight: the sum is -160, expected a positive number"):
         prepare(jets.with_weight(np.full(len(jets), -1.0)), CONFIG)
+    fortunate = split(len(jets), CONFIG.fractions, TRAINING.seed)[0]
+    signed = np.full(len(jets), -1.0)
+    signed[fortunate] = 3.0
+    with pytest.raises(InputError, match="weight: the sum over the events for validation is -"):
+        prepare(jets.with_weight(signed), CONFIG)

@@ -263,6 +263,23 @@ def test_padding_and_packing_change_nothing():
         assert np.isfinite(np.asarray(together)).all()
 
 
+def test_the_readout_is_the_first_tokens_of_the_whole():
+    network, call = tiny(False)
+    x, s = events(False)
+    dense = np.random.default_rng(1).normal(size=(EVENTS, 1, TOKENS, TOKENS)) > 0
+    for mask in (None, Mask(lengths=np.array([4, 6])), Mask(dense=dense)):
+        with jax.enable_x64(True):
+            read = jax.jit(lambda network, *inputs: network(*inputs, readout=2))
+            for some, all_tokens in zip(
+                read(network, x, s, mask), call(network, x, s, mask), strict=True
+            ):
+                assert some.shape[1] == 2
+                assert_close(some, all_tokens[:, :2], 1e-12)
+    segments = np.ones((EVENTS, TOKENS), np.int32)
+    with jax.enable_x64(True), pytest.raises(ValueError, match="readout: found packed rows"):
+        network(x, s, Mask(segments=segments), readout=2)
+
+
 def test_padding_of_the_condition_changes_nothing():
     inputs = events(True)
     with jax.enable_x64(True):

@@ -248,6 +248,15 @@ def test_networks_commute_with_permutations(conditional):
         assert_close(got, want[:, order], 2e-6)
 
 
+def test_the_readout_is_the_first_tokens_of_the_whole():
+    network, (vectors, scalars) = random_network(), random_inputs()
+    mask = Mask(lengths=jnp.array([4, 2, 6]))
+    read = jax.jit(partial(network, readout=2))(vectors, scalars, mask)
+    for some, all_tokens in zip(read, run(network, [vectors, scalars], [mask]), strict=True):
+        assert some.shape[1] == 2
+        assert_close(some, all_tokens[:, :2], 1e-6)
+
+
 def test_padding_changes_nothing():
     network, (vectors, scalars) = random_network(), random_inputs()
     lengths = np.array([4, 2, 4])

@@ -1,5 +1,6 @@
 """OmniLearn's files in and out: every tensor has a role, or is named."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -233,6 +234,9 @@ def test_new_classes_replace_nothing_else():
     assert replace_classes(average, 2, jax.random.key(0))[1] == ("gen.label.weight",)
     with pytest.raises(InputError, match="num_classes is 0, expected at least 1"):
         replace_classes(network, 0, jax.random.key(0))
+    two_jets, _ = read_omnilearn(weights("lhco_generator_small"))
+    with pytest.raises(InputError, match="has conditions in place of classes"):
+        replace_classes(two_jets, 3, jax.random.key(0))
 
 
 def finetuning():
@@ -405,6 +409,23 @@ def test_networks_that_the_peer_has_not(tmp_path):
     port(weights("small_nolocal"), tmp_path / "c.safetensors")
     with pytest.raises(InputError, match=r"a\.safetensors: a network of other sizes than .*c\.saf"):
         export(tmp_path / "c.safetensors", out, average)
+    assert not out.exists()
+
+
+def test_averages_that_would_not_be_written(tmp_path):
+    """A file without averages, and an average without the head that the file has twice."""
+    ours, average, out = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.h5"))
+    for name, writer in (
+        ("train_omnifold_small", "OmniFold classifier"),
+        ("lhco_classifier_small", "LHC Olympics classifier"),
+    ):
+        port(weights(name), ours)
+        with pytest.raises(InputError, match=f"file of OmniLearn's {writer} has no averages"):
+            export(ours, out, ours)
+    port(weights("small_all"), ours)
+    save_network(average, dataclasses.replace(load_network(ours), gen=None))
+    with pytest.raises(InputError, match=r"b\.safetensors: has no gen\.\S+, which is averaged"):
+        export(ours, out, average)
     assert not out.exists()
 
 

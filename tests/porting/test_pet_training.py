@@ -5,8 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxpriors.porting.cases.checks import read_case
-from jaxpriors.porting.cases.pet_training import verify_lion, verify_pet_training
+from jaxpriors.models.pet import PETConfig
+from jaxpriors.porting.cases.checks import Case, read_case
+from jaxpriors.porting.cases.pet_training import (
+    recorded_config,
+    verify_lion,
+    verify_pet_training,
+)
 from jaxpriors.porting.verify import verify_case
 
 CASES = Path(__file__).parents[1] / "fixtures" / "omnilearn"
@@ -20,7 +25,8 @@ def _undecided(checks) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("train_all_small", 500), ("train_generator_small", 420)]
+    ("name", "least"),
+    [("train_all_small", 500), ("train_generator_small", 420), ("train_classifier_small", 420)],
 )
 def test_training_of_pet(name, least):
     checks = verify_case(CASES / f"{name}.json")
@@ -53,3 +59,25 @@ def test_lion_and_its_schedule():
     case = read_case(CASES / "lion_cosine.json")
     case.arrays["w"] = np.append(case.arrays["w"][:-1], case.arrays["w"][-1:] + 1e-3, axis=0)
     assert [check.name for check in verify_lion(case) if not check.ok] == ["w"]
+
+
+def test_arguments_that_reach_pet_make_its_configuration():
+    """OmniFold's classifier takes more of them than it hands on."""
+    given = {"num_classes": 3, "num_layers": 1, "projection_dim": 24, "num_heads": 3, "K": 5}
+    head = {"simple": True, "num_gen_layers": 1, "num_class_layers": 3}
+    sizes = dict(num_classes=3, num_layers=1, mode="omnilearn")
+
+    def config(cls, override=None, **kwargs):
+        return recorded_config(Case("x", {"cls": cls, "kwargs": kwargs} | (override or {}), {}, {}))
+
+    assert config("PET", **given, **head, num_local=1, talking_head=True) == PETConfig(
+        **sizes, hidden_channels=24, num_heads=3, neighbours=5, num_local=1, talking_head=True,
+        simple=True, num_gen_layers=1, num_class_layers=3,
+    )  # fmt: skip
+    found = config("PET", num_classes=3, num_layers=1, local=False, layer_scale=False, num_local=2)
+    assert found == PETConfig(**sizes, num_local=0, layer_scale=None)
+    assert config("omnifold.Classifier", **given) == PETConfig(**sizes)
+    override = {"pet_override": {"projection_dim": 16}}
+    assert config("omnifold.Classifier", override, **given) == PETConfig(
+        **sizes, hidden_channels=16
+    )

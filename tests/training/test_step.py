@@ -48,7 +48,7 @@ def _gradient(micro_batch=None, devices=None, batch=None, rows=24.0):
     params, default = _problem()
     mesh = data_mesh(devices)
     optimizer = optax.sgd(1.0)
-    step = jax.jit(make_step(_loss, optimizer, rows, micro_batch))
+    step = jax.jit(make_step(_loss, optimizer, rows, mesh, micro_batch))
     state = replicate(initial_state(params, optimizer), mesh)
     after, metrics = step(state, shard_rows(batch or default, mesh))
     return jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params), metrics
@@ -160,7 +160,7 @@ def test_every_parameter_decays_if_asked():
 def test_the_average_follows_the_parameters():
     params, batch = _problem()
     optimizer = optax.sgd(0.1)
-    step = jax.jit(make_step(_loss, optimizer, 24.0, ema=0.75))
+    step = jax.jit(make_step(_loss, optimizer, 24.0, data_mesh(), ema=0.75))
     state = initial_state(params, optimizer, average=True)
     expected = params
     for _ in range(3):

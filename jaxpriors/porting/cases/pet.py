@@ -43,6 +43,14 @@ ALIASES = {
 TIMES = ("t0", "tr")
 INPUTS = ("input_features", "input_mask", "input_jet")
 OTHER_INPUTS = ("input_points", "input_time", "input_label", "time_rand")
+NOT_HANDED_ON = (
+    "projection_dim",
+    "K",
+    "num_local",
+    "num_class_layers",
+    "num_heads",
+    "layer_scale_init",
+)
 ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
     None: lambda x: x,
     "sigmoid": jax.nn.sigmoid,
@@ -56,12 +64,24 @@ def is_pet(case: Case) -> bool:
     return case.table.get("cls") in ("PET", "omnifold.Classifier")
 
 
+def pet_arguments(case: Case) -> dict[str, Any]:
+    """The constructor's arguments as far as they reach PET.
+
+    OmniFold's classifier takes those of ``NOT_HANDED_ON`` too, and leaves them at PET's defaults;
+    ``pet_override`` are defaults that were changed for the case.
+    """
+    given = dict(case.table.get("kwargs", {}))
+    if case.table.get("cls") != "PET":
+        given = {name: value for name, value in given.items() if name not in NOT_HANDED_ON}
+    return given | (case.table.get("pet_override") or {})
+
+
 def verify_pet(case: Case, weights: Path) -> list[Check]:
     """Compare every recorded output and intermediate; ``weights`` is the file."""
     missing = [name for name in INPUTS if name not in case.arrays]
     if missing:
         raise InputError(f"the case lacks the arrays {', '.join(missing)}")
-    settings = case.table.get("kwargs", {}) | (case.table.get("pet_override") or {})
+    settings = pet_arguments(case)
     network, _ = read_omnilearn(weights, neighbours=settings.get("K"))
     bar = UNSCALED_BAR if network.config.layer_scale is None else OUTPUT_BAR
     bar = FULL_BAR if network.config.num_layers >= FULL_LAYERS else bar

@@ -29,6 +29,7 @@ from jaxpriors.features import PointCloud
 from jaxpriors.methods.objective import objective, terms
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.porting.cases.checks import GRADIENT_BAR, Case, Check, compiled, relative_error
+from jaxpriors.porting.cases.pet import pet_arguments
 from jaxpriors.porting.networks import build
 from jaxpriors.porting.omnilearn_files import state_name, to_ours
 from jaxpriors.porting.trees import state_from_network
@@ -46,6 +47,13 @@ KEYWORDS = {
     "num_classes": "num_classes",
     "projection_dim": "hidden_channels",
     "num_layers": "num_layers",
+    "num_local": "num_local",
+    "K": "neighbours",
+    "num_heads": "num_heads",
+    "num_class_layers": "num_class_layers",
+    "num_gen_layers": "num_gen_layers",
+    "talking_head": "talking_head",
+    "simple": "simple",
 }
 UNTRAINED = {"all": (), "classifier": ("gen.", "cls.reg."), "generator": ("cls.",)}
 LOGS = {"score": "generation", "mse": "regression", "smear_mse": "perturbed_regression"}
@@ -191,17 +199,26 @@ def _trained(update: PET, mode: str) -> PET:
     return jax.tree_util.tree_map_with_path(one, update)
 
 
+def recorded_config(case: Case) -> PETConfig:
+    """The configuration that a case's arguments make."""
+    given = pet_arguments(case)
+    fields = {ours: given[name] for name, ours in KEYWORDS.items() if name in given}
+    if not given.get("local", True):
+        fields["num_local"] = 0
+    if not given.get("layer_scale", True):
+        fields["layer_scale"] = None
+    return PETConfig(mode="omnilearn", **fields)
+
+
 def _network(case: Case, which: str, dtype: Any, prefix: str = "") -> PET:
     """The weights ``which`` ("w0") of a case, or its moving averages."""
-    kwargs = case.table["kwargs"] | (case.table.get("pet_override") or {})
-    fields = {ours: kwargs[name] for name, ours in KEYWORDS.items() if name in kwargs}
     state = {
         state_name(role.removeprefix(prefix)): to_ours(role, value)
         for name, value in case.arrays.items()
         for kind, _, role in [name.partition(":")]
         if kind == which and role.startswith(prefix) and (prefix or not role.startswith(AVERAGE))
     }
-    network = build(PETConfig(mode="omnilearn", **fields), state, prefix="")
+    network = build(recorded_config(case), state, prefix="")
     return jax.tree.map(lambda a: a.astype(dtype), network)
 
 
