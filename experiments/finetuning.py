@@ -35,11 +35,12 @@ def quick(
         pretrained: weights to start from; otherwise those in this package.
         resume: go on with the run in the folder.
     """
+    from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.data.samples import zjets
     from jaxpriors.errors import InputError
-    from jaxpriors.evaluation.plots import save_figure, training_figure
+    from jaxpriors.evaluation.plots import save_figure, seeds_figure
     from jaxpriors.methods.reweighting import Reweighting, prepare
     from jaxpriors.training.runs import environment, open_run, write_json
 
@@ -58,26 +59,35 @@ def quick(
         for seed in range(seeds)
         for model in MODELS
     }
-    config = {"trainings": [dataclasses.asdict(c) for c in classifiers.values()]}
-    open_run(out, config, resume)
     losses: dict[tuple[str, int], list[float]] = {}
     with Display() as display:
         simulation, data = zjets("simulation", "detector"), zjets("data", "detector")
         prepared = prepare(simulation, data, Reweighting((classifiers["pet", 0],)))
+        lengths = multiplicity(*prepared.part("train"))
+        classifiers = {
+            which: with_chunks(one, lengths, begun(out, "trainings", i, "training"), display)
+            for i, (which, one) in enumerate(classifiers.items())
+        }
+        config = {"trainings": [dataclasses.asdict(c) for c in classifiers.values()]}
+        open_run(out, config, resume)
         for (model, seed), one in classifiers.items():
             name = f"{model}-{seed}"
             display({"stage": f"training {name}"})
+
+            def show(record: dict[str, Any], name: str = name) -> None:
+                display({"model": name, **record})
+
             _, trained = one.fit_with_history(
                 *prepared.part("train"),
                 prepared.part("validation"),
                 out / "checkpoints" / name,
-                lambda record, name=name: display({"model": name, **record}),
+                show,
             )
             losses[model, seed] = [r["validation_loss"] for r in trained.history]
     rows = [compare(seed, *(losses[model, seed] for model in MODELS)) for seed in range(seeds)]
     (out / "figures").mkdir(exist_ok=True)
-    curves = {f"{model}, seed {seed}": {"validation": y} for (model, seed), y in losses.items()}
-    save_figure(training_figure(curves), out / "figures" / "training")
+    curves = {m: [losses[m, seed] for seed in range(seeds)] for m in MODELS}
+    save_figure(seeds_figure(curves), out / "figures" / "training")
     write_json(out / "metrics.json", {"finetuning": rows, "environment": environment()})
     print(table(rows))
     return 0

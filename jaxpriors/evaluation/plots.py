@@ -123,13 +123,36 @@ def training_figure(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
             if kind == "validation" and np.isfinite(losses).any():
                 best = int(np.nanargmin(losses))
                 axes.plot(epochs[best], losses[best], "x", color=colour, markersize=8)
+    _label_losses(axes, "Loss")
+    return figure
+
+
+def seeds_figure(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Validation losses against the epoch: model → one list of losses for each seed.
+
+    Thin lines are the seeds, all of as many epochs; the thick one is their mean.
+    """
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (model, seeds) in enumerate(histories.items()):
+        losses = np.asarray(seeds, dtype=np.float64)
+        epochs = np.arange(1, losses.shape[1] + 1)
+        style = {"color": COLOURS[number % len(COLOURS)]}
+        axes.plot(epochs, losses.T, "-", linewidth=0.7, alpha=0.6, **style)
+        thick = LINE_STYLES[number % len(LINE_STYLES)]
+        label = f"{model}, mean of {len(losses)} seeds"
+        axes.plot(epochs, losses.mean(0), thick, linewidth=2.2, label=label, **style)
+    _label_losses(axes, "Validation loss")
+    return figure
+
+
+def _label_losses(axes: Axes, name: str) -> None:
     axes.set_xlabel("Epoch", fontsize=11)
-    axes.set_ylabel("Loss", fontsize=11)
+    axes.set_ylabel(name, fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.legend(frameon=False, fontsize=9)
     _ticks(axes)
-    return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:

@@ -51,15 +51,15 @@ def attention(
     *,
     implementation: Implementation = "xla",
 ) -> Array:
-    """softmax(q kᵀ/√d + mask) v for each head, (B, Nq, H, dv).
+    """softmax(q kᵀ/√d + mask) v for each head, (B, H, Nq, dv).
 
-    q is (B, Nq, H, d), k (B, Nk, H or 1, d), v (B, Nk, H or 1, dv); a single head of k and v is
+    q is (B, H, Nq, d), k (B, H or 1, Nk, d), v (B, H or 1, Nk, dv); a single head of k and v is
     shared by all queries. The softmax runs in at least float32, the result has the dtype of v. A
     query without any allowed key gives 0. Raises ValueError on shapes that do not fit, on a mask
     with several fields set and where cuDNN cannot run.
     """
     _check_shapes(q, k, v)
-    allowed, bias = _expand(mask, q.shape, k.shape[1])
+    allowed, bias = _expand(mask, q.shape, k.shape[2])
     if implementation == "xla":
         return _attention_xla(q, k, v, allowed, bias)
     if implementation == "cudnn":
@@ -75,12 +75,12 @@ def _check_shapes(q: Array, k: Array, v: Array) -> None:
         and q.shape[0] == k.shape[0] == v.shape[0]
         and q.shape[3] == k.shape[3]
         and k.shape[1:3] == v.shape[1:3]
-        and k.shape[2] in (1, q.shape[2])
+        and k.shape[1] in (1, q.shape[1])
     )
     if not fits:
         raise ValueError(
             f"attention: q, k, v have shapes {q.shape}, {k.shape}, {v.shape}; expected "
-            "(B, Nq, H, d), (B, Nk, H or 1, d), (B, Nk, H or 1, dv)"
+            "(B, H, Nq, d), (B, H or 1, Nk, d), (B, H or 1, Nk, dv)"
         )
 
 
@@ -90,7 +90,7 @@ def _expand(
     """(allowed, bias): what may be attended to and what is added, broadcastable to (B,H,Nq,Nk)."""
     if mask is None:
         return None, None
-    batch, queries, heads, _ = q_shape
+    batch, heads, queries, _ = q_shape
     given = [n for n in ("lengths", "segments", "dense") if getattr(mask, n) is not None]
     if len(given) > 1:
         raise ValueError(f"attention: the mask has {given} set, expected at most one of them")
@@ -130,11 +130,11 @@ def _attention_xla(
     """Two matrix products per head and the softmax between them, normalised after the second."""
     dtype = jnp.promote_types(q.dtype, jnp.float32)
     q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
-    if k.shape[2] == 1:
-        k, v = k[:, :, 0], v[:, :, 0]
-        scores_of, values_of = "bqhd,bkd->bhqk", "bhqk,bkd->bqhd"
+    if k.shape[1] == 1:
+        k, v = k[:, 0], v[:, 0]
+        scores_of, values_of = "bhqd,bkd->bhqk", "bhqk,bkd->bhqd"
     else:
-        scores_of, values_of = "bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd"
+        scores_of, values_of = "bhqd,bhkd->bhqk", "bhqk,bhkd->bhqd"
     scores = jnp.einsum(scores_of, q, k, preferred_element_type=dtype)
     if bias is not None:
         scores = scores + bias.astype(dtype)
@@ -146,7 +146,7 @@ def _attention_xla(
     total = weights.sum(-1)  # (B, H, Nq), 0 where nothing may be attended to
     out = jnp.einsum(values_of, weights.astype(v.dtype), v, preferred_element_type=dtype)
     inverse = 1 / jnp.where(total > 0, total, 1)
-    return (out * inverse.swapaxes(1, 2)[..., None]).astype(v.dtype)
+    return (out * inverse[..., None]).astype(v.dtype)
 
 
 def _check_cudnn(q: Array, k: Array, v: Array) -> None:
@@ -174,6 +174,8 @@ def _attention_cudnn(
     bias: Array | None,
 ) -> Array:
     """cuDNN's fused kernel: true lengths where these are given, otherwise the full mask."""
+    shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # as the kernel has them
     if mask is not None and mask.lengths is not None:
         # One key at least: the kernel's answer for none is not defined, and 0 replaces it.
         out = jax.nn.dot_product_attention(
@@ -183,8 +185,7 @@ def _attention_cudnn(
             key_value_seq_lengths=jnp.clip(mask.lengths, 1, k.shape[1]).astype(jnp.int32),
             implementation="cudnn",
         )
-        return jnp.where((mask.lengths > 0)[:, None, None, None], out, 0)
-    shape = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+        return jnp.where((mask.lengths > 0)[:, None, None, None], out, 0).swapaxes(1, 2)
     out = jax.nn.dot_product_attention(
         q,
         k,
@@ -192,8 +193,8 @@ def _attention_cudnn(
         bias=None if bias is None else jnp.broadcast_to(bias, shape).astype(q.dtype),
         mask=None if allowed is None else jnp.broadcast_to(allowed, shape),
         implementation="cudnn",
-    )
+    ).swapaxes(1, 2)
     if allowed is None:
         return out
-    some = jnp.broadcast_to(allowed.any(-1), shape[:3]).swapaxes(1, 2)
+    some = jnp.broadcast_to(allowed.any(-1), shape[:3])
     return jnp.where(some[..., None], out, 0)

@@ -35,6 +35,16 @@ def stack_init(init: Callable[[Array], Any], key: Array, count: int) -> Any:
     return jax.vmap(init)(jax.random.split(key, count))
 
 
+def rows_times(x: Array, weight: Array) -> Array:
+    """x (..., in) times weight (out, in) to (..., out).
+
+    All axes but the last become one, which makes the gradient of the weight an ordinary matrix
+    product, half as expensive on CPUs as a contraction over several axes.
+    """
+    y = x.reshape(-1, x.shape[-1]) @ weight.T
+    return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
 @module
 class Linear:
     """``x @ weight.T + bias`` with weight (out, in) and bias (out,) or None."""
@@ -60,7 +70,7 @@ class Linear:
 
     def __call__(self, x: Array) -> Array:
         """(..., in) to (..., out)."""
-        y = jnp.einsum("...i,oi->...o", x, self.weight)
+        y = rows_times(x, self.weight)
         return y if self.bias is None else y + self.bias
 
 

@@ -71,7 +71,16 @@ class Linear:
 
     def __call__(self, vectors: Array, scalars: Array) -> tuple[Array, Array]:
         """(..., 4, in_v), (..., in_s) to (..., 4, out_v), (..., out_s)."""
-        return jnp.einsum("...i,oi->...o", vectors, self.weight_v), self.linear_s(scalars)
+        return core.rows_times(vectors, self.weight_v), self.linear_s(scalars)
+
+    def sorted_rows(self, groups: int, heads: int) -> Linear:
+        """The map whose output channels (group, hidden, head) come as (group, head, hidden)."""
+
+        def one(x: Array) -> Array:
+            rows = x.reshape(groups, -1, heads, *x.shape[1:])
+            return rows.swapaxes(1, 2).reshape(x.shape)
+
+        return jax.tree.map(one, self)
 
 
 def rms_scale(vectors: Array, scalars: Array, epsilon: float = 0.01) -> Array:

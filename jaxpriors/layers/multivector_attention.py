@@ -15,7 +15,6 @@ from jax import Array
 
 from jaxpriors.layers import sectors
 from jaxpriors.layers.attention import Implementation, Mask, attention, first_queries
-from jaxpriors.layers.blocks import leading
 from jaxpriors.layers.core import module
 from jaxpriors.layers.multivector import EquiLayerNorm, EquiLinear, grade_dropout
 from jaxpriors.layers.sectors import Sectors
@@ -31,12 +30,12 @@ def _times(heads: int, s: int | None) -> int | None:
 
 
 def _heads(x: Sectors, s: Array, normalize: bool) -> Array:
-    """One vector (B, N, H, 16 c + s) of each head from its channels."""
+    """One vector (B, H, N, 16 c + s) of each head from its channels."""
     if normalize:
         x, s = EquiLayerNorm()(x, s)
     parts = (x.scalar, x.vector.swapaxes(2, 3), x.bivector.swapaxes(2, 3))
     flat = [part.reshape(*s.shape[:3], -1) for part in parts]
-    return jnp.concatenate([*flat, s], axis=-1)
+    return jnp.concatenate([*flat, s], axis=-1).swapaxes(1, 2)
 
 
 def _attend(
@@ -52,24 +51,24 @@ def _attend(
 
     The channels of the result (B, N, H c) come in the order (head, hidden).
     """
-    batch, tokens, heads, size = q.shape
+    batch, heads, tokens, size = q.shape
     metric = np.ones(size)
     metric[: 16 * channels] = np.repeat(sectors.INNER_PRODUCT, channels)
     q = q * jnp.asarray(metric, q.dtype)
     out = attention(q, k, v, mask, implementation=implementation)
     if head_scale is not None:
-        out = out * head_scale[:, None]
+        out = out * head_scale[:, None, None]
 
     ends = [2 * channels, 10 * channels, 16 * channels]
     scalar, vector, bivector, s = jnp.split(out, ends, axis=-1)
 
     def merge(a: Array, components: tuple[int, ...]) -> Array:
-        a = a.reshape(batch, tokens, heads, *components, channels)
-        return jnp.moveaxis(a, 2, -2).reshape(batch, tokens, *components, heads * channels)
+        a = a.reshape(batch, heads, tokens, *components, channels)
+        return jnp.moveaxis(a, 1, -2).reshape(batch, tokens, *components, heads * channels)
 
     return (
         Sectors(merge(scalar, (2,)), merge(vector, (4, 2)), merge(bivector, (3, 2))),
-        s.reshape(batch, tokens, -1),
+        s.swapaxes(1, 2).reshape(batch, tokens, -1),
     )
 
 
@@ -82,9 +81,9 @@ class QKV:
     def __call__(
         self, x: Sectors, s: Array, extra: tuple[Sectors, Array] | None, heads: int
     ) -> tuple[Array, Array, Array]:
-        """q, k, v (B, N, H, 16 c + s); the channels ``extra`` are appended to the input."""
+        """q, k, v (B, H, N, 16 c + s); the channels ``extra`` are appended to the input."""
         y, t = self.in_linear.split_heads(*_append(x, s, extra), 3, heads)
-        q, k, v = jnp.split(_heads(y, t, normalize=True), 3, axis=2)
+        q, k, v = jnp.split(_heads(y, t, normalize=True), 3, axis=1)
         return q, k, v
 
 
@@ -99,7 +98,7 @@ class MultiQueryQKV:
     def __call__(
         self, x: Sectors, s: Array, extra: tuple[Sectors, Array] | None, heads: int
     ) -> tuple[Array, Array, Array]:
-        """q (B, N, H, 16 c + s), k and v (B, N, 1, 16 c + s); only q and k see ``extra``."""
+        """q (B, H, N, 16 c + s), k and v (B, 1, N, 16 c + s); only q and k see ``extra``."""
         more = _append(x, s, extra)
         return (
             _heads(*self.q_linear.split_heads(*more, 1, heads), normalize=True),
@@ -197,7 +196,7 @@ class SelfAttention:
         ``extra`` are more channels of the same tokens.
         """
         q, k, v = self.qkv_module(x, s, extra, self.num_heads)
-        q, mask = leading(q, readout), first_queries(mask, readout)
+        q, mask = q[:, :, :readout], first_queries(mask, readout)
         channels = self.out_linear.weight.shape[1] // self.num_heads
         x, s = _attend(q, k, v, channels, self.head_scale, mask, self.implementation)
         return grade_dropout(key, *self.out_linear(x, s), self.dropout_prob)
@@ -281,7 +280,7 @@ class CrossAttention:
         heads = 1 if self.multi_query else self.num_heads
         q = _heads(*self.q_linear.split_heads(x, s, 1, self.num_heads), self.qkv_norm)
         kv = self.kv_linear.split_heads(condition, condition_s, 2, heads)
-        k, v = jnp.split(_heads(*kv, self.qkv_norm), 2, axis=2)
+        k, v = jnp.split(_heads(*kv, self.qkv_norm), 2, axis=1)
         channels = self.out_linear.weight.shape[1] // self.num_heads
         x, s = _attend(q, k, v, channels, self.head_scale, mask, self.implementation)
         return grade_dropout(key, *self.out_linear(x, s), self.dropout_prob)

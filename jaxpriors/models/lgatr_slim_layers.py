@@ -8,7 +8,6 @@ from jax import Array
 
 from jaxpriors.algebra import METRIC
 from jaxpriors.layers.attention import Implementation, Mask, attention, first_queries
-from jaxpriors.layers.blocks import leading
 from jaxpriors.layers.core import module
 from jaxpriors.layers.lorentz import Dropout, GatedLinearUnit, Linear, rms_scale
 from jaxpriors.models.lgatr_slim_config import ConditionalLGATrSlimConfig, LGATrSlimConfig
@@ -16,33 +15,34 @@ from jaxpriors.models.lgatr_slim_config import ConditionalLGATrSlimConfig, LGATr
 SMALL = 0.1  # gain of the maps into and out of attention at the start
 
 
-def _split_heads(vectors: Array, scalars: Array, groups: int, heads: int) -> list[Array]:
-    """Normalised heads (B, N, H, 4c + s) of each group, from channels (group, hidden, head)."""
+def _split_heads(
+    linear: Linear, vectors: Array, scalars: Array, groups: int, heads: int
+) -> list[Array]:
+    """Normalised heads (B, H, N, 4c + s) of each group.
+
+    ``linear`` gives channels (group, hidden, head); its rows are sorted, not what it gives.
+    """
     batch, tokens = scalars.shape[:2]
-    v = vectors.reshape(batch, tokens, 4, groups, -1, heads)
-    s = scalars.reshape(batch, tokens, groups, -1, heads)
-    out = []
-    for group in range(groups):
-        v_head = v[:, :, :, group].transpose(0, 1, 4, 2, 3)  # (B, N, H, 4, c)
-        s_head = s[:, :, group].swapaxes(2, 3)  # (B, N, H, s)
-        scale = rms_scale(v_head, s_head)[..., None]
-        flat = v_head.reshape(batch, tokens, heads, -1)
-        out.append((jnp.concatenate([flat, s_head], -1) * scale).astype(scalars.dtype))
-    return out
+    v, s = linear.sorted_rows(groups, heads)(vectors, scalars)
+    v = v.reshape(batch, tokens, 4, groups * heads, -1)
+    s = s.reshape(batch, tokens, groups * heads, -1)
+    scale = rms_scale(v.swapaxes(2, 3), s)[..., None]
+    flat = jnp.concatenate([*(v[:, :, i] for i in range(4)), s], axis=-1) * scale
+    return jnp.split(flat.astype(scalars.dtype).swapaxes(1, 2), groups, axis=1)
 
 
 def _attend(
     q: Array, k: Array, v: Array, mask: Mask | None, channels: int, implementation: Implementation
 ) -> tuple[Array, Array]:
     """Attention with Minkowski scores; (B, N, 4, H c) and (B, N, H s), channels (head, hidden)."""
-    batch, tokens, heads, size = q.shape
+    batch, heads, tokens, size = q.shape
     signs = jnp.repeat(jnp.asarray(METRIC, q.dtype), channels)
     metric = jnp.concatenate([signs, jnp.ones(size - 4 * channels, q.dtype)])
     out = attention(q * metric, k, v, mask, implementation=implementation)
-    vectors = out[..., : 4 * channels].reshape(batch, tokens, heads, 4, channels)
-    scalars = out[..., 4 * channels :]
+    vectors = out[..., : 4 * channels].reshape(batch, heads, tokens, 4, channels)
+    scalars = out[..., 4 * channels :].swapaxes(1, 2)
     return (
-        vectors.swapaxes(2, 3).reshape(batch, tokens, 4, -1),
+        vectors.transpose(0, 2, 3, 1, 4).reshape(batch, tokens, 4, -1),
         scalars.reshape(batch, tokens, -1),
     )
 
@@ -74,8 +74,8 @@ class SelfAttention:
     ) -> tuple[Array, Array]:
         """(B, N, 4, C), (B, N, S) to the same shapes, of the first ``readout`` tokens if given."""
         config = self.config
-        q, k, v = _split_heads(*self.linear_in(vectors, scalars), 3, config.num_heads)
-        q, mask = leading(q, readout), first_queries(mask, readout)
+        q, k, v = _split_heads(self.linear_in, vectors, scalars, 3, config.num_heads)
+        q, mask = q[:, :, :readout], first_queries(mask, readout)
         channels, _ = config.head_channels()
         out = self.linear_out(*_attend(q, k, v, mask, channels, config.attention_implementation))
         return Dropout(config.dropout_prob or 0.0)(*out, key)
@@ -114,8 +114,8 @@ class CrossAttention:
     ) -> tuple[Array, Array]:
         """(B, N, 4, C), (B, N, S) and the condition's (B, M, 4, Cc), (B, M, Sc); shapes of x."""
         config = self.config
-        (q,) = _split_heads(*self.linear_in_q(vectors, scalars), 1, config.num_heads)
-        k, v = _split_heads(*self.linear_in_kv(vectors_cond, scalars_cond), 2, config.num_heads)
+        (q,) = _split_heads(self.linear_in_q, vectors, scalars, 1, config.num_heads)
+        k, v = _split_heads(self.linear_in_kv, vectors_cond, scalars_cond, 2, config.num_heads)
         channels, _ = config.head_channels()
         out = self.linear_out(*_attend(q, k, v, mask, channels, config.attention_implementation))
         return Dropout(config.dropout_prob or 0.0)(*out, key)

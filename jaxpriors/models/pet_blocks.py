@@ -139,11 +139,11 @@ class Attention:
     def __call__(self, x: Array, to: Array, rows: Array | None) -> Array:
         """(B, N, C); rows (B, P) marks what may be attended to."""
         q, k, v = (
-            layer(a).reshape(*a.shape[:2], self.heads, -1)
+            layer(a).reshape(*a.shape[:2], self.heads, -1).swapaxes(1, 2)
             for layer, a in ((self.query, x), (self.key, to), (self.value, to))
         )
         mask = None if rows is None else Mask(dense=rows[:, None, None])
-        return self.out(attention(q, k, v, mask).reshape(*x.shape[:2], -1))
+        return self.out(attention(q, k, v, mask).swapaxes(1, 2).reshape(*x.shape[:2], -1))
 
 
 @module(static=("heads",))

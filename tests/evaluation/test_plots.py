@@ -80,6 +80,16 @@ def test_training_curves_mark_the_best_epoch():
     assert crosses == [[[2.0, 0.65]], [[1.0, 0.68]]]
 
 
+def test_curves_of_several_seeds_are_drawn_with_their_mean():
+    axes = plots.seeds_figure({"PET": [[0.7, 0.6], [0.8, 0.5]], "tuned": [[0.6, 0.6]]}).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["PET, mean of 2 seeds", "tuned, mean of 1 seeds"]
+    lines = [line.get_ydata().tolist() for line in axes.lines]
+    np.testing.assert_allclose(lines[:3], [[0.7, 0.6], [0.8, 0.5], [0.75, 0.55]])
+    assert len({line.get_color() for line in axes.lines[:3]}) == 1
+    assert len({line.get_color() for line in axes.lines}) == 2
+
+
 def test_save_figure_writes_both_files_and_nothing_else(tmp_path):
     figure = plots.training_figure({"slim": {"train": [0.7, 0.6]}})
     written = plots.save_figure(figure, tmp_path / "loss.v1")

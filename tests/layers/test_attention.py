@@ -14,21 +14,21 @@ BATCH, QUERIES, KEYS, HEADS, CHANNELS, VALUES = 3, 5, 7, 2, 6, 4
 def slow_attention(q, k, v, bias):
     """The definition, one query at a time; bias (B, H, Nq, Nk) with −inf where forbidden."""
     out = np.zeros((*q.shape[:3], v.shape[-1]))
-    for b, i, h in np.ndindex(q.shape[:3]):
-        g = h if k.shape[2] > 1 else 0
-        scores = k[b, :, g] @ q[b, i, h] / np.sqrt(q.shape[-1]) + bias[b, h, i]
+    for b, h, i in np.ndindex(q.shape[:3]):
+        g = h if k.shape[1] > 1 else 0
+        scores = k[b, g] @ q[b, h, i] / np.sqrt(q.shape[-1]) + bias[b, h, i]
         if np.isneginf(scores).all():
             continue
         weights = np.exp(scores - scores.max())
-        out[b, i, h] = weights @ v[b, :, g] / weights.sum()
+        out[b, h, i] = weights @ v[b, g] / weights.sum()
     return out
 
 
 def inputs(queries=QUERIES, keys=KEYS, kv_heads=HEADS, seed=0):
     rng = np.random.default_rng(seed)
-    q = rng.normal(size=(BATCH, queries, HEADS, CHANNELS))
-    k = rng.normal(size=(BATCH, keys, kv_heads, CHANNELS))
-    v = rng.normal(size=(BATCH, keys, kv_heads, VALUES))
+    q = rng.normal(size=(BATCH, HEADS, queries, CHANNELS))
+    k = rng.normal(size=(BATCH, kv_heads, keys, CHANNELS))
+    v = rng.normal(size=(BATCH, kv_heads, keys, VALUES))
     return q, k, v
 
 
@@ -71,9 +71,9 @@ def test_packed_segments_equal_separate_events():
     segments = jnp.array([[1, 1, 1, 2, 2, 0, 0]])
     packed = jax.jit(attention)(q, k, v, Mask(segments=segments))
     for part in (slice(0, 3), slice(3, 5)):
-        alone = jax.jit(attention)(q[:, part], k[:, part], v[:, part])
-        np.testing.assert_allclose(packed[:, part], alone, atol=1e-6)
-    assert not packed[:, 5:].any()
+        alone = jax.jit(attention)(q[:, :, part], k[:, :, part], v[:, :, part])
+        np.testing.assert_allclose(packed[:, :, part], alone, atol=1e-6)
+    assert not packed[:, :, 5:].any()
 
 
 @pytest.mark.parametrize("kv_heads", [HEADS, 1])

@@ -98,12 +98,12 @@ def _primitives(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 def _attention(given: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Attention of multivectors (B, H, N, C, 16) with scalars (B, H, N, S)."""
     signs = jnp.asarray(algebra.INNER_PRODUCT, jnp.float32)
-    heads = []  # q, k, v as (B, N, H, 16 C + S)
+    heads = []  # q, k, v as (B, H, N, 16 C + S)
     for kind in "qkv":
         mv = given[f"att_{kind}_mv"] * (signs if kind == "q" else 1)
-        flat = jnp.concatenate([mv.reshape(*mv.shape[:3], -1), given[f"att_{kind}_s"]], -1)
-        heads.append(flat.swapaxes(1, 2))
-    out = attention(heads[0], heads[1], heads[2]).swapaxes(1, 2)
+        scalars = given[f"att_{kind}_s"]
+        heads.append(jnp.concatenate([mv.reshape(*mv.shape[:3], -1), scalars], -1))
+    out = attention(heads[0], heads[1], heads[2])
     shape = given["att_v_mv"].shape
     size = shape[-2] * 16
     return out[..., :size].reshape(*out.shape[:-1], shape[-2], 16), out[..., size:]
