@@ -137,11 +137,11 @@ def seeds_figure(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     for number, (model, seeds) in enumerate(histories.items()):
         losses = np.asarray(seeds, dtype=np.float64)
         epochs = np.arange(1, losses.shape[1] + 1)
-        style = {"color": COLOURS[number % len(COLOURS)]}
-        axes.plot(epochs, losses.T, "-", linewidth=0.7, alpha=0.6, **style)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(epochs, losses.T, "-", color=colour, linewidth=0.7, alpha=0.6)
         thick = LINE_STYLES[number % len(LINE_STYLES)]
         label = f"{model}, mean of {len(losses)} seeds"
-        axes.plot(epochs, losses.mean(0), thick, linewidth=2.2, label=label, **style)
+        axes.plot(epochs, losses.mean(0), thick, color=colour, linewidth=2.2, label=label)
     _label_losses(axes, "Validation loss")
     return figure
 
