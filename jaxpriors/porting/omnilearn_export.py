@@ -41,6 +41,25 @@ EXTRA_GROUPS = {
 }
 """Groups without any tensor that a writer's file has besides those of its models."""
 
+_PET_METRICS = [
+    "categorical_accuracy",
+    "categorical_accuracy_1",
+    "mean",
+    "mean_1",
+    "mean_2",
+    "mean_3",
+]
+METRICS = {
+    "PET": [f"_metrics/{name}" for name in _PET_METRICS],
+    "OmniFold classifier": ["_metrics/mean"],
+    "LHC Olympics generator": ["_metrics/mean", "_metrics/mean_1", "_metrics/mean_2"],
+    "LHC Olympics classifier": [
+        "_metrics/mean",
+        *(f"layers/pet/_metrics/{name}" for name in _PET_METRICS),
+    ],
+}
+"""Running totals and counts, without which Keras does not read a file; they start at zero."""
+
 
 def export(path: str | Path, out: str | Path, ema: str | Path | None = None) -> str:
     """Write a ported network as the peer does with TensorFlow 2.14; tells what was written.
@@ -78,7 +97,8 @@ def export(path: str | Path, out: str | Path, ema: str | Path | None = None) -> 
             value = to_keras(role, source[state_name(role)], heads_of(config, role))
             arrays[f"{group}/{CONTAINER}/{name}"] = np.ascontiguousarray(value)
         groups += [f"{group}/{CONTAINER}/{name}" for name in part.empty()] + [f"{group}/vars"]
-    write_keras(out, arrays, groups)
+    totals = {f"{m}/vars/{i}": np.zeros((), np.float32) for m in METRICS[writer] for i in (0, 1)}
+    write_keras(out, arrays | totals, groups)
     if config.mode == "masked":
         lines.append("mode 'masked': with padding, OmniLearn's function of these weights differs")
     return "\n".join([*lines, f"{len(arrays)} tensors of OmniLearn's {writer} written to {out}"])
