@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events, read_events, write_events
     from jaxpriors.errors import InputError
-    from jaxpriors.methods.classifier import RatioClassifier, RatioModel
+    from jaxpriors.methods.classifier import RatioClassifier
+    from jaxpriors.methods.ratio import RatioModel
 
 __all__ = ["Events", "InputError", "RatioClassifier", "RatioModel", "read_events", "write_events"]
 
@@ -18,7 +19,7 @@ _HOMES = {
     "Events": "jaxpriors.data.events",
     "InputError": "jaxpriors.errors",
     "RatioClassifier": "jaxpriors.methods.classifier",
-    "RatioModel": "jaxpriors.methods.classifier",
+    "RatioModel": "jaxpriors.methods.ratio",
     "read_events": "jaxpriors.data.events",
     "write_events": "jaxpriors.data.events",
 }

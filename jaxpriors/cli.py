@@ -12,6 +12,7 @@ from jaxpriors.commands.export import export
 from jaxpriors.commands.generate import generate
 from jaxpriors.commands.pretrain import pretrain
 from jaxpriors.commands.reweight import report, reweight
+from jaxpriors.commands.tune import tune
 from jaxpriors.errors import InputError
 
 
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "pretrain": pretrain,
     "report": report,
     "reweight": reweight,
+    "tune": tune,
 }
 GROUPS: dict[str, dict[str, Callable[..., int]]] = {
     "data": {

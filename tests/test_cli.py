@@ -152,6 +152,8 @@ def test_weights_that_are_all_zero(files, tmp_path, capsys):
         (("--batch-size", "100"), "batch_size: found 100, expected a multiple of 16"),
         (("--epochs", "0"), "epochs: found 0, expected at least 1"),
         (("--learning-rate", "nan"), "learning_rate: found nan"),
+        (("--ensemble", "0"), "ensemble: found 0, expected at least 1"),
+        (("--bootstrap",), "bootstrap: found no ensemble"),
         (("--model", "lgatr", "lgatr"), "models: found ['lgatr', 'lgatr']"),
         (("--beam", "xyplane"), "beam: found 'xyplane', a bivector"),
         (("--model", "pet", "--beam", "none"), "which have no tokens"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NETWORKS = "network*.safetensors"  # an ensemble has several
+
 
 def export(run: Path, /, out: Path, model: str | None = None, overwrite: bool = False) -> int:
     """Write a trained network as a program that needs JAX alone, not this package.
@@ -11,14 +13,16 @@ def export(run: Path, /, out: Path, model: str | None = None, overwrite: bool = 
     Its arguments are arrays: p4 (b, n, 4) float32 (E, px, py, pz) in GeV, pid (b, n) int32, length
     (b,) int32 and jet_p4 (b, 4) float32; its result is log p_data / p_simulation (b,).
 
+    Of an ensemble, it is the mean of the networks' log ratios.
+
     Args:
         run: folder of a reweighting, or of one of its networks.
         out: file of the program.
         model: which of the networks, where the run has several.
         overwrite: replace an existing file.
     """
-    from jaxpriors.methods.classifier import RatioModel
     from jaxpriors.methods.export import PLATFORMS, write_program
+    from jaxpriors.methods.ratio import RatioModel
 
     folder = network_folder(run, model)
     write_program(out, RatioModel.load(folder), overwrite=overwrite)
@@ -31,9 +35,9 @@ def network_folder(run: Path, model: str | None) -> Path:
     """Where the network of a run is; InputError where there is none, or several and no choice."""
     from jaxpriors.errors import InputError
 
-    if model is None and (run / "network.safetensors").is_file():
+    if model is None and any(run.glob(NETWORKS)):
         return run
-    found = {p.parent.name: p.parent for p in run.glob("model/*/network.safetensors")}
+    found = {p.parent.name: p.parent for p in run.glob(f"model/*/{NETWORKS}")}
     names = ", ".join(sorted(found))
     if not found:
         what = "has no trained network in model/" if run.is_dir() else "is no folder"

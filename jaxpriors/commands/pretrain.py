@@ -77,6 +77,7 @@ def run(
     """Run (or go on with) a pretraining in a folder, write its card and print its results."""
     import dataclasses
 
+    from jaxpriors.commands.chunks import begun, resolved
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.methods import pretraining as method
@@ -88,6 +89,15 @@ def run(
     with Display() as display:
         display({"stage": "looking at the sample"})
         parts, config = method.prepare(events, config)
+        assert config.training is not None and config.network is not None
+        training = resolved(
+            config.training,
+            config.network,
+            parts["train"].multiplicity,
+            begun(out, "training"),
+            lambda text: display({"stage": text}),
+        )
+        config = dataclasses.replace(config, training=training)
         sources = {**sources, "digest": events.digest()}
         open_run(out, {**dataclasses.asdict(config), "sources": sources}, resume)
         if not (out / "metrics.json").exists():

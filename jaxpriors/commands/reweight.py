@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
+    from jaxpriors.methods.classifier import RatioClassifier
     from jaxpriors.methods.reweighting import Reweighting
 
 Model = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned"]
@@ -29,6 +30,8 @@ def reweight(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    ensemble: int | None = None,
+    bootstrap: bool = False,
     seed: int = 0,
     resume: bool = False,
 ) -> int:
@@ -57,22 +60,60 @@ def reweight(
         epochs: other than the size's own.
         batch_size: other than the size's own.
         learning_rate: other than the size's own.
+        ensemble: train so many networks of each model at once, with different first weights, and
+            take the mean of their log ratios; their spread is an error of the training.
+        bootstrap: let each network of the ensemble weigh the training events with Poisson numbers
+            of its own, so that the spread covers the statistics of the samples as well.
         seed: of the split into parts, the weights and the order of events.
         resume: go on with the run in the folder.
     """
-    from jaxpriors.data.events import read_events
-    from jaxpriors.data.files import levels
+    import dataclasses
+
+    from jaxpriors.methods.reweighting import Reweighting
+
+    chosen = tuple(
+        dataclasses.replace(one, ensemble=ensemble, bootstrap=bootstrap)
+        for one in classifiers(
+            model, size, seed, features, beam, time, pretrained, epochs, batch_size, learning_rate
+        )
+    )
+    samples = read_samples(simulation, data, level, columns, coordinates)
+    sources = {
+        "simulation": str(simulation),
+        "data": str(data),
+        "level": level,
+        "columns": columns,
+        "coordinates": coordinates,
+    }
+    return run(*samples, Reweighting(chosen, seed=seed), out, resume, sources)
+
+
+def classifiers(
+    models: tuple[str, ...],
+    size: Literal["small", "paper"],
+    seed: int,
+    features: Any,
+    beam: Any,
+    time: bool,
+    pretrained: Path | None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+) -> tuple[RatioClassifier, ...]:
+    """The classifiers of the command's options.
+
+    Raises InputError for options that none of the models has.
+    """
     from jaxpriors.errors import InputError
     from jaxpriors.inputs import InputConfig
     from jaxpriors.methods.classifier import FINE_TUNED
-    from jaxpriors.methods.reweighting import Reweighting
 
     inputs = InputConfig(features=features, beam=beam, time=time)
-    if inputs != InputConfig() and not any(name.startswith("lgatr") for name in model):
-        raise InputError(f"features, beam, time: found {inputs} for {model}, which have no tokens")
-    if pretrained is not None and FINE_TUNED not in model:
-        raise InputError(f"pretrained: found {pretrained} for {model}, expected {FINE_TUNED!r}")
-    classifiers = tuple(
+    if inputs != InputConfig() and not any(name.startswith("lgatr") for name in models):
+        raise InputError(f"features, beam, time: found {inputs} for {models}, which have no tokens")
+    if pretrained is not None and FINE_TUNED not in models:
+        raise InputError(f"pretrained: found {pretrained} for {models}, expected {FINE_TUNED!r}")
+    return tuple(
         classifier(
             name,
             size,
@@ -83,20 +124,25 @@ def reweight(
             batch_size=batch_size,
             learning_rate=learning_rate,
         )
-        for name in model
+        for name in models
     )
-    samples = [
-        read_events(path, level if levels(path) else None, columns, coordinates)
-        for path in (simulation, data)
-    ]
-    sources = {
-        "simulation": str(simulation),
-        "data": str(data),
-        "level": level,
-        "columns": columns,
-        "coordinates": coordinates,
-    }
-    return run(samples[0], samples[1], Reweighting(classifiers, seed=seed), out, resume, sources)
+
+
+def read_samples(
+    simulation: Path,
+    data: Path,
+    level: str | None,
+    columns: dict[str, str] | None,
+    coordinates: str | None,
+) -> tuple[Events, Events]:
+    """The two samples; ``level`` counts for files that hold several."""
+    from jaxpriors.data.events import read_events
+    from jaxpriors.data.files import levels
+
+    def read(path: Path) -> Events:
+        return read_events(path, level if levels(path) else None, columns, coordinates)
+
+    return read(simulation), read(data)
 
 
 def classifier(
@@ -108,7 +154,7 @@ def classifier(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-) -> Any:
+) -> RatioClassifier:
     """The classifier of that model and size with some numbers of its training replaced."""
     import dataclasses
 
@@ -130,6 +176,9 @@ def run(
     sources: dict[str, Any],
 ) -> int:
     """Run (or go on with) a reweighting in a folder and print its table."""
+    import dataclasses
+
+    from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.evaluation.report import format_table
@@ -144,6 +193,12 @@ def run(
         if not (out / "metrics.json").exists():
             display({"stage": "looking at the samples"})
             prepared = reweighting.prepare(simulation, data, config)
+        lengths = None if prepared is None else multiplicity(*prepared.part("train"))
+        filled = tuple(
+            with_chunks(one, lengths, begun(out, "classifiers", number, "training"), display)
+            for number, one in enumerate(config.classifiers)
+        )
+        config = dataclasses.replace(config, classifiers=filled)
         open_run(out, {**reweighting.resolved(config), "sources": sources}, resume)
         if prepared is not None:
             reweighting.reweight(prepared, config, out, display)

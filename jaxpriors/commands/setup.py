@@ -26,6 +26,23 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", min(8, 1 << ((cores or 1).bit_length() - 1)))
 
 
+def device_memory() -> int | None:
+    """Bytes that a program may use on each device, None where that is not known.
+
+    On CPUs the memory that is available now (Linux), shared by the devices.
+    """
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit")
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024 // jax.local_device_count()
+    return None
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs between runs; a second run of the same sizes starts at once."""
     import jax

@@ -26,7 +26,8 @@ UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
 class Batch:
     """Padded events as a model's inputs see them; rows with weight 0 may be padding.
 
-    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, label (B,), weight (B,).
+    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, label (B,), weight (B,), or
+    (B, k) where k networks are trained at once and weigh the events in their own ways.
     """
 
     p4: Array | np.ndarray
@@ -73,15 +74,23 @@ def plan_buckets(multiplicity: np.ndarray, count: int = 4) -> Buckets:
     return Buckets(tuple(lengths[::-1]), tuple(shares[::-1]))
 
 
-def gather(events: Events, index: np.ndarray, length: int, rows: int | None = None) -> Batch:
+def gather(
+    events: Events,
+    index: np.ndarray,
+    length: int,
+    rows: int | None = None,
+    weight: np.ndarray | None = None,
+) -> Batch:
     """Events ``index`` (B,) padded to ``length`` constituents, filled up to ``rows`` with weight 0.
 
-    An event longer than ``length`` keeps its first ``length`` constituents.
+    An event longer than ``length`` keeps its first ``length`` constituents. weight: (n,) or (n, k)
+    of all events, None for their own.
     """
-    keep = np.ones(rows or len(index), dtype=bool)
+    real = len(index)
     if rows is not None:
-        keep[len(index) :] = False
-        index = np.concatenate([index, np.zeros(rows - len(index), index.dtype)])
+        index = np.concatenate([index, np.zeros(rows - real, index.dtype)])
+    weights = (events.weight if weight is None else weight)[index]
+    weights[real:] = 0.0
     start = events.offsets[index]
     number = np.minimum(events.offsets[index + 1] - start, length)
     slots = np.arange(length)
@@ -94,7 +103,7 @@ def gather(events: Events, index: np.ndarray, length: int, rows: int | None = No
         length=number.astype(np.int32),
         jet_p4=events.jet_p4[index].astype(np.float32),
         label=label[index].astype(np.float32),
-        weight=np.where(keep, events.weight[index], 0.0).astype(np.float32),
+        weight=weights.astype(np.float32),
     )
 
 
@@ -108,13 +117,15 @@ def spread(events: Events, most: int) -> Batch:
 class TrainingBatches:
     """An epoch's batches as a sequence: ``batches(epoch)[step]`` is a tuple of ``Batch``.
 
-    Each batch has ``batch_size`` rows, split over the buckets by their shares.
+    Each batch has ``batch_size`` rows, split over the buckets by their shares. weight: as in
+    ``gather``.
     """
 
     events: Events
     buckets: Buckets
     batch_size: int
     seed: int
+    weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size % UNITS:
@@ -153,7 +164,7 @@ class TrainingBatches:
                 rows = self.batch_size * share // UNITS
                 # spread each bucket evenly: its share may be one event more or less a step
                 low, high = (len(order) * s // self.steps for s in (step, step + 1))
-                parts.append(gather(self.events, order[low:high], length, rows))
+                parts.append(gather(self.events, order[low:high], length, rows, self.weight))
             return tuple(parts)
 
         return batch

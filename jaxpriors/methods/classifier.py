@@ -13,10 +13,9 @@ import dataclasses
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -30,25 +29,24 @@ from jaxpriors.errors import InputError
 from jaxpriors.features import PointCloudConfig
 from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import finetuning
+from jaxpriors.methods.ensemble import Ensemble, bootstrap_weights, shared_out
 from jaxpriors.methods.finetuning import Origin, Pretrained
+from jaxpriors.methods.ratio import RatioModel, make_forward, member_logits
 from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.pet import PETConfig
 from jaxpriors.models.presets import NetworkConfig, preset
-from jaxpriors.porting.networks import load_network, save_network
 from jaxpriors.preprocessing import (
     InputsConfig,
     Preprocessing,
     fit_preprocessing,
-    preprocessing_from_json,
-    preprocessing_to_json,
 )
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
-from jaxpriors.training.parallel import map_rows
+from jaxpriors.training.parallel import chunk_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.predict import predict
-from jaxpriors.training.runs import read_json, write_json
+from jaxpriors.training.step import Loss
 
 FINE_TUNED = "pet-finetuned"
 
@@ -86,72 +84,6 @@ TRAINING: dict[str, dict[str, TrainingConfig]] = {
 
 
 @dataclass(frozen=True)
-class RatioModel:
-    """A fitted likelihood ratio: the network and all that it needs to read events.
-
-    lengths: padded lengths that programs are compiled for. origin: of weights that were fine-tuned.
-    """
-
-    preprocessing: Preprocessing
-    lengths: tuple[int, ...]
-    precision: Precision
-    classifier: Classifier
-    origin: Origin | None = None
-
-    def log_ratio(self, events: Events) -> np.ndarray:
-        """log p_data / p_simulation of each event, (n,) float64.
-
-        Raises FloatingPointError where it is not finite.
-        """
-        forward = _forward(self.preprocessing, self.precision)
-        return predict(forward, self.classifier, events, self.lengths)
-
-    def logits(self, batch: Batch) -> Array:
-        """log p_data / p_simulation of a batch's rows, (B,) float32; runs under jit."""
-        return _logits(self.classifier, batch, None, self.preprocessing, self.precision)
-
-    def reweight(self, simulation: Events) -> np.ndarray:
-        """Weights (n,) float64 that turn simulation into data, keeping the sum of its weights.
-
-        weight × ratio, the ratios divided by their weighted mean over these events.
-        """
-        return reweighted(simulation.weight, self.log_ratio(simulation))
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``network.safetensors`` (as `porting.networks` does) and ``model.json``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_network(folder / "network.safetensors", self.classifier.network)
-        content = {
-            **preprocessing_to_json(self.preprocessing),
-            "lengths": list(self.lengths),
-            "precision": dataclasses.asdict(self.precision),
-        }
-        if self.origin is not None:
-            content["origin"] = dataclasses.asdict(self.origin)
-        write_json(folder / "model.json", content)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "RatioModel":
-        """The model that ``save`` wrote; InputError where the files are not those."""
-        folder = Path(folder)
-        content = read_json(folder / "model.json")
-        try:
-            rest = (
-                preprocessing_from_json(content),
-                tuple(content["lengths"]),
-                Precision(**content["precision"]),
-            )
-            origin = Origin.from_json(content["origin"]) if "origin" in content else None
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
-            ) from None
-        network = load_network(folder / "network.safetensors")
-        return cls(*rest, classifier_of(network), origin)
-
-
-@dataclass(frozen=True)
 class RatioClassifier:
     """How a likelihood ratio is fitted; ``fit`` does it.
 
@@ -160,6 +92,11 @@ class RatioClassifier:
     validation: share of the events that decide on the best epoch (where none are given).
     Model "pet-finetuned" is a PET that starts from ``pretrained``, a ported network or the folder
     of a pretraining (None: the weights in this package), which decides on its size.
+    ensemble: how many networks are trained as one program, None for one by itself. All see the same
+    batches; network i starts as one by itself does with ``training.seed`` + i. The best epoch is
+    that with the least mean of their validation losses. A device works on ``training.micro_batch``
+    events times networks at once. With ``bootstrap``, each network weighs the training events with
+    Poisson numbers of its own, so that the networks' spread covers the statistics of the sample.
     """
 
     model: str = "lgatr-slim"
@@ -169,16 +106,28 @@ class RatioClassifier:
     training: TrainingConfig | None = None
     validation: float = 0.15
     pretrained: str | Path | Pretrained | None = None
+    ensemble: int | None = None
+    bootstrap: bool = False
 
     def resolved(self) -> "RatioClassifier":
         """The same with all that is None filled in.
 
-        Raises InputError for an unknown model, inputs that it does not take, and pretrained weights
-        that are missing or no PET.
+        Raises InputError for an unknown model, inputs that it does not take, pretrained weights
+        that are missing or no PET, and a bootstrap without an ensemble.
         """
         if self.model not in TRAINING:
             raise InputError(f"model: found {self.model!r}, expected one of {sorted(TRAINING)}")
+        if self.ensemble is not None and self.ensemble < 1:
+            raise InputError(f"ensemble: found {self.ensemble}, expected at least 1")
+        if self.bootstrap and self.ensemble is None:
+            raise InputError("bootstrap: found no ensemble, expected its number of networks")
         network, pretrained = self._network()
+        kernel = getattr(network, "attention_implementation", "xla")
+        if self.ensemble is not None and kernel != "xla":
+            raise InputError(
+                f"attention_implementation: found {kernel!r}, a kernel for one network at a time; "
+                "expected 'xla' for an ensemble"
+            )
         cloud = isinstance(network, PETConfig)
         inputs = self.inputs
         if inputs is None and pretrained is not None:
@@ -225,7 +174,7 @@ class RatioClassifier:
         return network, pretrained
 
     def initial(self, key: Array) -> tuple[Classifier, Origin | None]:
-        """The classifier before training, and where its weights are from if not from chance."""
+        """One network before training, and where its weights are from if not from chance."""
         config = self.resolved()
         assert config.network is not None and config.inputs is not None
         if isinstance(config.pretrained, Pretrained):
@@ -233,6 +182,22 @@ class RatioClassifier:
             network, origin = finetuning.start(config.pretrained, config.network, key)
             return classifier_of(network), origin
         return init_classifier(key, config.network, config.inputs), None
+
+    def _seeds(self) -> list[int]:
+        """Of each network, the one whose first weights it has."""
+        assert self.training is not None
+        return [self.training.seed + i for i in range(self.ensemble or 1)]
+
+    def objective(self, trained_on: Events) -> tuple[TrainingBatches, Preprocessing, Loss]:
+        """Batches of ``labelled`` events, the preprocessing that they are given, and the loss."""
+        config = self.resolved()
+        training = config.training
+        assert training is not None and config.inputs is not None
+        buckets = plan_buckets(trained_on.multiplicity, training.buckets)
+        weight = bootstrap_weights(trained_on, config._seeds()) if self.bootstrap else None
+        batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed, weight)
+        preprocessing = fit_preprocessing(config.inputs, trained_on)
+        return batches, preprocessing, _loss(preprocessing, training.precision)
 
     def fit(
         self,
@@ -266,7 +231,7 @@ class RatioClassifier:
     ) -> tuple[RatioModel, Trained]:
         """As ``fit``; also the epochs' records and times."""
         config = self.resolved()
-        assert config.training is not None and config.inputs is not None
+        assert config.training is not None
         training = config.training
         if validation is None:
             parts = [
@@ -277,22 +242,34 @@ class RatioClassifier:
             simulation, data = simulation[parts[0][0]], data[parts[1][0]]
         trained_on, validated_on = labelled(simulation, data), labelled(*validation)
 
-        buckets = plan_buckets(trained_on.multiplicity, training.buckets)
-        batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed)
-        preprocessing = fit_preprocessing(config.inputs, trained_on)
-        loss = _loss(preprocessing, training.precision)
-        forward = _forward(preprocessing, training.precision)
+        batches, preprocessing, loss = config.objective(trained_on)
+        buckets = batches.buckets
+        networks = self.ensemble or 1
+        forward = make_forward(preprocessing, training.precision, networks)
 
-        def validation_loss(classifier: Classifier) -> float:
-            logits = predict(forward, classifier, validated_on, buckets.lengths)
+        def validation_loss(classifier: Classifier | Ensemble) -> float:
+            logits = predict(forward, classifier, validated_on, buckets.lengths, networks)
             return weighted_cross_entropy(logits, validated_on)
 
-        classifier, origin = config.initial(jax.random.key(training.seed))
+        starts = [config.initial(jax.random.key(seed)) for seed in config._seeds()]
+        classifier: Classifier | Ensemble
+        classifier, origin = starts[0]
+        if self.ensemble is not None:
+            classifier = Ensemble.of([start for start, _ in starts])
         if origin is not None:
             progress({"stage": f"  {origin}"})
         identity = f"{config!r} on {trained_on.digest()}, {validated_on.digest()}"
+        chunk = shared_out(training.micro_batch or chunk_rows(), networks)
         trained = train(
-            classifier, loss, batches, validation_loss, training, folder, progress, identity
+            classifier,
+            loss,
+            batches,
+            validation_loss,
+            dataclasses.replace(training, micro_batch=chunk),
+            folder,
+            progress,
+            identity,
+            stacked=self.ensemble is not None,
         )
         model = RatioModel(
             preprocessing=preprocessing,
@@ -344,53 +321,20 @@ def labelled(simulation: Events, data: Events) -> Events:
     return Events.concatenate([simulation, data])
 
 
-def reweighted(weight: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
-    """weight × ratio with the same sum as ``weight``; float64.
-
-    The ratios are divided by their weighted mean. Raises FloatingPointError where that overflows
-    or is not positive.
-    """
-    ratio = np.exp(log_ratio - log_ratio.max())
-    mean = np.sum(weight * ratio) / np.sum(weight)
-    result = weight * ratio / mean
-    if not mean > 0 or not np.all(np.isfinite(result)):
-        raise FloatingPointError(
-            f"weights: the mean ratio is {mean:g} with log-ratios from {log_ratio.min():g} to "
-            f"{log_ratio.max():g}; expected a positive mean and finite weights"
-        )
-    return result
-
-
 def weighted_cross_entropy(logits: np.ndarray, events: Events) -> float:
-    """Mean over events of weight × binary cross-entropy, float64."""
+    """Mean over events (n,) and networks of weight × binary cross-entropy of logits (n, k)."""
     assert events.label is not None
     sign = np.where(events.label == 1, -1.0, 1.0)
-    return float(np.sum(events.weight * np.logaddexp(0.0, sign * logits)) / len(events))
+    entropy = np.logaddexp(0.0, sign[:, None] * logits)
+    return float(np.mean(events.weight @ entropy) / len(events))
 
 
-def _logits(
-    classifier: Classifier,
-    batch: Batch,
-    key: Array | None,
-    preprocessing: Preprocessing,
-    precision: Precision,
-) -> Array:
-    inputs: Any = precision.to_compute(preprocessing(batch))
-    return precision.to_compute(classifier)(inputs, key=key).astype("float32")
-
-
-def _loss(
-    preprocessing: Preprocessing, precision: Precision
-) -> Callable[[Any, Batch, Array], Array]:
-    def loss(classifier: Classifier, batch: Batch, key: Array) -> Array:
-        logits = _logits(classifier, batch, key, preprocessing, precision)
-        entropy = optax.sigmoid_binary_cross_entropy(logits, batch.label)
-        return (batch.weight * entropy).sum()
+def _loss(preprocessing: Preprocessing, precision: Precision) -> Loss:
+    def loss(classifier: Classifier | Ensemble, batch: Batch, key: Array) -> Array:
+        """The mean over the networks."""
+        logits = member_logits(classifier, batch, key, preprocessing, precision)
+        entropy = optax.sigmoid_binary_cross_entropy(logits, batch.label[:, None])
+        weight = batch.weight.reshape(len(entropy), -1)  # (B, k), or (B, 1) for all alike
+        return (weight * entropy).mean(1).sum()
 
     return loss
-
-
-@lru_cache(maxsize=32)
-def _forward(preprocessing: Preprocessing, precision: Precision) -> Callable[[Any, Batch], Array]:
-    logits = partial(_logits, key=None, preprocessing=preprocessing, precision=precision)
-    return map_rows(lambda classifier, batch: logits(classifier, batch))

@@ -16,8 +16,8 @@ from jax import Array
 from jaxpriors.data.batching import Batch
 from jaxpriors.data.files import written_whole
 from jaxpriors.errors import InputError
-from jaxpriors.methods.classifier import RatioModel
-from jaxpriors.models.classifiers import classifier_of
+from jaxpriors.methods.ensemble import around, networks_of
+from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.models.pet import PET
 from jaxpriors.porting.networks import build
 from jaxpriors.porting.trees import state_from_network
@@ -26,7 +26,7 @@ PLATFORMS = ("cpu", "cuda")
 
 
 def program(model: RatioModel) -> jax.export.Exported:
-    """log p_data / p_simulation (b,) float32 as a function of four arrays:
+    """log p_data / p_simulation (b,) float32, of an ensemble the mean, by four arrays:
 
     p4 (b, n, 4) float32, constituents as (E, px, py, pz) in GeV; pid (b, n) int32, PDG codes, 0 for
     unknown; length (b,) int32, how many of the n are constituents, the others are not looked at;
@@ -35,19 +35,21 @@ def program(model: RatioModel) -> jax.export.Exported:
     b and n are any positive numbers. A jet whose length is not in [0, n] has NaN for an answer. A
     PET in mode "omnilearn", whose answer depends on n, takes only n above its number of neighbours.
     """
-    network = model.classifier.network
+    networks = networks_of(model.classifier)
+    network = networks[0]
     constraints: tuple[str, ...] = ()
     width = "n"
     if not isinstance(network, PET):
         config = dataclasses.replace(network.config, attention_implementation="xla")
-        network = build(config, state_from_network(network))  # cuDNN's kernel is no CPU's
+        # cuDNN's kernel is no CPU's
+        networks = [build(config, state_from_network(network)) for network in networks]
     elif network.config.mode == "omnilearn":
         constraints = (f"n >= {network.config.neighbours + 1}",)
     else:  # padding changes nothing, and gives each row its number of neighbours
         width = f"max(n, {network.config.neighbours})"
     jets, size, padded = jax.export.symbolic_shape(f"b, n, {width}", constraints=constraints)
     # as plain arrays: weights that live on several devices would make a program for as many
-    weights = jax.tree.map(np.asarray, network)
+    weights = jax.tree.map(np.asarray, around(networks))
 
     def log_likelihood_ratio(p4: Array, pid: Array, length: Array, jet_p4: Array) -> Array:
         rows = ((0, 0), (0, padded - size))
@@ -59,7 +61,7 @@ def program(model: RatioModel) -> jax.export.Exported:
             label=jnp.zeros_like(length, jnp.float32),
             weight=jnp.ones_like(length, jnp.float32),
         )
-        classifier = classifier_of(jax.tree.map(jnp.asarray, weights))
+        classifier = jax.tree.map(jnp.asarray, weights)
         logits = dataclasses.replace(model, classifier=classifier).logits(batch)
         return jnp.where((length >= 0) & (length <= p4.shape[1]), logits, jnp.nan)
 

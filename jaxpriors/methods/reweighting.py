@@ -19,7 +19,9 @@ from jaxpriors.evaluation.metrics import auc, weight_report
 from jaxpriors.evaluation.observables import observables
 from jaxpriors.evaluation.plots import observable_figure, save_figure, training_figure
 from jaxpriors.evaluation.report import table2
-from jaxpriors.methods.classifier import RatioClassifier, labelled, reweighted, split
+from jaxpriors.methods.classifier import RatioClassifier, labelled, split
+from jaxpriors.methods.ensemble import networks_of
+from jaxpriors.methods.ratio import reweighted
 from jaxpriors.training.checkpoints import count_parameters
 from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import environment, write_json, write_lines
@@ -98,15 +100,17 @@ def reweight(
 
     Returns the content of ``metrics.json``: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``models``
-    (loss, AUC, weight report, times), ``events``, ``environment`` (versions). A call for a folder
-    whose earlier call was killed goes on from its last checkpoint. ``progress`` is told
-    {"stage": …} of each stage, and the training loop's records with the model's name.
+    (loss, AUC, weight report, times; the spread of an ensemble's log ratios: their standard
+    deviation, averaged over the simulated test events), ``events``, ``environment`` (versions).
+    A call for a folder whose earlier call was killed goes on from its last checkpoint. ``progress``
+    is told {"stage": …} of each stage, and the training loop's records with the model's name.
     """
     folder = Path(folder)
     simulation, parts = prepared.simulation, prepared.parts
     sim, dat = prepared.part("test")
     on_test = parts["simulation"]["test"]
     log_ratios: dict[str, np.ndarray] = {}
+    ensembles: dict[str, np.ndarray] = {}
     models: dict[str, Any] = {}
     log: list[Record] = []
     for classifier in config.classifiers:
@@ -122,9 +126,13 @@ def reweight(
         log += [{"model": name, **record} for record in trained.history]
 
         progress({"stage": f"reweighting with {name}"})
-        log_ratios[name] = model.log_ratio(simulation)
+        each = model.log_ratios(simulation)
+        log_ratios[name] = each.mean(0)
+        if len(each) > 1:
+            ensembles[name] = each
         weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
-        write_weights(folder / "weights.h5", log_ratios, weights, _used_for(parts["simulation"]))
+        used = _used_for(parts["simulation"])
+        write_weights(folder / "weights.h5", log_ratios, weights, used, ensembles)
         area = auc(
             np.concatenate([log_ratios[name][on_test], model.log_ratio(dat)]),
             np.repeat([0, 1], [len(sim), len(dat)]),
@@ -132,7 +140,8 @@ def reweight(
         )
         best = min(trained.history, key=lambda r: r["validation_loss"])
         models[name] = {
-            "parameters": count_parameters(model.classifier),
+            "networks": len(each),
+            "parameters": count_parameters(networks_of(model.classifier)[0]),
             "epochs": len(trained.history),
             "best_epoch": best["epoch"],
             "validation_loss": best["validation_loss"],
@@ -141,6 +150,8 @@ def reweight(
             "weights": dataclasses.asdict(weight_report(weights[name][on_test])),
             "seconds": trained.seconds,
         }
+        if len(each) > 1:
+            models[name]["spread"] = float(each[:, on_test].std(0, ddof=1).mean())
         if model.origin is not None:
             models[name]["origin"] = dataclasses.asdict(model.origin)
 

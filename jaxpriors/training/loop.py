@@ -15,7 +15,7 @@ import numpy as np
 from jaxpriors.data.batching import UNITS, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.training.checkpoints import Checkpoints, flatten
-from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
+from jaxpriors.training.optimizers import OptimizerConfig, each_alone, make_optimizer
 from jaxpriors.training.parallel import chunk_rows, data_mesh, devices_for, replicate, shard_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
@@ -120,6 +120,7 @@ def train(
     folder: Path,
     progress: Callable[[Record], None] = lambda record: None,
     identity: str = "",
+    stacked: bool = False,
 ) -> Trained:
     """Train ``params`` on ``batches``; keep checkpoints in ``folder`` and go on from the last one.
 
@@ -129,6 +130,7 @@ def train(
     "seconds"}).
 
     ``identity`` stands for the data and all settings; it is kept with the checkpoints.
+    ``stacked``: the parameters are those of several networks, as `optimizers.each_alone` has them.
 
     Raises:
         InputError: the folder's checkpoints have another identity.
@@ -136,7 +138,7 @@ def train(
     """
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
         return _train(
-            params, loss, batches, validation_loss, config, checkpoints, progress, identity
+            params, loss, batches, validation_loss, config, checkpoints, progress, identity, stacked
         )
 
 
@@ -149,11 +151,14 @@ def _train(
     checkpoints: Checkpoints,
     progress: Callable[[Record], None],
     identity: str,
+    stacked: bool,
 ) -> Trained:
     # The update, compiled once for the shapes of the batches.
     rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
     mesh = data_mesh(devices_for(rows))
     optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
+    if stacked:
+        optimizer = each_alone(optimizer)
     micro_batch = config.micro_batch or chunk_rows()
     step_function = make_step(loss, optimizer, batches.rows, mesh, micro_batch, config.ema)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.

@@ -83,6 +83,20 @@ def scale_body(factor: float) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(one, updates))
 
 
+def each_alone(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The rule for the parameters of k networks, stacked along a leading axis, each by itself.
+
+    The gradients are those of the mean of the networks' losses: each network's own are k times as
+    large.
+    """
+
+    def update(gradients: Any, state: Any, params: Any) -> Any:
+        own = jax.tree.map(lambda x: x * x.shape[0], gradients)
+        return jax.vmap(rule.update)(own, state, params)
+
+    return optax.GradientTransformation(jax.vmap(rule.init), update)
+
+
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The update rule for a training of ``steps`` updates."""
     scale = optax.scale_by_lion if config.rule == "lion" else optax.scale_by_adam

@@ -44,11 +44,16 @@ def chunk_rows() -> int | None:
     return 8 if jax.default_backend() == "cpu" else None
 
 
-def split_rows(tree: Any, most: int | None) -> tuple[Any, int]:
-    """Rows (B, …) in the fewest equal chunks (N, B / N, …) of at most ``most``, and N."""
-    rows = jax.tree.leaves(tree)[0].shape[0]
+def chunk_count(rows: int, most: int | None) -> int:
+    """The fewest equal chunks of at most ``most`` rows (None: all of them) that make so many."""
     most = rows if most is None else most
-    chunks = next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most)
+    return next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most)
+
+
+def split_rows(tree: Any, most: int | None) -> tuple[Any, int]:
+    """Rows (B, …) in ``chunk_count`` chunks (N, B / N, …), and N."""
+    rows = jax.tree.leaves(tree)[0].shape[0]
+    chunks = chunk_count(rows, most)
     return jax.tree.map(lambda x: x.reshape(chunks, rows // chunks, *x.shape[1:]), tree), chunks
 
 

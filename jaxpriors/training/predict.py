@@ -15,13 +15,18 @@ Forward = Callable[[Any, Batch], Array]
 
 
 def predict(
-    forward: Forward, params: Any, events: Events, lengths: Sequence[int], rows: int = 256
+    forward: Forward,
+    params: Any,
+    events: Events,
+    lengths: Sequence[int],
+    numbers: int = 1,
+    rows: int = 256,
 ) -> np.ndarray:
-    """``forward(params, batch)`` of every event, (n,) float64, in the events' order.
+    """``forward(params, batch)`` of every event, (n, numbers) float64, in the events' order.
 
-    ``forward`` is compiled (`parallel.map_rows`) and gives one number a row. ``lengths`` are the
-    padded lengths; an event with more constituents than all of them gets a length of its own, so
-    that none is cut.
+    ``forward`` is compiled (`parallel.map_rows`) and gives so many numbers a row. ``lengths`` are
+    the padded lengths; an event with more constituents than all of them gets a length of its own,
+    so that none is cut.
 
     Raises:
         FloatingPointError: a result that is not finite; the message names the first such event.
@@ -31,7 +36,7 @@ def predict(
     longest = int(events.multiplicity.max(initial=0))
     lengths = [*lengths, *([longest] if longest > lengths[-1] else [])]
     rows = max(rows // jax.device_count(), 1) * jax.device_count()
-    result = np.full(len(events), np.nan)
+    result = np.full((len(events), numbers), np.nan)
     pending: list[tuple[np.ndarray, Array]] = []
     for index, batch in prediction_batches(events, lengths, rows):
         pending.append((index, forward(params, shard_rows(batch, mesh))))
@@ -40,7 +45,7 @@ def predict(
             result[done] = np.asarray(values)[: len(done)]
     for done, values in pending:
         result[done] = np.asarray(values)[: len(done)]
-    bad = np.flatnonzero(~np.isfinite(result))
+    bad = np.flatnonzero(~np.isfinite(result).all(1))
     if len(bad):
         raise FloatingPointError(
             f"the network's output is not finite for {len(bad)} of {len(events)} events, first "

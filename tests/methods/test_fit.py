@@ -10,7 +10,8 @@ from jaxpriors import Events, InputError, RatioClassifier
 from jaxpriors.data.batching import spread
 from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import classifier as method
-from jaxpriors.methods.classifier import TRAINING, labelled, reweighted, split
+from jaxpriors.methods.classifier import TRAINING, labelled, split
+from jaxpriors.methods.ratio import make_forward, reweighted
 from jaxpriors.models.presets import preset
 from jaxpriors.preprocessing import fit_preprocessing
 from jaxpriors.training.precision import Precision
@@ -75,7 +76,7 @@ def test_training_drops_and_prediction_does_not():
     loss = jax.jit(method._loss(preprocessing, precision))
     assert loss(network, batch, jax.random.key(1)) != loss(network, batch, jax.random.key(2))
     undropped, _ = _classifier("lgatr-slim").initial(jax.random.key(0))
-    forward = method._forward(preprocessing, precision)
+    forward = make_forward(preprocessing, precision)
     np.testing.assert_allclose(forward(network, batch), forward(undropped, batch), atol=1e-6)
 
 

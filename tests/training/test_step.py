@@ -10,7 +10,13 @@ import pytest
 
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import Linear, module
-from jaxpriors.training.optimizers import OptimizerConfig, decayed, make_optimizer, schedule
+from jaxpriors.training.optimizers import (
+    OptimizerConfig,
+    decayed,
+    each_alone,
+    make_optimizer,
+    schedule,
+)
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 from jaxpriors.training.step import initial_state, make_step
 
@@ -172,6 +178,30 @@ def test_the_average_follows_the_parameters():
     same, _ = step(state, batch)
     for name in params:
         np.testing.assert_array_equal(same.average[name], state.average[name])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0)),
+        make_optimizer(OptimizerConfig("adamw", 0.02, 0.5, clip=1.0, body_factor=4.0), 100),
+    ],
+)
+def test_stacked_networks_are_updated_each_alone(rule):
+    """One network's large gradient clips its own update only."""
+    params = Linear(jnp.linspace(-1.0, 2.0, 5), jnp.linspace(0.5, 1.0, 3))
+    networks = [_Network(params, params), jax.tree.map(lambda x: 9 * x, _Network(params, params))]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *networks)
+    together = each_alone(rule)
+    # gradients of the mean of the networks' losses are half of their own
+    found, _ = together.update(
+        jax.tree.map(lambda x: x / 2, stacked), together.init(stacked), stacked
+    )
+    for i, one in enumerate(networks):
+        expected, _ = rule.update(one, rule.init(one), one)
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-5), found, expected
+        )
 
 
 def test_schedule_rises_and_falls():

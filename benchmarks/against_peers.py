@@ -1,0 +1,322 @@
+"""Ours against `lgatr` (PyTorch) and OmniLearn (TensorFlow): same weights, same jets, in one run.
+
+    python -m benchmarks.against_peers --json benchmarks/results/against_peers.json
+    python -m benchmarks.against_peers --models pet --omnilearn OmniLearn/scripts
+
+Each peer runs in an environment that is made for it at the first call, as it is and compiled, with
+padding as it is, masked, or all jets in one row. Outputs are compared first; a peer whose numbers
+differ is not timed. Programs run in turn, and the best of a peer's variants counts. Ours is what
+trainings and predictions use: chunks of the batch one after the other on each device (the best of
+three sizes counts), and for jets of realistic multiplicities (mean 46, at most 101) a few padded
+lengths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.measure import Program, memory_growth, program, time_in_turn
+from benchmarks.networks import (
+    MODELS,
+    PARTICLES,
+    Benchmarked,
+    forward_program,
+    in_buckets,
+    multiplicities,
+    of_config,
+    train_program,
+)
+from benchmarks.peers.client import PACKAGES, Peer, environment_of, running
+from benchmarks.tables import Result, compared, report
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+from jaxpriors.models import lgatr, lgatr_slim
+from jaxpriors.models.pet import PETConfig
+from jaxpriors.models.presets import preset
+from jaxpriors.porting.networks import save_network
+from jaxpriors.porting.omnilearn_export import export
+from jaxpriors.porting.trees import state_from_network
+
+TOLERANCE = 1e-3
+OURS = "ours"
+CHUNKS = (2, 4, 8)  # jets that a device works on at once
+WAYS = {"lgatr": ("", "-masked", "-flat"), "lgatr-slim": ("", "-masked", "-flat"), "pet": ("",)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network of ours and the release of the peer that computes the same function."""
+
+    model: str
+    release: str
+    config: Any
+
+    @cached_property
+    def task(self) -> Benchmarked:
+        """Our network as it is benchmarked."""
+        return of_config(self.config)
+
+    @cached_property
+    def network(self) -> Any:
+        """Its weights."""
+        return self.task.init(jax.random.key(0))
+
+
+def cases(models: tuple[str, ...], size: str) -> list[Case]:
+    """Every pair to be compared."""
+    found = []
+    for model in models:
+        config = preset(model, size)
+        if isinstance(config, PETConfig):
+            found.append(Case(model, "omnilearn", config))
+            continue
+        versions = lgatr.VERSIONS if model == "lgatr" else lgatr_slim.VERSIONS
+        fields = {field.name for field in dataclasses.fields(config)}
+        for release in ("1.4.3", "2.0.0"):
+            switches = {k: v for k, v in versions[release[:3]].items() if k in fields}
+            same = dataclasses.replace(config, **switches)
+            found.append(Case(model, f"lgatr-{release}", same))
+    return found
+
+
+def against_peers(
+    models: tuple[str, ...] = MODELS,
+    batches: tuple[int, ...] = (64, 512),
+    compiled: bool = True,
+    rounds: int = 5,
+    omnilearn: Path | None = None,
+    environments: Path = Path(".venv-peers"),
+    size: str = "paper",
+    json: Path | None = None,
+) -> int:
+    """Time ours against the peers and print the table.
+
+    Args:
+        models: any of lgatr, lgatr-slim, pet.
+        batches: numbers of jets in a forward pass or training step; memory is of the first.
+        compiled: whether the peers run compiled as well (minutes of compilation each).
+        rounds: of which the median counts.
+        omnilearn: folder with OmniLearn's PET.py; without it pet is left out.
+        environments: folder for the peers' environments, made where they are missing (a download).
+        size: paper, or small for a quick look.
+        json: file for the results.
+    """
+    use_all_cores()
+    use_compilation_cache()
+    results: list[Result] = []
+    for model in models:
+        if model == "pet" and omnilearn is None:
+            print("pet: left out; --omnilearn names the folder of OmniLearn's PET.py")
+            continue
+        hows = ("eager", "compiled") if compiled else ("eager",)
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            pairs = []
+            for case in cases((model,), size):
+                for how in hows:
+                    peer = stack.enter_context(start(case, how, omnilearn, environments, folder))
+                    if agrees(case, peer, folder):
+                        pairs.append((case, peer))
+            results += times(model, pairs, batches, rounds, folder)
+        results.append(memory(model, size, hows, batches[0], omnilearn, environments))
+    report(results, "best peer", json, {k: " ".join(v) for k, v in PACKAGES.items()})
+    return 0
+
+
+@contextlib.contextmanager
+def start(case: Case, how: str, omnilearn: Path | None, environments: Path, folder: Path) -> Any:
+    """The peer with our weights, running."""
+    python = environment_of(case.release, environments)
+    name = f"{case.release} {how}"
+    cls, constructor = constructor_of(case)
+    weights = folder / f"{case.release}.weights.h5"
+    if case.model == "pet":
+        save_network(folder / "pet.safetensors", case.network)
+        weights.unlink(missing_ok=True)
+        export(folder / "pet.safetensors", weights)
+        server, arguments = "omnilearn_server.py", [str(omnilearn)]
+    else:
+        weights = folder / f"{case.release}.npz"
+        _write(weights, state_from_network(case.network))
+        server, arguments = "lgatr_server.py", []
+    with running(name, python, server, *arguments) as peer:
+        order = {"cls": cls, "constructor": constructor, "weights": str(weights)}
+        peer.ask("build", **order, compile=how == "compiled")
+        yield peer
+
+
+def constructor_of(case: Case) -> tuple[str, dict[str, Any]]:
+    """The peer's class and the arguments that build the same network."""
+    config = case.config
+    if case.model == "pet":
+        names = ("num_classes", "num_heads", "num_layers", "num_local", "num_class_layers")
+        return "PET", {n: getattr(config, n) for n in (*names, "num_gen_layers")} | {
+            "num_feat": config.num_features,
+            "num_jet": config.num_jet_features,
+            "projection_dim": config.hidden_channels,
+            "K": config.neighbours,
+        }
+    same = ["num_blocks", "in_s_channels", "out_s_channels", "hidden_s_channels"]
+    if case.model == "lgatr-slim":
+        same += ["in_v_channels", "out_v_channels", "hidden_v_channels", "num_heads"]
+        return "LGATrSlim", {n: getattr(config, n) for n in same}
+    same += ["in_mv_channels", "out_mv_channels", "hidden_mv_channels"]
+    old = case.release == "lgatr-1.4.3"  # the ratios have other names since
+    attention, mlp = ("increase_hidden_channels",) * 2 if old else ("attn_ratio", "mlp_ratio")
+    return "LGATr", {n: getattr(config, n) for n in same} | {
+        "attention": {"num_heads": config.num_heads, attention: config.attn_ratio},
+        "mlp": {mlp: config.mlp_ratio},
+    }
+
+
+def write_jets(file: Path, jets: Any) -> None:
+    """What the peers read."""
+    names = ("momenta", "features", "multiplicity")
+    _write(file, {n: np.asarray(a) for n, a in zip(names, jets, strict=True)})
+
+
+def _write(file: Path, arrays: dict[str, Any]) -> None:
+    np.savez(file, **arrays)
+
+
+def agrees(case: Case, peer: Peer, folder: Path) -> bool:
+    """Whether all ways of the peer give our outputs; what differs is said.
+
+    OmniLearn's outputs depend on the padding, so that PET is compared on full jets.
+    """
+    full = case.model == "pet"
+    jets = case.task.ragged(np.array([PARTICLES, PARTICLES if full else 40]))
+    ours = np.asarray(jax.jit(case.task.forward)(case.network, *jets))
+    write_jets(folder / "few.npz", jets)
+    peer.ask("jets", file=str(folder / "few.npz"))
+    error = 0.0
+    for way in WAYS[case.model]:
+        if way == "" and not full:
+            continue  # padding that is not masked has its say in the outputs
+        peer.ask("outputs", file=str(folder / "theirs.npz"), how=way.lstrip("-"))
+        theirs = np.load(folder / "theirs.npz")["outputs"]
+        error = max(error, float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
+    good = error < TOLERANCE
+    verdict = "" if good else f", more than {TOLERANCE}: it is not timed"
+    print(f"{case.model}, {peer.name}: outputs differ by {error:.1e}{verdict}", flush=True)
+    return good
+
+
+def times(
+    model: str, pairs: list[tuple[Case, Peer]], batches: tuple[int, ...], rounds: int, folder: Path
+) -> list[Result]:
+    """The rows of latency, forward and training."""
+    results = [_row(model, "latency", _latency(pairs, folder), rounds)]
+    for batch in batches:
+        tail = "" if batch == batches[0] else f"-{batch}"
+        few = max(2, rounds * batches[0] // batch)
+        for kind in ("forward", "train", "train-ragged"):
+            programs = _programs(kind, model, pairs, batch, folder)
+            results.append(_row(model, kind + tail, programs, few))
+    return results
+
+
+def _row(model: str, task: str, programs: dict[str, Program], rounds: int) -> Result:
+    """The timing of all, told, and the release against which ours does worst.
+
+    Of ours, the best size of chunks counts, and of the peer the best of its variants.
+    """
+    timings = time_in_turn(programs, rounds)
+    for name, timing in timings.items():
+        print(f"{model} {task} {name}: {1e3 * timing.seconds:.1f} ms", flush=True)
+    rows = []
+    for release in {name.split()[0] for name in timings if not name.startswith(OURS)}:
+        ours = [name for name in timings if name.startswith(f"{OURS} {release}")]
+        peers = [name for name in timings if name.startswith(release)]
+        us = min(ours, key=lambda name: timings[name].seconds)
+        them = min(peers, key=lambda name: timings[name].seconds)
+        spread = max(timings[us].spread, timings[them].spread)
+        note = f"{them}, {us.removeprefix(f'{OURS} {release}').strip()}".strip(", ")
+        rows.append(
+            compared(model, task, timings[us].seconds, timings[them].seconds, "s", spread, note)
+        )
+    assert rows, f"{model}: no peer computes the same function"
+    return min(rows, key=lambda row: row.ratio or 0)
+
+
+def _latency(pairs: list[tuple[Case, Peer]], folder: Path) -> dict[str, Program]:
+    programs: dict[str, Program] = {}
+    for case, peer in pairs:
+        jets = case.task.jets(1)
+        write_jets(folder / "jets.npz", jets)
+        peer.ask("jets", file=str(folder / "jets.npz"))
+        forward = jax.jit(case.task.forward)
+        programs.setdefault(f"{OURS} {case.release}", program(forward, case.network, *jets))
+        programs[peer.name] = peer.program("forward")
+    return programs
+
+
+def _programs(
+    kind: str, model: str, pairs: list[tuple[Case, Peer]], batch: int, folder: Path
+) -> dict[str, Program]:
+    programs: dict[str, Program] = {}
+    multiplicity = multiplicities(batch)
+    for case, peer in pairs:
+        task = case.task
+        ragged = kind == "train-ragged"
+        jets = task.ragged(multiplicity) if ragged else task.jets(batch)
+        write_jets(folder / "jets.npz", jets)
+        peer.ask("jets", file=str(folder / "jets.npz"))
+        parts = in_buckets(task, multiplicity) if ragged else (jets,)
+        for chunk in CHUNKS:
+            name = f"{OURS} {case.release} chunks of {chunk}"
+            if name in programs:
+                continue
+            if kind == "forward":
+                programs[name] = forward_program(task, case.network, jets, chunk)
+            else:
+                programs[name] = train_program(task, case.network, parts, chunk)
+        for way in WAYS[model] if ragged else ("",):
+            programs[peer.name + way] = peer.program(kind.removesuffix("-ragged") + way)
+    return programs
+
+
+def memory(
+    model: str,
+    size: str,
+    hows: tuple[str, ...],
+    batch: int,
+    omnilearn: Path | None,
+    environments: Path,
+) -> Result:
+    """The peaks of one training step on jets of realistic multiplicities, in new processes."""
+    multiplicity = multiplicities(batch)
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for case in cases((model,), size):
+            write_jets(folder / "jets.npz", case.task.ragged(multiplicity))
+            for how in hows:
+                for way in WAYS[model]:
+                    with start(case, how, omnilearn, environments, folder) as peer:
+                        peer.ask("jets", file=str(folder / "jets.npz"))
+                        found[peer.name + way] = peer.ask("memory", task="train" + way)["grown"]
+    ours = memory_growth(_training, cases((model,), size)[0], batch)
+    for name, grown in found.items():
+        print(f"{model} memory {name}: {grown / 1e6:.0f} MB", flush=True)
+    name = min(found, key=lambda n: found[n])
+    return compared(model, "memory", ours, found[name], "B", note=name)
+
+
+def _training(case: Case, batch: int) -> Program:
+    use_all_cores()
+    parts = in_buckets(case.task, multiplicities(batch))
+    return train_program(case.task, case.network, parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(tyro.cli(against_peers))

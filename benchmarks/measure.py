@@ -1,0 +1,118 @@
+"""How time, memory and FLOPs are measured.
+
+Programs that are compared run in turn, so that a change of the machine's pace meets all of them;
+of each the median counts, and its spread (half the distance of the quartiles over the median).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers.serve import growth
+
+Program = Callable[[int], float]
+"""The seconds of that many calls."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds of a call and its relative spread."""
+
+    seconds: float
+    spread: float
+
+
+def program(function: Callable[..., Any], *arguments: Any) -> Program:
+    """A function of jax with its arguments, as a program to be timed."""
+
+    def run(calls: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            jax.block_until_ready(function(*arguments))
+        return time.perf_counter() - begin
+
+    return run
+
+
+def time_in_turn(
+    programs: Mapping[str, Program], rounds: int = 7, least: float = 0.3
+) -> dict[str, Timing]:
+    """The time of one call of each program, after two calls that do not count.
+
+    In each of the ``rounds`` every program is called as often as fills ``least`` seconds, after a
+    moment in which the threads of the one before it come to rest.
+    """
+    calls = {}
+    for name, run in programs.items():
+        run(1)
+        calls[name] = max(1, round(least / run(1)))
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, run in programs.items():
+            time.sleep(0.1)
+            seconds[name].append(run(calls[name]) / calls[name])
+    result = {}
+    for name, values in seconds.items():
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        result[name] = Timing(float(median), float((high - low) / (2 * median)))
+    return result
+
+
+@contextmanager
+def unrolled() -> Iterator[None]:
+    """Loops are traced turn by turn: XLA counts the operations of a loop's body once."""
+    with mock.patch.object(jax.lax, "scan", partial(jax.lax.scan, unroll=True)):
+        yield
+
+
+def flops(function: Callable[..., Any], *arguments: Any) -> float:
+    """Floating-point operations of the compiled program, as XLA counts them, loops unrolled."""
+    with unrolled():
+        compiled = jax.jit(lambda *a: function(*a)).lower(*arguments).compile()
+    counted = compiled.cost_analysis()
+    assert counted is not None, "this backend does not count operations"
+    return float(counted["flops"])
+
+
+def memory_growth(task: Callable[..., Program], *arguments: Any) -> int:
+    """Bytes by which a process of its own grows while it calls the program that ``task`` makes.
+
+    As for the peers (`peers.serve.growth`); compilation belongs into ``task``.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_grow, args=(sender, task, *arguments))
+    process.start()
+    sender.close()
+    try:
+        grown: int = receiver.recv()
+    except EOFError:
+        raise RuntimeError(f"{task.__name__}: the process that was measured failed") from None
+    finally:
+        process.join()
+    return grown
+
+
+def _grow(sender: Any, task: Callable[..., Program], *arguments: Any) -> None:
+    run = task(*arguments)
+    sender.send(growth(lambda: run(1)))
+
+
+def matrix_rate(size: int = 2048) -> float:
+    """FLOP/s of a large fp32 matrix product on all cores, the better of NumPy's and XLA's."""
+    a = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    b = jnp.asarray(a)
+    product = jax.jit(jnp.matmul)
+    timings = time_in_turn({"numpy": program(lambda: a @ a), "jax": program(product, b, b)})
+    return 2 * size**3 / min(t.seconds for t in timings.values())

@@ -1,0 +1,160 @@
+"""The networks of arXiv:2603.08802, Table 6, and random jets to run them on.
+
+L-GATr and L-GATr-slim have the sizes of Appendix B, PET those of OmniLearn (arXiv:2404.16091) with
+its ten classes. Each takes jets of up to ``PARTICLES`` particles and gives one row of outputs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from benchmarks.measure import Program, program
+from jaxpriors.algebra import embed_vector
+from jaxpriors.data.batching import UNITS, plan_buckets
+from jaxpriors.layers.attention import Mask
+from jaxpriors.models.lgatr import LGATr, LGATrConfig
+from jaxpriors.models.lgatr_slim import LGATrSlim
+from jaxpriors.models.pet import PET, PETConfig
+from jaxpriors.models.presets import NetworkConfig, preset
+from jaxpriors.training.parallel import (
+    chunk_rows,
+    data_mesh,
+    devices_for,
+    map_rows,
+    replicate,
+    shard_rows,
+)
+from jaxpriors.training.step import initial_state, make_step
+
+PARTICLES = 101
+MEAN, SPREAD = 46, 16  # of the multiplicities of jets that are not all full
+MODELS = ("lgatr", "lgatr-slim", "pet")
+
+
+@dataclass(frozen=True)
+class Benchmarked:
+    """A network as it is benchmarked.
+
+    init: from a key; forward: (network, momenta, features, multiplicity) to (B, outputs); features:
+    number of them for each particle, beyond the four-momentum in L-GATr's case.
+    """
+
+    init: Callable[[Array], Any]
+    forward: Callable[..., Array]
+    features: int
+
+    def jets(self, batch: int, particles: int = PARTICLES, seed: int = 0) -> tuple[Array, ...]:
+        """Random jets, all of them of that many particles: what ``forward`` takes."""
+        return self.ragged(np.full(batch, particles), particles, seed)
+
+    def ragged(
+        self, multiplicity: np.ndarray, particles: int = PARTICLES, seed: int = 0
+    ) -> tuple[Array, ...]:
+        """Random jets of these multiplicities (B,), padded to ``particles``.
+
+        Four-momenta (B, P, 4), features (B, P, F), multiplicities (B,).
+        """
+        rng = np.random.default_rng(seed)
+        real = (np.arange(particles) < multiplicity[:, None])[..., None]
+        momenta = rng.normal(size=(len(multiplicity), particles, 3))
+        energy = np.linalg.norm(momenta, axis=-1, keepdims=True)
+        features = rng.normal(size=(len(multiplicity), particles, self.features))
+        arrays = np.concatenate([energy, momenta], -1) * real, features * real
+        momenta32, features32 = (jnp.asarray(a, jnp.float32) for a in arrays)
+        return momenta32, features32, jnp.asarray(multiplicity, jnp.int32)
+
+
+def _lgatr(network: LGATr, momenta: Array, features: Array, multiplicity: Array) -> Array:
+    x = embed_vector(momenta)[:, :, None]
+    out, _ = network(x, features, Mask(lengths=multiplicity), readout=1)
+    return out[:, 0, :, 0]
+
+
+def _slim(network: LGATrSlim, momenta: Array, features: Array, multiplicity: Array) -> Array:
+    _, out = network(momenta[:, :, None], features, Mask(lengths=multiplicity), readout=1)
+    return out[:, 0]
+
+
+def _pet(network: PET, momenta: Array, features: Array, multiplicity: Array) -> Array:
+    mask = jnp.arange(features.shape[1]) < multiplicity[:, None]
+    logits, _ = network.classify(features, mask, momenta[:, 0])  # any four numbers of the jet
+    return logits
+
+
+def benchmarked(model: str, size: str = "paper") -> Benchmarked:
+    """One of ``MODELS`` in a size of `models.presets`; ValueError for others."""
+    return of_config(preset(model, size))
+
+
+def of_config(config: NetworkConfig) -> Benchmarked:
+    """The network of a configuration."""
+    if isinstance(config, PETConfig):
+        return Benchmarked(lambda key: PET.init(key, config), _pet, config.num_features)
+    features = config.in_s_channels or 0
+    if isinstance(config, LGATrConfig):
+        return Benchmarked(lambda key: LGATr.init(key, config), _lgatr, features)
+    return Benchmarked(lambda key: LGATrSlim.init(key, config), _slim, features)
+
+
+def multiplicities(batch: int, seed: int = 0) -> np.ndarray:
+    """Numbers of particles (B,) as jets have them: mean ``MEAN``, one of them ``PARTICLES``."""
+    drawn = np.random.default_rng(seed).normal(MEAN, SPREAD, batch).round()
+    return np.append(np.clip(drawn, 5, PARTICLES)[1:], PARTICLES).astype(np.int32)
+
+
+def in_buckets(task: Benchmarked, multiplicity: np.ndarray, buckets: int = 4) -> tuple[Any, ...]:
+    """Random jets as trainings have them: few padded lengths, each a part of the batch."""
+    plan = plan_buckets(multiplicity, buckets)
+    ends = np.cumsum(plan.shares)[:-1] * len(multiplicity) // UNITS
+    parts = np.split(np.sort(multiplicity), ends)
+    return tuple(task.ragged(m, n) for m, n in zip(parts, plan.lengths, strict=True))
+
+
+def loss(task: Benchmarked) -> Callable[[Any, Any, Any], Array]:
+    """The sum over jets of the mean square of their outputs."""
+    return lambda network, jets, key: jnp.square(task.forward(network, *jets)).mean(-1).sum()
+
+
+def forward_program(
+    task: Benchmarked, network: Any, jets: Any, chunk: int | None = None
+) -> Program:
+    """A forward pass as predictions do it: on all devices, in chunks."""
+    mesh = data_mesh(devices_for([len(jets[0])]))
+    forward = map_rows(lambda n, j: task.forward(n, *j), mesh, chunk)
+    return program(forward, replicate(network, mesh), shard_rows(jets, mesh))
+
+
+def train_program(
+    task: Benchmarked,
+    network: Any,
+    parts: tuple[Any, ...],
+    chunk: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Program:
+    """A training step with Adam as trainings do it: in chunks, on all devices or on these."""
+    sizes = [len(part[0]) for part in parts]
+    mesh = data_mesh(devices_for(sizes) if devices is None else devices)
+    step = make_step(loss(task), optax.adam(1e-4), sum(sizes), mesh, chunk or chunk_rows())
+    # a copy: the step gives its state's memory away
+    state = replicate(initial_state(jax.tree.map(jnp.copy, network), optax.adam(1e-4)), mesh)
+    batch = shard_rows(parts, mesh)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+
+    def run(calls: int) -> float:
+        nonlocal state
+        begin = time.perf_counter()
+        for _ in range(calls):
+            state, _ = compiled(state, batch)
+        jax.block_until_ready(state)
+        return time.perf_counter() - begin
+
+    return run

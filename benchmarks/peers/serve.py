@@ -1,0 +1,42 @@
+"""What the servers of peers share: orders come in as JSON, a document a line, answers go out so.
+
+    {"do": "build", …}                   the network with these weights
+    {"do": "jets", "file": npz}          momenta (B, P, 4), features (B, P, F), multiplicity (B,)
+    {"do": "outputs", "file": npz, …}    writes one row of outputs for each jet
+    {"do": "run", "task": …, "calls": n} → {"seconds": of all calls}
+    {"do": "memory", "task": …}          → {"grown": bytes by which a call of the task grows}
+
+Runs in the peer's environment: nothing of jaxpriors may be imported here.
+"""
+
+import ctypes
+import gc
+import json
+import sys
+
+
+def growth(call):
+    """Bytes by which the process grows while it makes a call, at its peak. Linux alone tells."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # forget the peak
+    start = _memory("VmRSS")
+    call()
+    return _memory("VmHWM") - start
+
+
+def _memory(name):
+    """Bytes that the process has (VmRSS) or had at its peak (VmHWM)."""
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith(name))
+    return 1024 * int(line.split()[1])
+
+
+def serve(server):
+    """Call the server's method that each line of the input names, until the input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what the peer prints is no answer
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer = getattr(server, order.pop("do"))(**order)
+        print(json.dumps(answer or {}), file=answers, flush=True)

@@ -1,0 +1,162 @@
+"""How our time grows with particles, batch and devices, and how much of the machine is used.
+
+    python -m benchmarks.scaling --json benchmarks/results/scaling.json
+
+Rows are training steps (forward, backward, Adam) in float32 unless the task says otherwise, a
+number of jets a second each. "utilisation" is the useful operations of the best step over what the
+machine does in a large matrix product: three times the forward pass of one jet, as XLA counts it.
+"bfloat16-error" is the relative difference of outputs to float32, not a rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.measure import Program, flops, matrix_rate, program, time_in_turn
+from benchmarks.networks import (
+    MODELS,
+    Benchmarked,
+    benchmarked,
+    multiplicities,
+    train_program,
+)
+from benchmarks.tables import Result, compared, report
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
+from jaxpriors.data.events import Events
+from jaxpriors.training.precision import Precision
+
+Network = Any
+
+
+def scaling(
+    models: tuple[str, ...] = MODELS,
+    particles: tuple[int, ...] = (32, 64, 128, 256),
+    batches: tuple[int, ...] = (16, 64, 256),
+    rounds: int = 3,
+    size: str = "paper",
+    json: Path | None = None,
+) -> int:
+    """Time our training steps and print the table.
+
+    Args:
+        models: any of lgatr, lgatr-slim, pet.
+        particles: numbers of particles, in a batch of 64.
+        batches: numbers of jets, of 101 particles each.
+        rounds: of which the median counts.
+        size: paper, or small for a quick look.
+        json: file for the results.
+    """
+    use_all_cores()
+    use_compilation_cache()
+    rate = matrix_rate()
+    print(f"large matrix product: {rate / 1e9:.0f} GFLOP/s", flush=True)
+    results = [loader(rounds)]
+    for model in models:
+        results += _rows(model, size, particles, batches, rounds, rate)
+    report(results, "one device", json)
+    return 0
+
+
+def _rows(
+    model: str,
+    size: str,
+    particles: tuple[int, ...],
+    batches: tuple[int, ...],
+    rounds: int,
+    rate: float,
+) -> list[Result]:
+    task = benchmarked(model, size)
+    network = task.init(jax.random.key(0))
+    found = []
+    for count in particles:
+        jets = task.jets(64, count)
+        found.append(_step(model, f"train-{count}-particles", task, network, jets, rounds))
+    best = 0.0
+    for batch in batches:
+        row = _step(model, f"train-batch-{batch}", task, network, task.jets(batch), rounds)
+        best = max(best, row.ours)
+        found.append(row)
+    useful = 3 * flops(task.forward, network, *task.jets(1))
+    found.append(compared(model, "utilisation", best * useful / rate, None, ""))
+    return [*found, *_bfloat16(model, task, network, rounds)]
+
+
+def _step(
+    model: str, name: str, task: Benchmarked, network: Network, jets: Any, rounds: int
+) -> Result:
+    """Jets per second of a step on all devices, and on the first alone."""
+    programs = {"all": train_program(task, network, (jets,))}
+    if jax.device_count() > 1:
+        programs["one"] = train_program(task, network, (jets,), devices=jax.devices()[:1])
+    timings = time_in_turn(programs, rounds)
+    jets_of = {k: len(jets[0]) / t.seconds for k, t in timings.items()}
+    spread = max(t.spread for t in timings.values())
+    one = jets_of.get("one")
+    print(f"{model} {name}: {jets_of['all']:.1f} jets/s", flush=True)
+    return Result(model, name, jets_of["all"], one, one and jets_of["all"] / one, "jets/s", spread)
+
+
+def _bfloat16(model: str, task: Benchmarked, network: Network, rounds: int) -> list[Result]:
+    """The forward pass in bfloat16: its time against float32's, and its error."""
+    jets = task.ragged(multiplicities(64))
+    forward: dict[str, Callable[..., Any]] = {}
+    for compute in ("float32", "bfloat16"):
+        precision = Precision(compute)
+
+        def run(network: Network, *jets: Any, precision: Precision = precision) -> Any:
+            return task.forward(*precision.to_compute((network, *jets))).astype("float32")
+
+        forward[compute] = jax.jit(run)
+    outputs = {k: np.asarray(f(network, *jets)) for k, f in forward.items()}
+    error = np.abs(outputs["bfloat16"] - outputs["float32"]).max()
+    error /= np.abs(outputs["float32"]).max()
+    programs: dict[str, Program] = {k: program(f, network, *jets) for k, f in forward.items()}
+    timings = time_in_turn(programs, rounds)
+    seconds = {k: t.seconds for k, t in timings.items()}
+    spread = max(t.spread for t in timings.values())
+    return [
+        Result(
+            model,
+            "bfloat16-forward",
+            64 / seconds["bfloat16"],
+            64 / seconds["float32"],
+            seconds["float32"] / seconds["bfloat16"],
+            "jets/s",
+            spread,
+            "against float32",
+        ),
+        compared(model, "bfloat16-error", float(error), None, ""),
+    ]
+
+
+def loader(rounds: int) -> Result:
+    """Batches of 512 that are read, padded and handed over, without a network."""
+    rng = np.random.default_rng(0)
+    multiplicity = multiplicities(50_000)
+    p4 = rng.normal(size=(multiplicity.sum(), 4)).astype(np.float32)
+    events = Events.from_flat(p4, multiplicity)
+    batches = TrainingBatches(events, plan_buckets(multiplicity), 512, seed=0)
+
+    def run(calls: int) -> float:
+        begin = time.perf_counter()
+        for number in range(calls):
+            batch = batches.epoch(number)
+            parts: list[tuple[Batch, ...]] = [batch(k) for k in range(batches.steps)]
+            jax.block_until_ready(jax.device_put(parts[-1]))
+        return time.perf_counter() - begin
+
+    timing = time_in_turn({"loader": run}, rounds)["loader"]
+    return Result("loader", "batches", len(events) / timing.seconds, None, None, "jets/s",
+                  timing.spread)  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(tyro.cli(scaling))

@@ -1,0 +1,109 @@
+"""Results of a benchmark: printed as a table, written as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxpriors.training.runs import environment, write_json
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number of ours, and a peer's: ratio above 1 is better than the peer's.
+
+    unit: of ours and peer; spread: the larger relative one of the two; note: which peer, or how.
+    """
+
+    model: str
+    task: str
+    ours: float
+    peer: float | None
+    ratio: float | None
+    unit: str
+    spread: float | None = None
+    note: str = ""
+
+
+def compared(
+    model: str,
+    task: str,
+    ours: float,
+    peer: float | None,
+    unit: str,
+    spread: float | None = None,
+    note: str = "",
+) -> Result:
+    """A result with its ratio, less being better; ``peer`` None where there is none."""
+    ratio = None if peer is None else peer / ours
+    return Result(model, task, ours, peer, ratio, unit, spread, note)
+
+
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"))
+
+
+def quantity(value: float, unit: str) -> str:
+    """1.5e9, "FLOP" as "1.50 GFLOP"."""
+    factor, prefix = next((p for p in PREFIXES if value >= p[0]), PREFIXES[-1])
+    return f"{value / factor:.3g} {prefix}{unit}".strip()
+
+
+def format_results(results: Sequence[Result], peer: str) -> str:
+    """The results as aligned text; ``peer`` heads the column of the numbers to compare with."""
+    rows = [("model", "task", "ours", peer, "ratio", "spread", "")]
+    for r in results:
+        rows.append(
+            (
+                r.model,
+                r.task,
+                quantity(r.ours, r.unit),
+                "" if r.peer is None else quantity(r.peer, r.unit),
+                "" if r.ratio is None else f"{r.ratio:.2f}",
+                "" if r.spread is None else f"{100 * r.spread:.0f} %",
+                r.note,
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(w) if 2 <= i < 6 else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on, and how busy it was."""
+    described: dict[str, Any] = {"platform": platform.platform(), "cores": os.cpu_count()}
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        models = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        described["processor"] = models[0].split(":")[1].strip() if models else "unknown"
+    if hasattr(os, "getloadavg"):
+        described["load"] = round(os.getloadavg()[0], 2)
+    return described | {"devices": [f"{d.platform} {d.device_kind}" for d in jax.devices()]}
+
+
+def report(
+    results: Sequence[Result], peer: str, file: Path | None, versions: dict[str, str] | None = None
+) -> None:
+    """Print the table and, given a file, write it: date, machine, versions and results."""
+    print(format_results(results, peer))
+    if file is not None:
+        found = environment()
+        content = {
+            "date": found["date"],
+            "command": found["command"],
+            "machine": machine(),
+            "versions": found["versions"] | (versions or {}),
+            "results": [asdict(r) for r in results],
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, content)
