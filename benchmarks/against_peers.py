@@ -40,7 +40,7 @@ from benchmarks.peers.client import PACKAGES, Peer, environment_of, running
 from benchmarks.tables import Result, compared, report
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.models import lgatr, lgatr_slim
-from jaxpriors.models.pet import PETConfig
+from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.models.presets import preset
 from jaxpriors.porting.networks import save_network
 from jaxpriors.porting.omnilearn_export import export
@@ -67,8 +67,9 @@ class Case:
 
     @cached_property
     def network(self) -> Any:
-        """Its weights."""
-        return self.task.init(jax.random.key(0))
+        """Its weights; those of PET with all heads, as OmniLearn's files have them."""
+        key = jax.random.key(0)
+        return PET.init(key, self.config) if self.model == "pet" else self.task.init(key)
 
 
 def cases(models: tuple[str, ...], size: str) -> list[Case]:

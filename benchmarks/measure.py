@@ -76,11 +76,14 @@ def unrolled() -> Iterator[None]:
         yield
 
 
-def flops(function: Callable[..., Any], *arguments: Any) -> float:
-    """Floating-point operations of the compiled program, as XLA counts them, loops unrolled."""
+def flops(function: Callable[..., Any], *arguments: Any, compiled: bool = True) -> float:
+    """Floating-point operations as XLA counts them, loops unrolled.
+
+    Of the compiled program, or of the program as it is before that, which is a little more.
+    """
     with unrolled():
-        compiled = jax.jit(lambda *a: function(*a)).lower(*arguments).compile()
-    counted = compiled.cost_analysis()
+        lowered = jax.jit(lambda *a: function(*a)).lower(*arguments)
+    counted = lowered.compile().cost_analysis() if compiled else lowered.cost_analysis()
     assert counted is not None, "this backend does not count operations"
     return float(counted["flops"])
 

@@ -98,7 +98,9 @@ def benchmarked(model: str, size: str = "paper") -> Benchmarked:
 def of_config(config: NetworkConfig) -> Benchmarked:
     """The network of a configuration."""
     if isinstance(config, PETConfig):
-        return Benchmarked(lambda key: PET.init(key, config), _pet, config.num_features)
+        return Benchmarked(
+            lambda key: PET.init(key, config, heads=("cls",)), _pet, config.num_features
+        )
     features = config.in_s_channels or 0
     if isinstance(config, LGATrConfig):
         return Benchmarked(lambda key: LGATr.init(key, config), _lgatr, features)

@@ -53,7 +53,7 @@ def measured(model: str, size: str) -> list[Result]:
     compiling = time.perf_counter() - begin
     latency = time_in_turn({model: program(forward, network, *jets)})[model]
     count = flops(task.forward, network, *jets)
-    gradient = flops(jax.grad(loss(task)), network, jets, None)
+    gradient = flops(jax.grad(loss(task)), network, jets, None, compiled=False)
     memory = memory_growth(_one_forward, model, size)
     return [
         compared(model, "parameters", count_parameters(network), None, ""),
