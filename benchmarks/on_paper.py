@@ -20,6 +20,7 @@ import tyro
 
 from benchmarks.measure import unrolled
 from benchmarks.networks import MEAN, MODELS, PARTICLES, benchmarked
+from jaxpriors.layers.multivector_attention import head_sizes
 from jaxpriors.models.lgatr import LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.presets import NetworkConfig, preset
@@ -48,10 +49,8 @@ DEVICES = (
 def head_size(config: NetworkConfig) -> int:
     """Numbers in one head of the attention of the blocks."""
     if isinstance(config, LGATrConfig):
-        mv = max(config.attn_ratio * config.hidden_mv_channels // config.num_heads, 1)
-        return 16 * mv + max(config.attn_ratio * (config.hidden_s_channels or 0), 4) // (
-            config.num_heads
-        )
+        mv, s = head_sizes(*config.hidden_channels(), config.num_heads, config.attn_ratio)
+        return 16 * mv + (s or 0)
     if isinstance(config, LGATrSlimConfig):
         vectors, scalars = config.head_channels()
         return 4 * vectors + scalars

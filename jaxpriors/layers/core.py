@@ -39,7 +39,7 @@ def rows_times(x: Array, weight: Array) -> Array:
     """x (..., in) times weight (out, in) to (..., out).
 
     All axes but the last become one, which makes the gradient of the weight an ordinary matrix
-    product, half as expensive on CPUs as a contraction over several axes.
+    product, which is faster on CPUs than a contraction over several axes.
     """
     y = x.reshape(-1, x.shape[-1]) @ weight.T
     return y.reshape(*x.shape[:-1], weight.shape[0])

@@ -20,7 +20,7 @@ from jaxpriors.layers.multivector import EquiLayerNorm, EquiLinear, grade_dropou
 from jaxpriors.layers.sectors import Sectors
 
 
-def _head_sizes(mv: int, s: int | None, heads: int, ratio: int) -> tuple[int, int | None]:
+def head_sizes(mv: int, s: int | None, heads: int, ratio: int) -> tuple[int, int | None]:
     """Channels per head: multivectors (one at least) and scalars (four at least)."""
     return max(ratio * mv // heads, 1), None if s is None else max(ratio * s // heads, 4)
 
@@ -149,7 +149,7 @@ class SelfAttention:
         implementation: Implementation = "xla",
     ) -> SelfAttention:
         """``extra_mv`` and ``extra_s`` channels are added to the input of the q, k, v maps."""
-        c, t = _head_sizes(mv, s, num_heads, ratio)
+        c, t = head_sizes(mv, s, num_heads, ratio)
         hidden, hidden_s = num_heads * c, _times(num_heads, t)
         more_s = s if not extra_s else (s or 0) + extra_s
         keys = jax.random.split(key, 4)
@@ -240,7 +240,7 @@ class CrossAttention:
         implementation: Implementation = "xla",
     ) -> CrossAttention:
         """The channels per head follow from those of the queries."""
-        c, t = _head_sizes(mv, s, num_heads, ratio)
+        c, t = head_sizes(mv, s, num_heads, ratio)
         hidden, hidden_s = num_heads * c, _times(num_heads, t)
         kv_heads = 1 if multi_query else num_heads
         q_key, kv_key, out_key = jax.random.split(key, 3)

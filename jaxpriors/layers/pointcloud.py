@@ -92,6 +92,6 @@ class EdgeConvolution:
         edges = gelu(second(gelu(centre[:, :, None] + neighbour)))
         if valid is None:
             return edges.mean(2)
-        # as a product of matrices: a third faster on CPUs than to mask and add
+        # as a product of matrices: faster on CPUs than to mask and add
         total = jnp.einsum("bpkc,bpk->bpc", edges, valid.astype(edges.dtype), precision=HIGHEST)
         return total / jnp.maximum(valid.sum(2), 1).astype(edges.dtype)[..., None]

@@ -101,7 +101,7 @@ class RatioModel:
             )
             origin = Origin.from_json(content["origin"]) if "origin" in content else None
             files = _files(content.get("networks", 1))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
             ) from None

@@ -13,6 +13,7 @@ from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.porting.trees import network_from_state
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "omnilearn"
+NAMES = sorted(path.name.split(".")[0] for path in FIXTURES.glob("*.weights.h5"))
 FIELDS = {
     "num_feat": "num_features",
     "num_jet": "num_jet_features",
@@ -20,6 +21,11 @@ FIELDS = {
     "K": "neighbours",
 }
 INACTIVE = ("mode", "local", "class_activation", "layer_scale")
+
+
+def weights(name: str) -> Path:
+    """The file of one of ``NAMES``."""
+    return FIXTURES / f"{name}.weights.h5"
 
 
 def read_recorded(name: str, folder: Path = FIXTURES) -> tuple[dict, dict[str, np.ndarray]]:

@@ -1,9 +1,7 @@
-"""OmniLearn's files in and out: every tensor has a role, or is named."""
+"""OmniLearn's files: every tensor has a role, or is named."""
 
-import dataclasses
 import json
 import re
-from pathlib import Path
 
 import h5py
 import jax
@@ -24,14 +22,9 @@ from jaxpriors.porting.omnilearn_export import export
 from jaxpriors.porting.omnilearn_files import read_contents, state_name, to_keras, to_ours
 from jaxpriors.porting.trees import state_from_network
 from tests.helpers import keras_files
+from tests.helpers.pet import FIXTURES, NAMES, weights
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "omnilearn"
-NAMES = sorted(path.name.split(".")[0] for path in FIXTURES.glob("*.weights.h5"))
 INSIDE = keras_files.INSIDE
-
-
-def weights(name):
-    return FIXTURES / f"{name}.weights.h5"
 
 
 def table(name):
@@ -53,28 +46,6 @@ def test_every_tensor_has_its_role(name):
     everything = read_keras(weights(name))
     assert len(contents.paths) + sum(contents.ignored.values()) == len(everything)
     assert len(unused) == (131 if name == "lhco_classifier_small" else 0)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_way_back_restores_the_file(tmp_path, name):
-    ours, average, back = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "c.h5"
-    port(weights(name), ours)
-    averaged = name not in ("lhco_classifier_small", "train_omnifold_small")
-    if averaged:
-        port(weights(name), average, ema=True)
-    export(ours, back, average if averaged else None)
-
-    def kept(names):
-        return {n for n in names if "optimizer" not in n}
-
-    before, after = read_keras(weights(name)), read_keras(back)
-    assert kept(before) == after.keys()
-    for path, value in after.items():
-        if "_metrics/" in path:  # Keras reads no file without these totals
-            assert value.shape == () and value == 0.0, path
-        elif not path.startswith("layers/pet/"):  # the event classifier does not use these
-            assert value.tobytes() == before[path].tobytes(), path
-    assert keras_files.groups(back) == kept(keras_files.groups(weights(name)))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("small")])
@@ -399,34 +370,6 @@ def test_shapes_of_attention():
     expected = np.einsum("hd,hdc->c", heads, back)
     np.testing.assert_allclose(to_ours(role, back) @ heads.reshape(-1), expected)
     np.testing.assert_array_equal(to_keras(role, to_ours(role, back), 2), back)
-
-
-def test_networks_that_the_peer_has_not(tmp_path):
-    average, out = tmp_path / "a.safetensors", tmp_path / "b.weights.h5"
-    port(weights("small_all"), average, ema=True)
-    with pytest.raises(InputError, match="found a PET without classifier head"):
-        export(average, out)
-    port(weights("small_nolocal"), tmp_path / "c.safetensors")
-    with pytest.raises(InputError, match=r"a\.safetensors: a network of other sizes than .*c\.saf"):
-        export(tmp_path / "c.safetensors", out, average)
-    assert not out.exists()
-
-
-def test_averages_that_would_not_be_written(tmp_path):
-    """A file without averages, and an average without the head that the file has twice."""
-    ours, average, out = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.h5"))
-    for name, writer in (
-        ("train_omnifold_small", "OmniFold classifier"),
-        ("lhco_classifier_small", "LHC Olympics classifier"),
-    ):
-        port(weights(name), ours)
-        with pytest.raises(InputError, match=f"file of OmniLearn's {writer} has no averages"):
-            export(ours, out, ours)
-    port(weights("small_all"), ours)
-    save_network(average, dataclasses.replace(load_network(ours), gen=None))
-    with pytest.raises(InputError, match=r"b\.safetensors: has no gen\.\S+, which is averaged"):
-        export(ours, out, average)
-    assert not out.exists()
 
 
 def test_heads_that_are_absent_stay_absent(tmp_path):
