@@ -142,6 +142,7 @@ def loader(rounds: int) -> Result:
     rng = np.random.default_rng(0)
     multiplicity = multiplicities(50_000)
     p4 = rng.normal(size=(multiplicity.sum(), 4)).astype(np.float32)
+    p4[:, 0] = np.linalg.norm(p4[:, 1:], axis=1)  # massless
     events = Events.from_flat(p4, multiplicity)
     batches = TrainingBatches(events, plan_buckets(multiplicity), 512, seed=0)
 

@@ -49,7 +49,9 @@ PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""
 
 
 def quantity(value: float, unit: str) -> str:
-    """1.5e9, "FLOP" as "1.50 GFLOP"."""
+    """1.5e9, "FLOP" as "1.5 GFLOP"; a share as it is."""
+    if not unit and value < 1:
+        return f"{value:.3g}"
     factor, prefix = next((p for p in PREFIXES if value >= p[0]), PREFIXES[-1])
     return f"{value / factor:.3g} {prefix}{unit}".strip()
 
