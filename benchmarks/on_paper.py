@@ -4,9 +4,9 @@
 
 Nothing runs on a GPU. Operations, bytes and instructions are those of the forward pass as XLA
 compiles it for the CPU of this machine, loops unrolled; for a GPU it fuses in other ways, so that
-bytes and launches are a guide and no more. A time is the largest of operations over the rate of matrix products,
-bytes over the bandwidth, and launches times ``LAUNCH``: what a program could reach, not what it
-does.
+bytes and launches are a guide and no more. A time is the largest of operations over the rate of
+matrix products, bytes over the bandwidth, and launches times ``LAUNCH``: what a program could reach,
+not what it does.
 """
 
 from __future__ import annotations
