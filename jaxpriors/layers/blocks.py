@@ -21,12 +21,14 @@ def run_blocks(
     keep: bool = False,
     last: Callable[[Any, State, Array | None], State] | None = None,
 ) -> tuple[State, State | None]:
-    """``apply(block, state, key)`` for one block after the other, in one compiled loop.
+    """``apply(block, state, key)`` for one block after the other.
 
     Returns the last state and, with ``keep``, the states after each block, stacked. Every block
     has a key of its own, None where ``key`` is. ``checkpoint`` recomputes a block in the backward
-    pass to save memory. ``last`` is applied in place of ``apply`` in the last block, which may so
-    leave out what nobody reads.
+    pass to save memory; the blocks are then one compiled loop, which also compiles several times
+    as fast. Without it each block has its own place in the program: a loop would copy all that
+    the backward pass needs into stacks and back. ``last`` is applied in place of ``apply`` in the
+    last block, which may so leave out what nobody reads.
     """
 
     def body(state: State, block_and_key: tuple[Any, Array | None]) -> tuple[State, State | None]:
@@ -36,10 +38,11 @@ def run_blocks(
     if checkpoint:
         body = jax.checkpoint(body, prevent_cse=False)  # the loop keeps XLA from undoing it
     keys = None if key is None else jax.random.split(key, _count(blocks))
+    unroll = not checkpoint
     if last is None:
-        return jax.lax.scan(body, first, (blocks, keys))
+        return jax.lax.scan(body, first, (blocks, keys), unroll=unroll)
     before, (block, block_key) = _split_last((blocks, keys))
-    state, _ = jax.lax.scan(body, first, before)
+    state, _ = jax.lax.scan(body, first, before, unroll=unroll)
     return last(block, state, block_key), None
 
 
