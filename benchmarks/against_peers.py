@@ -48,7 +48,7 @@ from jaxpriors.porting.trees import state_from_network
 
 TOLERANCE = 1e-3
 OURS = "ours"
-CHUNKS = (2, 4, 8)  # jets that a device works on at once
+CHUNKS = (2, 4)  # jets that a device works on at once
 WAYS = {"lgatr": ("", "-masked", "-flat"), "lgatr-slim": ("", "-masked", "-flat"), "pet": ("",)}
 
 
