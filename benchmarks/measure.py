@@ -45,18 +45,28 @@ def program(function: Callable[..., Any], *arguments: Any) -> Program:
     return run
 
 
+def warm_up(programs: Mapping[str, Program]) -> dict[str, float]:
+    """Call each program twice; the seconds of the second call."""
+    seconds = {}
+    for name, run in programs.items():
+        run(1)
+        seconds[name] = run(1)
+    return seconds
+
+
 def time_in_turn(
-    programs: Mapping[str, Program], rounds: int = 7, least: float = 0.3
+    programs: Mapping[str, Program],
+    rounds: int = 7,
+    least: float = 0.3,
+    warm: Mapping[str, float] | None = None,
 ) -> dict[str, Timing]:
-    """The time of one call of each program, after two calls that do not count.
+    """The time of one call of each program, after calls that do not count (``warm_up``).
 
     In each of the ``rounds`` every program is called as often as fills ``least`` seconds, after a
     moment in which the threads of the one before it come to rest.
     """
-    calls = {}
-    for name, run in programs.items():
-        run(1)
-        calls[name] = max(1, round(least / run(1)))
+    once = warm_up(programs) if warm is None else warm
+    calls = {name: max(1, round(least / once[name])) for name in programs}
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, run in programs.items():
