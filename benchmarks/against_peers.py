@@ -7,7 +7,7 @@ Each peer runs in an environment that is made for it at the first call, as it is
 jets have realistic multiplicities (mean 46, at most 101), with the padding masked or with all jets
 in one row. Outputs are compared first; a peer whose numbers differ is not timed. Programs run in
 turn, and the best of the peers' variants counts: those that a first call finds half as slow again
-as the fastest run no further, and larger batches are the fastest one's alone. Ours is what trainings
+as the fastest run no further, and larger batches are for the fastest alone. Ours is what trainings
 and predictions use: chunks of the batch one after the other on each device (the better of two sizes
 counts), and for realistic multiplicities a few padded lengths.
 """

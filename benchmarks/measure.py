@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -79,20 +76,13 @@ def time_in_turn(
     return result
 
 
-@contextmanager
-def unrolled() -> Iterator[None]:
-    """Loops are traced turn by turn: XLA counts the operations of a loop's body once."""
-    with mock.patch.object(jax.lax, "scan", partial(jax.lax.scan, unroll=True)):
-        yield
-
-
 def flops(function: Callable[..., Any], *arguments: Any, compiled: bool = True) -> float:
-    """Floating-point operations as XLA counts them, loops unrolled.
+    """Floating-point operations as XLA counts them, of a program without loops.
 
-    Of the compiled program, or of the program as it is before that, which is a little more.
+    Of the compiled program, or of the program as it is before that, which is a little more. (XLA
+    counts what is in a loop once; the networks have loops where blocks are recomputed alone.)
     """
-    with unrolled():
-        lowered = jax.jit(lambda *a: function(*a)).lower(*arguments)
+    lowered = jax.jit(function).lower(*arguments)
     counted = lowered.compile().cost_analysis() if compiled else lowered.cost_analysis()
     assert counted is not None, "this backend does not count operations"
     return float(counted["flops"])

@@ -3,7 +3,7 @@
     python -m benchmarks.on_paper
 
 Nothing runs on a GPU. Operations, bytes and instructions are those of the forward pass as XLA
-compiles it for the CPU of this machine, loops unrolled; for a GPU it fuses in other ways, so that
+compiles it for the CPU of this machine; for a GPU it fuses in other ways, so that
 bytes and launches are a guide and no more. A time is the largest of operations over the rate of
 matrix products, bytes over the bandwidth, and launches times ``LAUNCH``: what a program could do,
 not what it does.
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import jax
 import tyro
 
-from benchmarks.measure import unrolled
 from benchmarks.networks import MEAN, MODELS, PARTICLES, benchmarked
 from jaxpriors.layers.multivector_attention import head_sizes
 from jaxpriors.models.lgatr import LGATrConfig
@@ -69,9 +68,7 @@ def on_paper(models: Sequence[str] = MODELS, size: str = "paper") -> int:
     for model in models:
         task = benchmarked(model, size)
         network = jax.eval_shape(task.init, jax.random.key(0))
-        with unrolled():
-            lowered = jax.jit(lambda *a, f=task.forward: f(*a)).lower(network, *task.jets(1))
-            compiled = lowered.compile()
+        compiled = jax.jit(task.forward).lower(network, *task.jets(1)).compile()
         counted = compiled.cost_analysis()
         assert counted is not None
         flop, moved = float(counted["flops"]), float(counted["bytes accessed"])

@@ -2,16 +2,14 @@
 
     python -m benchmarks.scaling --json benchmarks/results/scaling.json
 
-Rows are training steps (forward, backward, Adam) in float32 unless the task says otherwise, a
-number of jets a second each. "utilisation" is the useful operations of the best step over what the
-machine does in a large matrix product: three times the forward pass of one jet, as XLA counts it.
-"bfloat16-error" is the relative difference of outputs to float32, not a rate.
+Rows are training steps (forward, backward, Adam) in float32, a number of jets a second each.
+"utilisation" is the useful operations of the best step over what the machine does in a large matrix
+product: three times the forward pass of one jet, as XLA counts it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import jax
 import numpy as np
 import tyro
 
-from benchmarks.measure import Program, flops, matrix_rate, program, time_in_turn
+from benchmarks.measure import flops, matrix_rate, time_in_turn
 from benchmarks.networks import (
     MODELS,
     Benchmarked,
@@ -31,7 +29,6 @@ from benchmarks.tables import Result, compared, report
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
-from jaxpriors.training.precision import Precision
 
 Network = Any
 
@@ -86,7 +83,7 @@ def _rows(
         found.append(row)
     useful = 3 * flops(task.forward, network, *task.jets(1))
     found.append(compared(model, "utilisation", best * useful / rate, None, ""))
-    return [*found, *_bfloat16(model, task, network, rounds)]
+    return found
 
 
 def _step(
@@ -102,39 +99,6 @@ def _step(
     one = jets_of.get("one")
     print(f"{model} {name}: {jets_of['all']:.1f} jets/s", flush=True)
     return Result(model, name, jets_of["all"], one, one and jets_of["all"] / one, "jets/s", spread)
-
-
-def _bfloat16(model: str, task: Benchmarked, network: Network, rounds: int) -> list[Result]:
-    """The forward pass in bfloat16: its time against float32's, and its error."""
-    jets = task.ragged(multiplicities(64))
-    forward: dict[str, Callable[..., Any]] = {}
-    for compute in ("float32", "bfloat16"):
-        precision = Precision(compute)
-
-        def run(network: Network, *jets: Any, precision: Precision = precision) -> Any:
-            return task.forward(*precision.to_compute((network, *jets))).astype("float32")
-
-        forward[compute] = jax.jit(run)
-    outputs = {k: np.asarray(f(network, *jets)) for k, f in forward.items()}
-    error = np.abs(outputs["bfloat16"] - outputs["float32"]).max()
-    error /= np.abs(outputs["float32"]).max()
-    programs: dict[str, Program] = {k: program(f, network, *jets) for k, f in forward.items()}
-    timings = time_in_turn(programs, rounds)
-    seconds = {k: t.seconds for k, t in timings.items()}
-    spread = max(t.spread for t in timings.values())
-    return [
-        Result(
-            model,
-            "bfloat16-forward",
-            64 / seconds["bfloat16"],
-            64 / seconds["float32"],
-            seconds["float32"] / seconds["bfloat16"],
-            "jets/s",
-            spread,
-            "against float32",
-        ),
-        compared(model, "bfloat16-error", float(error), None, ""),
-    ]
 
 
 def loader(rounds: int) -> Result:

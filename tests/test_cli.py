@@ -101,6 +101,20 @@ def test_killed_and_resumed_to_the_same_result(files, cache, finished, tmp_path)
     assert _without_times(out) == _without_times(finished[0])
 
 
+def test_half_precision_gives_nearly_the_same_weights(files, cache, finished, tmp_path):
+    command, environment = _command(files, cache, tmp_path / "half", "--precision", "bfloat16")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "half" / "model" / "lgatr-slim" / "model.json").read_text())
+    assert kept["precision"] == {"compute": "bfloat16"}
+    ratios = []
+    for out in (finished[0], tmp_path / "half"):
+        with h5py.File(out / "weights.h5") as file:
+            ratios.append(file["lgatr-slim/log_ratio"][:])
+    whole, half = ratios
+    assert 0 < np.abs(half - whole).max() < 0.1 * (whole.max() - whole.min())
+
+
 def test_another_configuration_is_not_resumed(files, cache, finished, capsys):
     command, _ = _command(files, cache, finished[0], "--resume", "--seed", "5")
     assert run(command[command.index("reweight") :]) == 2

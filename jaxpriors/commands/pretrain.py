@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.methods.pretraining import Pretraining
+    from jaxpriors.training.precision import Compute
 
 
 def pretrain(
@@ -20,6 +21,7 @@ def pretrain(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
     resume: bool = False,
 ) -> int:
@@ -38,13 +40,14 @@ def pretrain(
         epochs: other than the size's own.
         batch_size: other than the size's own.
         learning_rate: other than the size's own.
+        precision: in which the networks compute; weights, losses and norms are float32 either way.
         seed: of the split into parts, the weights, the order of events and the noise.
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels, read_metadata
 
-    config = pretraining(size, mode, seed, epochs, batch_size, learning_rate)
+    config = pretraining(size, mode, seed, epochs, batch_size, learning_rate, precision)
     events = read_events(sample, level if levels(sample) else None)
     sources = {"sample": str(sample), "level": level}
     return run(events, config, out, resume, sources, read_metadata(sample))
@@ -57,12 +60,13 @@ def pretraining(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    precision: Compute | None = None,
 ) -> Pretraining:
     """The pretraining of that size with some numbers of its training replaced."""
     from jaxpriors.methods.pretraining import TRAINING, Pretraining
     from jaxpriors.training.loop import with_numbers
 
-    training = with_numbers(TRAINING[size], seed, epochs, batch_size, learning_rate)
+    training = with_numbers(TRAINING[size], seed, epochs, batch_size, learning_rate, precision)
     return Pretraining(size, mode, training=training)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.methods.classifier import RatioClassifier
     from jaxpriors.methods.reweighting import Reweighting
+    from jaxpriors.training.precision import Compute
 
 Model = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned"]
 
@@ -30,6 +31,7 @@ def reweight(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
     ensemble: int | None = None,
     bootstrap: bool = False,
     seed: int = 0,
@@ -60,6 +62,7 @@ def reweight(
         epochs: other than the size's own.
         batch_size: other than the size's own.
         learning_rate: other than the size's own.
+        precision: in which the networks compute; weights, losses and norms are float32 either way.
         ensemble: train so many networks of each model at once, with different first weights, and
             take the mean of their log ratios; their spread is an error of the training.
         bootstrap: let each network of the ensemble weigh the training events with Poisson numbers
@@ -74,7 +77,17 @@ def reweight(
     chosen = tuple(
         dataclasses.replace(one, ensemble=ensemble, bootstrap=bootstrap)
         for one in classifiers(
-            model, size, seed, features, beam, time, pretrained, epochs, batch_size, learning_rate
+            model,
+            size,
+            seed,
+            features,
+            beam,
+            time,
+            pretrained,
+            epochs,
+            batch_size,
+            learning_rate,
+            precision,
         )
     )
     samples = read_samples(simulation, data, level, columns, coordinates)
@@ -99,6 +112,7 @@ def classifiers(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    precision: Compute | None = None,
 ) -> tuple[RatioClassifier, ...]:
     """The classifiers of the command's options.
 
@@ -123,6 +137,7 @@ def classifiers(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            precision=precision,
         )
         for name in models
     )
@@ -154,6 +169,7 @@ def classifier(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    precision: Compute | None = None,
 ) -> RatioClassifier:
     """The classifier of that model and size with some numbers of its training replaced."""
     import dataclasses
@@ -163,7 +179,7 @@ def classifier(
 
     base = RatioClassifier(model, size, inputs, pretrained=pretrained).resolved()
     assert base.training is not None
-    training = with_numbers(base.training, seed, epochs, batch_size, learning_rate)
+    training = with_numbers(base.training, seed, epochs, batch_size, learning_rate, precision)
     return dataclasses.replace(base, training=training)
 
 

@@ -30,6 +30,7 @@ def tune(
     time: bool = True,
     pretrained: Path | None = None,
     batch_size: int | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> int:
     """Find the fastest chunk size of a training on this machine.
@@ -51,6 +52,7 @@ def tune(
         time: of lgatr and lgatr-slim: whether a reference vector stands for the time direction.
         pretrained: of pet-finetuned: as for reweight.
         batch_size: other than the size's own.
+        precision: float32 or bfloat16.
         seed: of the split into parts.
     """
     from jaxpriors.commands.chunks import keep
@@ -58,7 +60,17 @@ def tune(
     from jaxpriors.commands.reweight import classifiers, read_samples
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 
-    chosen = classifiers(model, size, seed, features, beam, time, pretrained, batch_size=batch_size)
+    chosen = classifiers(
+        model,
+        size,
+        seed,
+        features,
+        beam,
+        time,
+        pretrained,
+        batch_size=batch_size,
+        precision=precision,
+    )
     samples = read_samples(simulation, data, level, columns, coordinates)
     use_all_cores()
     use_compilation_cache()

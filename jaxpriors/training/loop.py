@@ -17,7 +17,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.optimizers import OptimizerConfig, each_alone, make_optimizer
 from jaxpriors.training.parallel import chunk_rows, data_mesh, devices_for, replicate, shard_rows
-from jaxpriors.training.precision import Precision
+from jaxpriors.training.precision import Compute, Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
 
 Record = dict[str, Any]
@@ -28,12 +28,12 @@ class TrainingConfig:
     """How a network is trained.
 
     batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
-    before training stops, None for never. micro_batch: largest number of events that a device works
-    on at once, a matter of speed and memory alone (None: `parallel.chunk_rows`). buckets: number of
-    padded lengths: more of them compile longer and compute less on padding. checkpoint_steps: steps
-    between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
-    order of events and dropout. ema: how much of the moving average of the parameters outlives a
-    step (0.999, say), None for none.
+    before training stops, None for never. micro_batch: largest number of the longest events that a
+    device works on at once (of shorter ones it is more), a matter of speed and memory alone (None:
+    `parallel.chunk_rows`). buckets: number of padded lengths: more of them compile longer and
+    compute less on padding. checkpoint_steps: steps between two checkpoints within an epoch; every
+    epoch ends with one. seed: of the weights, the order of events and dropout. ema: how much of the
+    moving average of the parameters outlives a step (0.999, say), None for none.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -65,8 +65,9 @@ def with_numbers(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    precision: Compute | None = None,
 ) -> TrainingConfig:
-    """The configuration with another seed, and with those of the other numbers that are given."""
+    """The configuration with another seed, and with those of the others that are given."""
     optimizer = config.optimizer
     if learning_rate is not None:
         optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
@@ -76,6 +77,7 @@ def with_numbers(
         seed=seed,
         epochs=config.epochs if epochs is None else epochs,
         batch_size=config.batch_size if batch_size is None else batch_size,
+        precision=config.precision if precision is None else Precision(precision),
     )
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+Compute = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -15,7 +17,7 @@ class Precision:
     Norm statistics, the softmax, inner products and losses are float32 whatever ``compute`` says.
     """
 
-    compute: Literal["float32", "bfloat16"] = "float32"
+    compute: Compute = "float32"
 
     def to_compute(self, tree: Any) -> Any:
         """The tree with its floating-point arrays in the compute type."""

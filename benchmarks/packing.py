@@ -1,0 +1,161 @@
+"""Jets of realistic multiplicities in a training step: padded, in buckets of length, or packed.
+
+    python -m benchmarks.packing --json benchmarks/results/packing.json
+
+A packed row holds several jets one after the other, whose particles attend to their own jet alone
+(``Mask.segments``). PET has norms over whole jets and cannot be packed so. Ratios are to one padded
+length, with the number of tokens that are computed beside them. Packed and padded jets are the same
+ones, and their losses are compared first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from jax import Array
+
+from benchmarks.measure import time_in_turn
+from benchmarks.networks import (
+    Benchmarked,
+    benchmarked,
+    in_buckets,
+    loss,
+    multiplicities,
+    train_program,
+)
+from benchmarks.tables import Result, compared, report
+from jaxpriors.algebra import embed_vector
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+from jaxpriors.layers.attention import Mask
+
+
+def packing(
+    models: tuple[str, ...] = ("lgatr", "lgatr-slim"),
+    batch: int = 64,
+    row: int = 128,
+    chunk: int = 2,
+    rounds: int = 5,
+    size: str = "paper",
+    json: Path | None = None,
+) -> int:
+    """Time the steps and print the table.
+
+    Args:
+        models: lgatr, lgatr-slim or both.
+        batch: jets in a training step.
+        row: tokens in a packed row, at least 101.
+        chunk: jets or rows that a device works on at once.
+        rounds: of which the median counts.
+        size: paper, or small for a quick look.
+        json: file for the results.
+    """
+    use_all_cores()
+    use_compilation_cache()
+    results = [r for m in models for r in measured(m, size, batch, row, chunk, rounds)]
+    report(results, "padded", json)
+    return 0
+
+
+def measured(model: str, size: str, batch: int, row: int, chunk: int, rounds: int) -> list[Result]:
+    """A row for two, four and eight buckets and one for packed rows."""
+    task = benchmarked(model, size)
+    network = task.init(jax.random.key(0))
+    multiplicity = multiplicities(batch)
+    tokens, programs = {}, {}
+    for buckets in (1, 2, 4, 8):
+        parts = in_buckets(task, multiplicity, buckets)
+        name = f"{buckets} buckets" if buckets > 1 else "padded"
+        tokens[name] = sum(p[0].shape[0] * p[0].shape[1] for p in parts)
+        programs[name] = train_program(task, network, parts, chunk)
+    jets = task.ragged(multiplicity)
+    rows = packed(jets, row)
+    one_row = together(model, task)
+    compare(task, one_row, network, jets, rows)
+    tokens["packed"] = rows[2].size
+    programs["packed"] = train_program(one_row, network, (rows,), chunk)
+    timings = time_in_turn(programs, rounds)
+    padded = timings["padded"]
+    return [
+        compared(
+            model,
+            f"train {name}",
+            timing.seconds,
+            padded.seconds,
+            "s",
+            max(timing.spread, padded.spread),
+            f"{tokens[name]} tokens",
+        )
+        for name, timing in timings.items()
+    ]
+
+
+def shares(multiplicity: np.ndarray, row: int) -> list[list[int]]:
+    """The jets of each row: the longest first, each into the first row that has room."""
+    rows: list[list[int]] = []
+    for jet in np.argsort(-multiplicity, kind="stable"):
+        room = (r for r in rows if multiplicity[r].sum() + multiplicity[jet] <= row)
+        found = next(room, None)
+        if found is None:
+            rows.append([int(jet)])
+        else:
+            found.append(int(jet))
+    return rows
+
+
+def packed(jets: tuple[Array, ...], row: int) -> tuple[np.ndarray, ...]:
+    """Padded jets in rows: momenta (R, row, 4), features (R, row, F), segments and first (R, row).
+
+    segments: the number of the jet within its row, from 1, or 0; first: whether a particle is the
+    first of its jet. R is a multiple of the number of devices.
+    """
+    momenta, features, multiplicity = (np.asarray(a) for a in jets)
+    held = shares(multiplicity, row)
+    held += [[]] * (-len(held) % jax.device_count())
+    segments = np.zeros((len(held), row), np.int32)
+    first = np.zeros((len(held), row), bool)
+    found = [np.zeros((len(held), row, a.shape[-1]), np.float32) for a in (momenta, features)]
+    for r, members in enumerate(held):
+        start = 0
+        for number, jet in enumerate(members, 1):
+            end = start + multiplicity[jet]
+            for rows, padded in zip(found, (momenta, features), strict=True):
+                rows[r, start:end] = padded[jet, : multiplicity[jet]]
+            segments[r, start:end], first[r, start] = number, True
+            start = end
+    return (*found, segments, first)
+
+
+def together(model: str, task: Benchmarked) -> Benchmarked:
+    """The task of packed rows."""
+    return dataclasses.replace(task, forward=_lgatr if model == "lgatr" else _slim)
+
+
+def _lgatr(network: Any, momenta: Array, features: Array, segments: Array, first: Array) -> Array:
+    """(R, row, outputs): of the first particle of each jet, zero elsewhere."""
+    out, _ = network(embed_vector(momenta)[:, :, None], features, Mask(segments=segments))
+    return out[..., 0] * first[..., None]
+
+
+def _slim(network: Any, momenta: Array, features: Array, segments: Array, first: Array) -> Array:
+    """As ``_lgatr``."""
+    _, out = network(momenta[:, :, None], features, Mask(segments=segments))
+    return out * first[..., None]
+
+
+def compare(padded: Benchmarked, in_rows: Benchmarked, network: Any, jets: Any, rows: Any) -> None:
+    """RuntimeError where the losses of padded and packed jets differ."""
+    losses = [
+        float(jax.jit(loss(task))(network, batch, None).sum())
+        for task, batch in ((padded, jets), (in_rows, rows))
+    ]
+    if abs(losses[0] - losses[1]) > 1e-4 * abs(losses[0]):
+        raise RuntimeError(f"packed jets have the loss {losses[1]}, padded ones {losses[0]}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(tyro.cli(packing))

@@ -1,0 +1,115 @@
+"""What bfloat16 changes: the time and the outputs of a forward pass, and the result of a training.
+
+    python -m benchmarks.precision --json benchmarks/results/precision.json
+
+"forward" is a pass of the paper's sizes over 64 jets of realistic multiplicities, in jets a second,
+"error" the largest difference of its outputs over the largest output. The other rows are small
+networks that reweight the Z+jets of the package: smallest validation loss and triangular
+discriminators (× 1000), the mean over seeds in bfloat16 and in float32, with the spread of the
+float32 ones over seeds in the last column. The same seed has the same events, in the same order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.measure import Program, program, time_in_turn
+from benchmarks.networks import MODELS, benchmarked, multiplicities
+from benchmarks.tables import Result, compared, report
+from jaxpriors.commands.reweight import classifier
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+from jaxpriors.data.samples import zjets
+from jaxpriors.methods.reweighting import Reweighting, prepare, reweight
+from jaxpriors.training.precision import Compute, Precision
+
+COMPUTE: tuple[Compute, Compute] = ("float32", "bfloat16")
+
+
+def precision(
+    models: tuple[str, ...] = MODELS,
+    seeds: int = 3,
+    epochs: int = 4,
+    rounds: int = 5,
+    size: str = "paper",
+    json: Path | None = None,
+) -> int:
+    """Compare the two and print the table.
+
+    Args:
+        models: any of lgatr, lgatr-slim, pet.
+        seeds: trainings in each precision; 0 leaves them out.
+        epochs: of each training.
+        rounds: of the forward passes, of which the median counts.
+        size: of the networks of the forward passes, paper or small.
+        json: file for the results.
+    """
+    use_all_cores()
+    use_compilation_cache()
+    results = []
+    for model in models:
+        results += forward(model, size, rounds)
+        if seeds:
+            results += training(model, seeds, epochs)
+    report(results, "float32", json)
+    return 0
+
+
+def forward(model: str, size: str, rounds: int) -> list[Result]:
+    """Time and error of the forward pass."""
+    task = benchmarked(model, size)
+    network = task.init(jax.random.key(0))
+    jets = task.ragged(multiplicities(64))
+    passes: dict[str, Callable[..., Any]] = {}
+    for compute in COMPUTE:
+        chosen = Precision(compute)
+
+        def run(network: Any, *jets: Any, chosen: Precision = chosen) -> Any:
+            return task.forward(*chosen.to_compute((network, *jets))).astype("float32")
+
+        passes[compute] = jax.jit(run)
+    outputs = {k: np.asarray(f(network, *jets)) for k, f in passes.items()}
+    error = np.abs(outputs["bfloat16"] - outputs["float32"]).max()
+    error /= np.abs(outputs["float32"]).max()
+    programs: dict[str, Program] = {k: program(f, network, *jets) for k, f in passes.items()}
+    timings = time_in_turn(programs, rounds)
+    wide, half = (timings[compute] for compute in COMPUTE)
+    rates = 64 / half.seconds, 64 / wide.seconds
+    spread = max(wide.spread, half.spread)
+    return [
+        Result(model, "forward", *rates, rates[0] / rates[1], "jets/s", spread),
+        compared(model, "error", float(error), None, ""),
+    ]
+
+
+def training(model: str, seeds: int, epochs: int) -> list[Result]:
+    """Loss and triangular discriminators of trainings in both precisions."""
+    samples = zjets("simulation", "detector"), zjets("data", "detector")
+    found: dict[Compute, list[dict[str, float]]] = {compute: [] for compute in COMPUTE}
+    for seed in range(seeds):
+        for compute in COMPUTE:
+            one = classifier(model, "small", seed, epochs=epochs, precision=compute)
+            config = Reweighting((one,))  # the same events to test with for all seeds
+            with tempfile.TemporaryDirectory() as folder:
+                metrics = reweight(prepare(*samples, config), config, folder)
+            numbers = {"loss": metrics["models"][model]["validation_loss"]}
+            for observable, row in metrics["table2"][model].items():
+                numbers[f"discriminator-{observable}"] = row["value"]
+            found[compute].append(numbers)
+            print(f"{model} {compute} seed {seed}: loss {numbers['loss']:.5f}", flush=True)
+    rows = []
+    for name in found["float32"][0]:
+        wide, half = (np.array([n[name] for n in found[compute]]) for compute in COMPUTE)
+        note = f"± {wide.std(ddof=1):.2g} over seeds" if seeds > 1 else "one seed"
+        rows.append(compared(model, name, float(half.mean()), float(wide.mean()), "", note=note))
+    return rows
+
+
+if __name__ == "__main__":
+    raise SystemExit(tyro.cli(precision))

@@ -1,0 +1,112 @@
+"""The benchmarks: what they count, compare and choose; no test looks at a clock."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import readme
+from benchmarks.against_peers import _row
+from benchmarks.measure import flops, time_in_turn
+from benchmarks.networks import PARTICLES, benchmarked, in_buckets, multiplicities
+from benchmarks.packing import compare, packed, shares, together
+from benchmarks.peers.client import SERVERS, running
+
+
+@pytest.mark.parametrize(("model", "most"), [("lgatr", 8.0e8), ("lgatr-slim", 3.4e8), ("pet", 5e8)])
+def test_operations_of_a_forward_pass(model, most):
+    """Of the compiled program; the networks' mathematics alone is 7.7e8, 3.1e8 and 4.3e8."""
+    task = benchmarked(model)
+    network = jax.eval_shape(task.init, jax.random.key(0))
+    counted = flops(task.forward, network, *task.jets(1))
+    assert 0.9 * most < counted * 1.2 and counted < most
+
+
+@pytest.mark.parametrize("model", ["lgatr", "lgatr-slim"])
+def test_packed_jets_have_the_loss_of_padded_ones(model):
+    task = benchmarked(model, "small")
+    network = task.init(jax.random.key(0))
+    jets = task.ragged(np.array([40, 7, 101, 12, 33]))
+    rows = packed(jets, 128)
+    compare(task, together(model, task), network, jets, rows)
+    wrong = (*rows[:2], np.minimum(rows[2], 1), rows[3])  # as if each row were one jet
+    with pytest.raises(RuntimeError, match="packed jets have the loss"):
+        compare(task, together(model, task), network, jets, wrong)
+
+
+def test_rows_hold_every_jet_once():
+    multiplicity = multiplicities(200)
+    rows = shares(multiplicity, 128)
+    assert sorted(jet for row in rows for jet in row) == list(range(200))
+    assert max(multiplicity[row].sum() for row in rows) <= 128
+    assert len(rows) <= 1.1 * multiplicity.sum() / 128
+
+
+def test_jets_of_realistic_multiplicities():
+    multiplicity = multiplicities(2000)
+    assert multiplicity.max() == PARTICLES and multiplicity.mean() == pytest.approx(46, abs=1)
+    parts = in_buckets(benchmarked("pet", "small"), multiplicity)
+    assert sum(len(m) for _, _, m in parts) == 2000
+    assert all(m.max() <= features.shape[1] for _, features, m in parts)
+
+
+def _programs(**seconds):
+    calls = dict.fromkeys(seconds, 0)
+
+    def program(name):
+        def run(count):
+            calls[name] += count
+            return count * seconds[name]
+
+        return run
+
+    return {name.replace("_", " "): program(name) for name in seconds}, calls
+
+
+def test_programs_run_in_turn_and_as_often_as_their_time_allows():
+    programs, calls = _programs(slow=1.0, fast=0.1)
+    timings = time_in_turn(programs, rounds=3, least=0.5)
+    assert timings["slow"].seconds == 1.0 and timings["fast"].seconds == pytest.approx(0.1)
+    assert timings["fast"].spread == pytest.approx(0)
+    assert calls == {"slow": 2 + 3, "fast": 2 + 3 * 5}
+
+
+def test_the_fastest_peer_counts_and_slow_ones_stop(capsys):
+    programs, calls = _programs(
+        ours_a_2=0.5, ours_a_4=0.25, ours_b_2=0.2, a_eager=1.0, a_compiled=1.2, b_eager=2.0
+    )
+    row, fastest = _row("net", "train", programs, rounds=3)
+    assert fastest == ("ours a 4", "a eager")  # ours of the same release, though b is faster
+    assert (row.ours, row.peer, row.ratio) == (0.25, 1.0, 4.0)
+    assert calls["b_eager"] == 2 and calls["a_compiled"] == 5
+    assert "b eager: 2000.0 ms in one call" in capsys.readouterr().out
+
+
+def test_a_peer_is_asked_and_one_that_stops_is_an_error(tmp_path):
+    server = tmp_path / "server.py"
+    server.write_text(
+        f"import sys\nsys.path.insert(0, {str(SERVERS)!r})\n"
+        "from serve import serve\n"
+        "class Server:\n"
+        "    def run(self, task, calls):\n"
+        "        print('what a peer prints is no answer')\n"
+        "        return {'seconds': calls * {'train': 2.0}[task]}\n"
+        "serve(Server())\n"
+    )
+    with running("peer", Path(sys.executable), str(server)) as peer:
+        assert peer.program("train")(3) == 6.0
+        with pytest.raises(RuntimeError, match="peer: stopped at run"):
+            peer.program("forward")(1)
+
+
+def test_the_table_in_the_readme_is_that_of_the_results():
+    text = (readme.ROOT / "README.md").read_text()
+    assert readme.written(text) == text
+    for file in readme.RESULTS.glob("*.json"):
+        content = json.loads(file.read_text())
+        assert {"date", "command", "machine", "versions", "results"} <= set(content), file
+        for row in content["results"]:
+            assert {"model", "task", "ours", "peer", "ratio", "unit", "spread"} <= set(row), file
