@@ -28,12 +28,12 @@ class TrainingConfig:
     """How a network is trained.
 
     batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
-    before training stops, None for never. micro_batch: largest number of the longest events that a
-    device works on at once (of shorter ones it is more), a matter of speed and memory alone (None:
-    `parallel.chunk_rows`). buckets: number of padded lengths: more of them compile longer and
-    compute less on padding. checkpoint_steps: steps between two checkpoints within an epoch; every
-    epoch ends with one. seed: of the weights, the order of events and dropout. ema: how much of the
-    moving average of the parameters outlives a step (0.999, say), None for none.
+    before training stops, None for never. micro_batch: largest number of events that a device works
+    on at once, a matter of speed and memory alone (None: `parallel.chunk_rows`). buckets: number of
+    padded lengths: more of them compile longer and compute less on padding. checkpoint_steps: steps
+    between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
+    order of events and dropout. ema: how much of the moving average of the parameters outlives a
+    step (0.999, say), None for none.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

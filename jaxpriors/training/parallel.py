@@ -50,20 +50,6 @@ def chunk_count(rows: int, most: int | None) -> int:
     return next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= most)
 
 
-def longer_chunks(parts: tuple[Any, ...], most: int | None) -> list[int | None]:
-    """Of each part, how many rows make a chunk: ``most`` of the largest rows, more of smaller ones.
-
-    A chunk of short events is then about as large as one of long events.
-    """
-    sizes = [_row_size(part) for part in parts]
-    return [most and int(most * max(sizes) / size) for size in sizes]
-
-
-def _row_size(tree: Any) -> int:
-    """Numbers in one row."""
-    return sum(math.prod(x.shape[1:]) for x in jax.tree.leaves(tree))
-
-
 def split_rows(tree: Any, most: int | None) -> tuple[Any, int]:
     """Rows (B, …) in ``chunk_count`` chunks (N, B / N, …), and N."""
     rows = jax.tree.leaves(tree)[0].shape[0]
@@ -99,16 +85,16 @@ def sum_gradients(
 ) -> Callable[[Any, tuple[Any, ...], Array], tuple[Array, Any]]:
     """(params, parts, key) to ``loss(params, rows, key)``, summed over all rows, and its gradient.
 
-    Each part is a tree of rows (B, …), B divisible by the number of devices; chunks of the largest
-    rows hold at most ``most`` of them. The devices add up their chunks and then, once, each other's
-    sums. Randomness is folded from (key, part, chunk), with chunks counted over all devices: where
-    they are of the same size, as on CPUs, it does not depend on how many devices there are.
+    Each part is a tree of rows (B, …), B divisible by the number of devices. The devices add up
+    their chunks and then, once, each other's sums. Randomness is folded from (key, part, chunk),
+    with chunks counted over all devices: where they are of the same size, as on CPUs, it does not
+    depend on how many devices there are.
     """
 
     def on_device(params: Any, parts: tuple[Any, ...], key: Array) -> tuple[Array, Any]:
         total = jax.tree.map(jnp.zeros_like, (jax.eval_shape(loss, params, parts[0], key), params))
-        for i, (part, rows) in enumerate(zip(parts, longer_chunks(parts, most), strict=True)):
-            chunks, count = split_rows(part, rows)
+        for i, part in enumerate(parts):
+            chunks, count = split_rows(part, most)
             first = jax.lax.axis_index("data") * count
             part_key = jax.random.fold_in(key, i)
 
