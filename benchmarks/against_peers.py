@@ -8,7 +8,7 @@ jets have realistic multiplicities (mean 46, at most 101), with the padding mask
 in one row. Outputs are compared first; a peer whose numbers differ is not timed. Programs run in
 turn, and the best of the peers' variants counts: those that a first call finds half as slow again
 as the fastest run no further, and larger batches are for the fastest alone. Ours is what trainings
-and predictions use: chunks of the batch one after the other on each device (the better of two sizes
+and predictions use: chunks of the batch one after the other on each device (the best of some sizes
 counts), and for realistic multiplicities a few padded lengths.
 """
 
@@ -17,8 +17,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ from jaxpriors.porting.trees import state_from_network
 
 TOLERANCE = 1e-3
 OURS = "ours"
-CHUNKS = (2, 4)  # jets that a device works on at once
 SLOW = 1.5  # so many times the fastest peer's time, a variant is not timed further
 WAYS = {"lgatr": ("-masked", "-flat"), "lgatr-slim": ("-masked", "-flat"), "pet": ("",)}
 
@@ -94,6 +94,7 @@ def cases(models: tuple[str, ...], size: str) -> list[Case]:
 def against_peers(
     models: tuple[str, ...] = MODELS,
     batches: tuple[int, ...] = (64, 512),
+    chunks: tuple[int, ...] = (2, 4),
     compiled: bool = True,
     rounds: int = 5,
     omnilearn: Path | None = None,
@@ -106,6 +107,7 @@ def against_peers(
     Args:
         models: any of lgatr, lgatr-slim, pet.
         batches: numbers of jets in a forward pass or training step; memory is of the first.
+        chunks: numbers of jets that a device works on at once, of which the best counts.
         compiled: whether the peers run compiled as well (minutes of compilation each).
         rounds: of which the median counts.
         omnilearn: folder with OmniLearn's PET.py; without it pet is left out.
@@ -129,7 +131,7 @@ def against_peers(
                     peer = stack.enter_context(start(case, how, omnilearn, environments, folder))
                     if agrees(case, peer, folder):
                         pairs.append((case, peer))
-            results += times(model, pairs, batches, rounds, folder)
+            results += times(model, pairs, batches, chunks, rounds, folder)
         results.append(memory(model, size, hows, batches[0], omnilearn, environments))
     report(results, "best peer", json, {k: " ".join(v) for k, v in PACKAGES.items()})
     return 0
@@ -213,90 +215,99 @@ def agrees(case: Case, peer: Peer, folder: Path) -> bool:
 
 
 def times(
-    model: str, pairs: list[tuple[Case, Peer]], batches: tuple[int, ...], rounds: int, folder: Path
+    model: str,
+    pairs: list[tuple[Case, Peer]],
+    batches: tuple[int, ...],
+    chunks: tuple[int, ...],
+    rounds: int,
+    folder: Path,
 ) -> list[Result]:
     """The rows of latency, forward and training."""
-    results = [_row(model, "latency", _latency(pairs, folder), rounds)[0]]
+    assert pairs, f"{model}: no peer computes the same function"
+    cases = {case.release: case for case, _ in pairs}
+    task = pairs[0][0].task
+
+    def latency(release: str) -> dict[str, Program]:
+        case = cases[release]
+        return {OURS: program(jax.jit(case.task.forward), case.network, *task.jets(1))}
+
+    peers = _peers("forward", ("",), pairs, task.jets(1), folder)
+    results = [_row(model, "latency", peers, latency, rounds)]
     for kind in ("forward", "train", "train-ragged"):
         fastest = None
         for batch in batches:
-            tail = "" if batch == batches[0] else f"-{batch}"
-            programs = _programs(kind, model, pairs, batch, folder, fastest)
-            row, fastest = _row(model, kind + tail, programs, rounds)
+            multiplicity, full = multiplicities(batch), task.jets(batch)
+            ragged = kind == "train-ragged"
+            jets = task.ragged(multiplicity) if ragged else full
+            ways = WAYS[model] if ragged else ("",)
+            peers = _peers(kind.removesuffix("-ragged"), ways, pairs, jets, folder, fastest)
+            parts = in_buckets(task, multiplicity) if ragged else (full,)
+            ours = partial(_ours, cases, kind, parts, chunks)
+            row = _row(
+                model, kind if batch == batches[0] else f"{kind}-{batch}", peers, ours, rounds
+            )
+            fastest = row.note.partition(",")[0]
             results.append(row)
     return results
 
 
-def _row(
-    model: str, task: str, programs: dict[str, Program], rounds: int
-) -> tuple[Result, tuple[str, str]]:
-    """Ours against the fastest of the peers, all times told, and the names of the two.
+def _ours(
+    cases: dict[str, Case], kind: str, parts: tuple[Any, ...], chunks: tuple[int, ...], release: str
+) -> dict[str, Program]:
+    """Our pass or step of the network of that release, for each size of chunks."""
+    case = cases[release]
+    if kind == "forward":
+        made = {c: forward_program(case.task, case.network, parts[0], c) for c in chunks}
+    else:
+        made = {c: train_program(case.task, case.network, parts, c) for c in chunks}
+    return {f"{OURS}, chunks of {c}": run for c, run in made.items()}
 
-    Ours computes the function of the same release, in the better size of chunks.
+
+def _peers(
+    task: str,
+    ways: tuple[str, ...],
+    pairs: list[tuple[Case, Peer]],
+    jets: Any,
+    folder: Path,
+    only: str | None = None,
+) -> dict[str, Program]:
+    """All variants of the peers by name, or the one named, with the jets in their hands."""
+    write_jets(folder / "jets.npz", jets)
+    programs = {}
+    for _, peer in pairs:
+        for way in ways:
+            if only in (None, peer.name + way):
+                peer.ask("jets", file=str(folder / "jets.npz"))
+                programs[peer.name + way] = peer.program(task + way)
+    return programs
+
+
+def _row(
+    model: str,
+    task: str,
+    peers: dict[str, Program],
+    ours: Callable[[str], dict[str, Program]],
+    rounds: int,
+) -> Result:
+    """Ours against the fastest of the peers, all times told; the note starts with its name.
+
+    ``ours`` makes our variants for a release: that of the peer which is fastest at first.
     """
-    warm = warm_up(programs)
-    peers = [name for name in programs if not name.startswith(OURS)]
-    assert peers, f"{model}: no peer computes the same function"
-    least = min(warm[name] for name in peers)
-    slow = {name for name in peers if warm[name] > SLOW * least}
+    warm = warm_up(peers)
+    first = min(warm, key=lambda name: warm[name])
+    slow = {name for name in peers if warm[name] > SLOW * warm[first]}
     for name in sorted(slow):
         print(f"{model} {task} {name}: {1e3 * warm[name]:.1f} ms in one call", flush=True)
-    timed = {name: run for name, run in programs.items() if name not in slow}
-    timings = time_in_turn(timed, rounds, warm=warm)
+    programs = ours(first.split()[0])
+    timed = programs | {name: run for name, run in peers.items() if name not in slow}
+    timings = time_in_turn(timed, rounds, warm=warm | warm_up(programs))
     for name, timing in timings.items():
         print(f"{model} {task} {name}: {1e3 * timing.seconds:.1f} ms", flush=True)
-    them = min((n for n in peers if n not in slow), key=lambda n: timings[n].seconds)
-    same = f"{OURS} {them.split()[0]}"
-    us = min((n for n in timings if n.startswith(same)), key=lambda n: timings[n].seconds)
+    us = min(programs, key=lambda name: timings[name].seconds)
+    them = min(timings.keys() - programs.keys(), key=lambda name: timings[name].seconds)
     spread = max(timings[us].spread, timings[them].spread)
-    note = f"{them}, {us.removeprefix(same).strip()}".strip(", ")
-    ours, theirs = timings[us].seconds, timings[them].seconds
-    return compared(model, task, ours, theirs, "s", spread, note), (us, them)
-
-
-def _latency(pairs: list[tuple[Case, Peer]], folder: Path) -> dict[str, Program]:
-    programs: dict[str, Program] = {}
-    for case, peer in pairs:
-        jets = case.task.jets(1)
-        write_jets(folder / "jets.npz", jets)
-        peer.ask("jets", file=str(folder / "jets.npz"))
-        forward = jax.jit(case.task.forward)
-        programs.setdefault(f"{OURS} {case.release}", program(forward, case.network, *jets))
-        programs[peer.name] = peer.program("forward")
-    return programs
-
-
-def _programs(
-    kind: str,
-    model: str,
-    pairs: list[tuple[Case, Peer]],
-    batch: int,
-    folder: Path,
-    only: tuple[str, ...] | None = None,
-) -> dict[str, Program]:
-    """All variants of ours and of the peers by name, or those named."""
-    programs: dict[str, Program] = {}
-    multiplicity = multiplicities(batch)
-    for case, peer in pairs:
-        task = case.task
-        ragged = kind == "train-ragged"
-        jets = task.ragged(multiplicity) if ragged else task.jets(batch)
-        parts = in_buckets(task, multiplicity) if ragged else (jets,)
-        for chunk in CHUNKS:
-            name = f"{OURS} {case.release} chunks of {chunk}"
-            if name in programs or (only is not None and name not in only):
-                continue
-            if kind == "forward":
-                programs[name] = forward_program(task, case.network, jets, chunk)
-            else:
-                programs[name] = train_program(task, case.network, parts, chunk)
-        for way in WAYS[model] if ragged else ("",):
-            name = peer.name + way
-            if only is None or name in only:
-                programs[name] = peer.program(kind.removesuffix("-ragged") + way)
-                write_jets(folder / "jets.npz", jets)
-                peer.ask("jets", file=str(folder / "jets.npz"))
-    return programs
+    note = them + us.removeprefix(OURS)
+    return compared(model, task, timings[us].seconds, timings[them].seconds, "s", spread, note)
 
 
 def memory(

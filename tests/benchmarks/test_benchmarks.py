@@ -75,12 +75,16 @@ def test_programs_run_in_turn_and_as_often_as_their_time_allows():
 
 
 def test_the_fastest_peer_counts_and_slow_ones_stop(capsys):
-    programs, calls = _programs(
-        ours_a_2=0.5, ours_a_4=0.25, ours_b_2=0.2, a_eager=1.0, a_compiled=1.2, b_eager=2.0
-    )
-    row, fastest = _row("net", "train", programs, rounds=3)
-    assert fastest == ("ours a 4", "a eager")  # ours of the same release, though b is faster
+    peers, calls = _programs(a_eager=1.0, a_compiled=1.2, b_eager=2.0)
+    asked = []
+
+    def ours(release):
+        asked.append(release)
+        return {"ours, chunks of 2": lambda n: 0.5 * n, "ours, chunks of 4": lambda n: 0.25 * n}
+
+    row = _row("net", "train", peers, ours, rounds=3)
     assert (row.ours, row.peer, row.ratio) == (0.25, 1.0, 4.0)
+    assert row.note == "a eager, chunks of 4" and asked == ["a"]
     assert calls["b_eager"] == 2 and calls["a_compiled"] == 5
     assert "b eager: 2000.0 ms in one call" in capsys.readouterr().out
 
