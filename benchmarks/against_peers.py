@@ -107,7 +107,8 @@ def against_peers(
     Args:
         models: any of lgatr, lgatr-slim, pet.
         batches: numbers of jets in a forward pass or training step; memory is of the first.
-        chunks: numbers of jets that a device works on at once, of which the best counts.
+        chunks: numbers of jets that a device works on at once, of which the best counts; memory is
+            that of the first.
         compiled: whether the peers run compiled as well (minutes of compilation each).
         rounds: of which the median counts.
         omnilearn: folder with OmniLearn's PET.py; without it pet is left out.
@@ -132,7 +133,7 @@ def against_peers(
                     if agrees(case, peer, folder):
                         pairs.append((case, peer))
             results += times(model, pairs, batches, chunks, rounds, folder)
-        results.append(memory(model, size, hows, batches[0], omnilearn, environments))
+        results.append(memory(model, size, hows, batches[0], chunks[0], omnilearn, environments))
     report(results, "best peer", json, {k: " ".join(v) for k, v in PACKAGES.items()})
     return 0
 
@@ -315,6 +316,7 @@ def memory(
     size: str,
     hows: tuple[str, ...],
     batch: int,
+    chunk: int,
     omnilearn: Path | None,
     environments: Path,
 ) -> Result:
@@ -330,17 +332,17 @@ def memory(
                     with start(case, how, omnilearn, environments, folder) as peer:
                         peer.ask("jets", file=str(folder / "jets.npz"))
                         found[peer.name + way] = peer.ask("memory", task="train" + way)["grown"]
-    ours = memory_growth(_training, cases((model,), size)[0], batch)
+    ours = memory_growth(_training, cases((model,), size)[0], batch, chunk)
     for name, grown in found.items():
         print(f"{model} memory {name}: {grown / 1e6:.0f} MB", flush=True)
     name = min(found, key=lambda n: found[n])
     return compared(model, "memory", ours, found[name], "B", note=name)
 
 
-def _training(case: Case, batch: int) -> Program:
+def _training(case: Case, batch: int, chunk: int) -> Program:
     use_all_cores()
     parts = in_buckets(case.task, multiplicities(batch))
-    return train_program(case.task, case.network, parts)
+    return train_program(case.task, case.network, parts, chunk)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from jaxpriors.algebra import embed_vector
 from jaxpriors.data.batching import UNITS, plan_buckets
 from jaxpriors.layers.attention import Mask
 from jaxpriors.models.lgatr import LGATr, LGATrConfig
-from jaxpriors.models.lgatr_slim import LGATrSlim
+from jaxpriors.models.lgatr_slim import LGATrSlim, LGATrSlimConfig
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.models.presets import NetworkConfig, preset
 from jaxpriors.training.parallel import (
@@ -101,10 +101,11 @@ def of_config(config: NetworkConfig) -> Benchmarked:
         return Benchmarked(
             lambda key: PET.init(key, config, heads=("cls",)), _pet, config.num_features
         )
-    features = config.in_s_channels or 0
     if isinstance(config, LGATrConfig):
+        features = config.in_s_channels or 0
         return Benchmarked(lambda key: LGATr.init(key, config), _lgatr, features)
-    return Benchmarked(lambda key: LGATrSlim.init(key, config), _slim, features)
+    assert isinstance(config, LGATrSlimConfig)
+    return Benchmarked(lambda key: LGATrSlim.init(key, config), _slim, config.in_s_channels)
 
 
 def multiplicities(batch: int, seed: int = 0) -> np.ndarray:

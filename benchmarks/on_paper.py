@@ -22,6 +22,7 @@ from benchmarks.networks import MEAN, MODELS, PARTICLES, benchmarked
 from jaxpriors.layers.multivector_attention import head_sizes
 from jaxpriors.models.lgatr import LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
+from jaxpriors.models.pet import PETConfig
 from jaxpriors.models.presets import NetworkConfig, preset
 
 LAUNCH = 3e-6  # seconds from one kernel to the next
@@ -53,6 +54,7 @@ def head_size(config: NetworkConfig) -> int:
     if isinstance(config, LGATrSlimConfig):
         vectors, scalars = config.head_channels()
         return 4 * vectors + scalars
+    assert isinstance(config, PETConfig)
     return config.hidden_channels // config.num_heads
 
 

@@ -1,4 +1,4 @@
-"""From events to what a network takes: tokens for L-GATr, point clouds for PET.
+"""From events to what a network takes: tokens for L-GATr, point clouds for PET, numbers for an MLP.
 
 A preprocessing is a pair of what was chosen (``config``) and what was learnt of the training
 sample (``standardisation``). It is hashable, and a function: ``preprocessing(batch) -> inputs``.
@@ -8,6 +8,8 @@ It travels with the network's weights.
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
+
+from jax import Array
 
 from jaxpriors.data.batching import Batch
 from jaxpriors.data.events import Events
@@ -19,6 +21,7 @@ from jaxpriors.features import (
     build_point_cloud,
 )
 from jaxpriors.inputs import InputConfig, Inputs, Standardisation, build_inputs
+from jaxpriors.numbers import NumbersConfig, NumbersStandardisation, build_numbers
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,30 @@ class PointCloudPreprocessing:
         return build_point_cloud(batch, self.config, self.standardisation)
 
 
-InputsConfig = InputConfig | PointCloudConfig
-Preprocessing = TokenPreprocessing | PointCloudPreprocessing
+@dataclass(frozen=True)
+class NumbersPreprocessing:
+    """Columns of the events (`jaxpriors.numbers`)."""
+
+    config: NumbersConfig
+    standardisation: NumbersStandardisation
+
+    @classmethod
+    def fit(cls, config: NumbersConfig, events: Events) -> "NumbersPreprocessing":
+        """Standardised to these events; InputError where a column is missing or not finite."""
+        return cls(config, NumbersStandardisation.fit(config, events))
+
+    def __call__(self, batch: Batch) -> Array:
+        """The numbers of a batch (B, F); runs under jit."""
+        return build_numbers(batch, self.standardisation)
+
+
+InputsConfig = InputConfig | PointCloudConfig | NumbersConfig
+Preprocessing = TokenPreprocessing | PointCloudPreprocessing | NumbersPreprocessing
+
+
+def columns_of(config: InputsConfig) -> tuple[str, ...]:
+    """The columns of the events that a network with these inputs reads."""
+    return config.columns if isinstance(config, NumbersConfig) else ()
 
 
 def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
@@ -66,14 +91,22 @@ def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
     """
     if isinstance(config, PointCloudConfig):
         return PointCloudPreprocessing.fit(config, events)
+    if isinstance(config, NumbersConfig):
+        return NumbersPreprocessing.fit(config, events)
     return TokenPreprocessing.fit(config, events)
+
+
+KINDS = {
+    TokenPreprocessing: "tokens",
+    PointCloudPreprocessing: "point cloud",
+    NumbersPreprocessing: "numbers",
+}
 
 
 def preprocessing_to_json(preprocessing: Preprocessing) -> dict[str, Any]:
     """Plain data: {"kind", "inputs", "standardisation"}."""
-    kind = "tokens" if isinstance(preprocessing, TokenPreprocessing) else "point cloud"
     return {
-        "kind": kind,
+        "kind": KINDS[type(preprocessing)],
         "inputs": dataclasses.asdict(preprocessing.config),
         "standardisation": preprocessing.standardisation.to_json(),
     }
@@ -91,4 +124,8 @@ def preprocessing_from_json(data: dict[str, Any]) -> Preprocessing:
         return PointCloudPreprocessing(
             PointCloudConfig(**inputs), PointCloudStandardisation.from_json(learnt)
         )
-    raise InputError(f"kind: found {kind!r}, expected 'tokens' or 'point cloud'")
+    if kind == "numbers":
+        return NumbersPreprocessing(
+            NumbersConfig(**inputs), NumbersStandardisation.from_json(learnt)
+        )
+    raise InputError(f"kind: found {kind!r}, expected one of {sorted(KINDS.values())}")

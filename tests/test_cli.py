@@ -115,6 +115,14 @@ def test_half_precision_gives_nearly_the_same_weights(files, cache, finished, tm
     assert 0 < np.abs(half - whole).max() < 0.1 * (whole.max() - whole.min())
 
 
+def test_an_mlp_of_the_observables(files, tmp_path, capsys):
+    names = [str(files / "sim.h5"), str(files / "data.h5"), "--model", "mlp", "--epochs", "2"]
+    assert run(["reweight", *names, "--out", str(tmp_path / "run")]) == 0
+    assert "mlp" in capsys.readouterr().out
+    with h5py.File(tmp_path / "run" / "weights.h5") as file:
+        assert file["mlp/weight"][:].sum() == pytest.approx(240)
+
+
 def test_another_configuration_is_not_resumed(files, cache, finished, capsys):
     command, _ = _command(files, cache, finished[0], "--resume", "--seed", "5")
     assert run(command[command.index("reweight") :]) == 2

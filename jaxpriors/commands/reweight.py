@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jaxpriors.methods.reweighting import Reweighting
     from jaxpriors.training.precision import Compute
 
-Model = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned"]
+Model = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned", "mlp"]
 
 
 def reweight(
@@ -46,7 +46,8 @@ def reweight(
         simulation: HDF5 file of the sample to reweight.
         data: HDF5 file of the sample to look like.
         out: folder of the run; must not exist, unless --resume.
-        model: one or several networks; pet-finetuned is a pet that starts from pretrained weights.
+        model: one or several networks; pet-finetuned is a pet that starts from pretrained weights,
+            mlp sees the six observables alone.
         size: small (minutes on two cores) or paper (arXiv:2603.08802, Appendix B, and for PET
             OmniLearn, arXiv:2404.16091).
         level: particle or detector, where a file holds both.

@@ -59,7 +59,10 @@ def tune(
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.reweight import classifiers, read_samples
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+    from jaxpriors.errors import InputError
 
+    if "mlp" in model:
+        raise InputError("model: found 'mlp', which is too small to be worth tuning")
     chosen = classifiers(
         model,
         size,
@@ -109,7 +112,7 @@ def measure(
     assert config.training is not None and config.network is not None
     progress({"stage": f"measuring the training step of {config.model}"})
     parts = [e[split(len(e), Reweighting.fractions, seed)[0]] for e in (simulation, data)]
-    batches, _, loss = config.objective(labelled(*parts))
+    batches, _, loss = config.objective(labelled(parts[0], parts[1]))
     params, _ = config.initial(jax.random.key(config.training.seed))
     task = tuning.Task.of(params, loss, batches, config.training)
     memory = device_memory()
@@ -144,10 +147,12 @@ def _largest(
     import jax
 
     from jaxpriors.models.classifiers import init_classifier
+    from jaxpriors.models.mlp import MLPConfig
     from jaxpriors.training.tuning import largest_batch
 
     inputs = config.inputs
-    assert config.training is not None and config.network is not None and inputs is not None
+    assert config.training is not None and inputs is not None
+    assert config.network is not None and not isinstance(config.network, MLPConfig)
     found: dict[str, int | None] = {}
     first = config.training.batch_size
     for name, recomputed in (("kept", False), ("recomputed", True)):

@@ -26,14 +26,16 @@ UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
 class Batch:
     """Padded events as a model's inputs see them; rows with weight 0 may be padding.
 
-    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, label (B,), weight (B,), or
-    (B, k) where k networks are trained at once and weigh the events in their own ways.
+    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, columns (B, C) of the events, C
+    mostly 0, label (B,), weight (B,), or (B, k) where k networks are trained at once and weigh the
+    events in their own ways.
     """
 
     p4: Array | np.ndarray
     pid: Array | np.ndarray
     length: Array | np.ndarray
     jet_p4: Array | np.ndarray
+    columns: Array | np.ndarray
     label: Array | np.ndarray
     weight: Array | np.ndarray
 
@@ -83,8 +85,9 @@ def gather(
 ) -> Batch:
     """Events ``index`` (B,) padded to ``length`` constituents, filled up to ``rows`` with weight 0.
 
-    An event longer than ``length`` keeps its first ``length`` constituents. weight: (n,) or (n, k)
-    of all events, None for their own.
+    The columns are those of the events that are one number each (`Events.with_columns`). An event
+    longer than ``length`` keeps its first ``length`` constituents. weight: (n,) or (n, k) of all
+    events, None for their own.
     """
     real = len(index)
     if rows is not None:
@@ -97,11 +100,14 @@ def gather(
     valid = slots < number[:, None]
     flat = np.where(valid, start[:, None] + slots, start[:, None])
     label = events.label if events.label is not None else np.zeros(len(events), np.int32)
+    single = [column[index] for column in events.columns.values() if column.ndim == 1]
+    columns = np.array(single, np.float32).reshape(-1, len(index)).T
     return Batch(
         p4=np.where(valid[..., None], events.p4[flat], 0.0).astype(np.float32),
         pid=np.where(valid, events.pid[flat], 0).astype(np.int32),
         length=number.astype(np.int32),
         jet_p4=events.jet_p4[index].astype(np.float32),
+        columns=columns,
         label=label[index].astype(np.float32),
         weight=weights.astype(np.float32),
     )

@@ -123,10 +123,25 @@ class Events:
     def digest(self) -> str:
         """A hash of all that a network can see: the same for the same events, weights, labels."""
         found = hashlib.blake2b(digest_size=16)
-        for array in (self.p4, self.pid, self.offsets, self.jet_p4, self.weight, self.label):
+        own = (self.p4, self.pid, self.offsets, self.jet_p4, self.weight, self.label)
+        for array in (*own, *(self.columns[name] for name in sorted(self.columns))):
             if array is not None:
                 found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
+
+    def with_columns(self, names: Sequence[str]) -> Events:
+        """The same events with these of their columns alone, in this order.
+
+        Raises InputError where one is missing or is not one number an event.
+        """
+        for name in names:
+            if name not in self.columns or self.columns[name].ndim != 1:
+                found = {k: v.shape for k, v in self.columns.items()}
+                raise InputError(
+                    f"column {name!r}: found the columns {found}, expected it among them with one "
+                    "number an event"
+                )
+        return dataclasses.replace(self, columns={name: self.columns[name] for name in names})
 
     def with_weight(self, weight: np.ndarray) -> Events:
         """The same events with other weights (n,)."""
@@ -251,6 +266,18 @@ class Events:
             columns={k: np.asarray(v) for k, v in (columns or {}).items()},
         )
         return events.validate()
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, np.ndarray], weight: np.ndarray | None = None
+    ) -> Events:
+        """Validated events of which columns (n,) alone are known.
+
+        Each has one constituent, of 1 GeV along x, which stands for nothing.
+        """
+        n = len(next(iter(columns.values())))
+        p4 = np.broadcast_to(np.array([1.0, 1.0, 0.0, 0.0]), (n, 4))
+        return cls.from_flat(p4, np.ones(n, np.int64), weight=weight, columns=columns)
 
     @classmethod
     def from_padded(

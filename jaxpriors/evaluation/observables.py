@@ -7,6 +7,7 @@ host and a pure function of the events, so that callers may keep the result.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,6 +81,11 @@ def observables(
         "zg": zg,
         "tau21": _ratio(tau2, width),
     }
+
+
+def with_observables(events: Events) -> Events:
+    """The events with their observables among their columns."""
+    return dataclasses.replace(events, columns=events.columns | observables(events))
 
 
 def jet_mass(events: Events) -> np.ndarray:

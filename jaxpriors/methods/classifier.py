@@ -26,19 +26,22 @@ from jaxpriors import kinematics
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.features import PointCloudConfig
 from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import finetuning
 from jaxpriors.methods.ensemble import Ensemble, bootstrap_weights, shared_out
 from jaxpriors.methods.finetuning import Origin, Pretrained
 from jaxpriors.methods.ratio import RatioModel, make_forward, member_logits
-from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier
+from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier, takes
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.pet import PETConfig
 from jaxpriors.models.presets import NetworkConfig, preset
+from jaxpriors.numbers import NumbersConfig
 from jaxpriors.preprocessing import (
     InputsConfig,
     Preprocessing,
+    columns_of,
     fit_preprocessing,
 )
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
@@ -55,6 +58,14 @@ FINE_TUNED = "pet-finetuned"
 _SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
 _PET = OptimizerConfig(
     "lion", 3e-5, 0.1, warmup=0.15, final_rate=0.01, betas=(0.95, 0.99), decay_all=True
+)
+_MLP = TrainingConfig(
+    OptimizerConfig("adamw", 1e-3, 0.0, warmup=0.05),
+    batch_size=1024,
+    epochs=30,
+    patience=5,
+    micro_batch=1024,
+    buckets=1,
 )
 TRAINING: dict[str, dict[str, TrainingConfig]] = {
     "lgatr": {
@@ -80,6 +91,14 @@ TRAINING: dict[str, dict[str, TrainingConfig]] = {
             dataclasses.replace(_PET, body_factor=5.0), batch_size=512, epochs=20, patience=3
         ),
     },
+    "mlp": {size: _MLP for size in ("small", "paper")},
+}
+
+
+_DEFAULT_INPUTS: dict[type[InputsConfig], InputsConfig] = {
+    InputConfig: InputConfig(),
+    PointCloudConfig: PointCloudConfig(),
+    NumbersConfig: NumbersConfig(tuple(OBSERVABLES)),
 }
 
 
@@ -88,7 +107,9 @@ class RatioClassifier:
     """How a likelihood ratio is fitted; ``fit`` does it.
 
     model, size: a row of ``models.presets.PRESETS``; network, training: others than its own.
-    inputs: an ``InputConfig`` for L-GATr, a ``PointCloudConfig`` for PET; None is its default.
+    inputs: an ``InputConfig`` for L-GATr, a ``PointCloudConfig`` for PET, a ``NumbersConfig`` with
+    columns of the events for an MLP (MultiFold); None is its default, of an MLP the columns named
+    as the observables (`evaluation.observables.with_observables` makes them).
     validation: share of the events that decide on the best epoch (where none are given).
     Model "pet-finetuned" is a PET that starts from ``pretrained``, a ported network or the folder
     of a pretraining (None: the weights in this package), which decides on its size.
@@ -128,14 +149,13 @@ class RatioClassifier:
                 f"attention_implementation: found {kernel!r}, a kernel for one network at a time; "
                 "expected 'xla' for an ensemble"
             )
-        cloud = isinstance(network, PETConfig)
+        expected = takes(network)
         inputs = self.inputs
         if inputs is None and pretrained is not None:
             inputs = finetuning.inputs_config(pretrained)
         elif inputs is None:
-            inputs = PointCloudConfig() if cloud else InputConfig()
-        if isinstance(inputs, PointCloudConfig) != cloud:
-            expected = PointCloudConfig if cloud else InputConfig
+            inputs = _DEFAULT_INPUTS[expected]
+        if not isinstance(inputs, expected):
             raise InputError(
                 f"inputs: found {type(inputs).__name__}, expected {expected.__name__} for "
                 f"{self.model}"
@@ -240,7 +260,10 @@ class RatioClassifier:
             ]
             validation = simulation[parts[0][1]], data[parts[1][1]]
             simulation, data = simulation[parts[0][0]], data[parts[1][0]]
-        trained_on, validated_on = labelled(simulation, data), labelled(*validation)
+        assert config.inputs is not None
+        columns = columns_of(config.inputs)
+        trained_on = labelled(simulation, data, columns)
+        validated_on = labelled(*validation, columns)
 
         batches, preprocessing, loss = config.objective(trained_on)
         buckets = batches.buckets
@@ -290,12 +313,14 @@ def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
     return [np.sort(order[a:b]) for a, b in pairwise(edges)]
 
 
-def labelled(simulation: Events, data: Events) -> Events:
+def labelled(simulation: Events, data: Events, columns: tuple[str, ...] = ()) -> Events:
     """One sample with labels 0 and 1, each class's weights summing to half the events.
 
+    Of the samples' columns it has those named.
+
     Raises InputError for a class without events or without a positive sum of weights, for momenta
-    without direction in the transverse plane, and where one class alone has identities: a network
-    would tell the classes apart by that.
+    without direction in the transverse plane, for a column that is missing, and where one class
+    alone has identities: a network would tell the classes apart by that.
     """
     half = (len(simulation) + len(data)) / 2
     parts = []
@@ -317,8 +342,7 @@ def labelled(simulation: Events, data: Events) -> Events:
             f"pid: the {without} have none and the other sample has; expected identities in both "
             "samples or in none"
         )
-    simulation, data = (dataclasses.replace(e, columns={}) for e in parts)
-    return Events.concatenate([simulation, data])
+    return Events.concatenate([part.with_columns(columns) for part in parts])
 
 
 def weighted_cross_entropy(logits: np.ndarray, events: Events) -> float:

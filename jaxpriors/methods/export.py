@@ -21,6 +21,7 @@ from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.models.pet import PET
 from jaxpriors.porting.networks import build
 from jaxpriors.porting.trees import state_from_network
+from jaxpriors.preprocessing import columns_of
 
 PLATFORMS = ("cpu", "cuda")
 
@@ -34,9 +35,15 @@ def program(model: RatioModel) -> jax.export.Exported:
 
     b and n are any positive numbers. A jet whose length is not in [0, n] has NaN for an answer. A
     PET in mode "omnilearn", whose answer depends on n, takes only n above its number of neighbours.
+    Raises InputError for a network that reads columns of the events.
     """
     networks = networks_of(model.classifier)
     network = networks[0]
+    if columns_of(model.preprocessing.config):
+        raise InputError(
+            f"export: found a network of the columns {columns_of(model.preprocessing.config)}, "
+            "expected one of the constituents; what makes the columns would not be in the program"
+        )
     constraints: tuple[str, ...] = ()
     width = "n"
     if not isinstance(network, PET):
@@ -58,6 +65,7 @@ def program(model: RatioModel) -> jax.export.Exported:
             pid=jnp.pad(pid, rows),
             length=length,
             jet_p4=jet_p4,
+            columns=jnp.zeros((length.shape[0], 0), jnp.float32),
             label=jnp.zeros_like(length, jnp.float32),
             weight=jnp.ones_like(length, jnp.float32),
         )

@@ -18,7 +18,12 @@ from jaxpriors.methods.ensemble import Ensemble
 from jaxpriors.methods.finetuning import Origin
 from jaxpriors.models.classifiers import Classifier
 from jaxpriors.porting.networks import load_network, save_network
-from jaxpriors.preprocessing import Preprocessing, preprocessing_from_json, preprocessing_to_json
+from jaxpriors.preprocessing import (
+    Preprocessing,
+    columns_of,
+    preprocessing_from_json,
+    preprocessing_to_json,
+)
 from jaxpriors.training.parallel import chunk_rows, map_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.predict import predict
@@ -50,8 +55,10 @@ class RatioModel:
     def log_ratios(self, events: Events) -> np.ndarray:
         """log p_data / p_simulation by each of the k networks, (k, n) float64; k is 1 for a single.
 
-        Raises FloatingPointError where a number is not finite.
+        Raises InputError where a column that the networks read is missing, FloatingPointError where
+        a number is not finite.
         """
+        events = events.with_columns(columns_of(self.preprocessing.config))
         networks = ensemble.size_of(self.classifier)
         forward = make_forward(self.preprocessing, self.precision, networks)
         return predict(forward, self.classifier, events, self.lengths, networks).T

@@ -16,12 +16,13 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.weights import write_weights
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc, weight_report
-from jaxpriors.evaluation.observables import observables
+from jaxpriors.evaluation.observables import observables, with_observables
 from jaxpriors.evaluation.plots import observable_figure, save_figure, training_figure
 from jaxpriors.evaluation.report import table2
 from jaxpriors.methods.classifier import RatioClassifier, labelled, split
 from jaxpriors.methods.ensemble import networks_of
 from jaxpriors.methods.ratio import reweighted
+from jaxpriors.numbers import NumbersConfig
 from jaxpriors.training.checkpoints import count_parameters
 from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import environment, write_json, write_lines
@@ -69,9 +70,10 @@ def prepare(simulation: Events, data: Events, config: Reweighting) -> Prepared:
     names = [c.model for c in config.classifiers]
     if not names or len(set(names)) < len(names):
         raise InputError(f"models: found {names}, expected one or several different ones")
+    inputs = [one.resolved().inputs for one in config.classifiers]
+    if any(isinstance(i, NumbersConfig) for i in inputs):
+        simulation, data = with_observables(simulation), with_observables(data)
     samples = {"simulation": simulation, "data": data}
-    for one in config.classifiers:
-        one.resolved()
     parts = {
         name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
         for name, e in samples.items()

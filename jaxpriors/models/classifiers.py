@@ -12,7 +12,10 @@ from jaxpriors.layers.attention import Mask
 from jaxpriors.layers.core import module
 from jaxpriors.models.lgatr import LGATr, LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlim, LGATrSlimConfig
+from jaxpriors.models.mlp import MLP, MLPConfig
 from jaxpriors.models.pet import PET, PETConfig
+from jaxpriors.models.presets import NetworkConfig
+from jaxpriors.numbers import NumbersConfig
 from jaxpriors.preprocessing import InputsConfig
 
 CLASS = 0  # the class token's place
@@ -102,7 +105,23 @@ class PETClassifier:
         return logits[:, 0]
 
 
-Classifier = LGATrClassifier | LGATrSlimClassifier | PETClassifier
+@module
+class MLPClassifier:
+    """Logit: the one output of an MLP on the event's numbers."""
+
+    network: MLP
+
+    @classmethod
+    def init(cls, key: Array, config: MLPConfig, numbers: int) -> "MLPClassifier":
+        """For so many numbers."""
+        return cls(MLP.init(key, dataclasses.replace(config, num_features=numbers)))
+
+    def __call__(self, inputs: Array, *, key: Array | None = None) -> Array:
+        """Logits (B,) of numbers (B, F). ``key`` switches dropout on."""
+        return self.network(inputs, key=key)
+
+
+Classifier = LGATrClassifier | LGATrSlimClassifier | PETClassifier | MLPClassifier
 
 
 def classifier_of(network: Any) -> Classifier:
@@ -113,21 +132,34 @@ def classifier_of(network: Any) -> Classifier:
         return LGATrClassifier(network)
     if isinstance(network, PET):
         return PETClassifier(network)
-    raise TypeError(f"network: found {type(network).__name__}, expected LGATr, LGATrSlim or PET")
+    if isinstance(network, MLP):
+        return MLPClassifier(network)
+    raise TypeError(
+        f"network: found {type(network).__name__}, expected LGATr, LGATrSlim, PET or MLP"
+    )
 
 
-def init_classifier(
-    key: Array, config: LGATrConfig | LGATrSlimConfig | PETConfig, inputs: InputsConfig
-) -> Classifier:
+def takes(config: NetworkConfig) -> type[InputsConfig]:
+    """The kind of inputs that a network of this configuration takes."""
+    if isinstance(config, PETConfig):
+        return PointCloudConfig
+    return NumbersConfig if isinstance(config, MLPConfig) else InputConfig
+
+
+def init_classifier(key: Array, config: NetworkConfig, inputs: InputsConfig) -> Classifier:
     """The classifier of a network's configuration for inputs of that kind.
 
     Raises TypeError where the network does not take such inputs.
     """
-    if isinstance(config, PETConfig) != isinstance(inputs, PointCloudConfig):
+    if not isinstance(inputs, takes(config)):
         raise TypeError(f"{type(config).__name__} takes no inputs of {type(inputs).__name__}")
     if isinstance(config, PETConfig):
         return PETClassifier.init(key, config)
+    if isinstance(inputs, NumbersConfig):
+        assert isinstance(config, MLPConfig)
+        return MLPClassifier.init(key, config, len(inputs.columns))
     assert isinstance(inputs, InputConfig)
     if isinstance(config, LGATrSlimConfig):
         return LGATrSlimClassifier.init(key, config, inputs.scalars)
+    assert isinstance(config, LGATrConfig)
     return LGATrClassifier.init(key, config, inputs.scalars)

@@ -1,14 +1,16 @@
 """Named sizes of networks: a table of numbers.
 
-``paper`` are the networks of arXiv:2603.08802, Appendix B, and OmniLearn's PET (arXiv:2404.16091);
-``small`` train in minutes on two cores. The numbers of in and out channels follow from the inputs.
+``paper`` are the networks of arXiv:2603.08802, Appendix B, OmniLearn's PET (arXiv:2404.16091) and
+MultiFold's MLP (arXiv:1911.09107), which has one size; ``small`` train in minutes on two cores. The
+numbers of in and out channels follow from the inputs.
 """
 
 from jaxpriors.models.lgatr import LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
+from jaxpriors.models.mlp import MLPConfig
 from jaxpriors.models.pet import PETConfig
 
-NetworkConfig = LGATrConfig | LGATrSlimConfig | PETConfig
+NetworkConfig = LGATrConfig | LGATrSlimConfig | PETConfig | MLPConfig
 
 
 def _lgatr(channels: int, scalars: int, blocks: int, heads: int) -> LGATrConfig:
@@ -51,6 +53,7 @@ PRESETS: dict[str, dict[str, NetworkConfig]] = {
     "lgatr": {"small": _lgatr(4, 16, 2, 4), "paper": _lgatr(16, 32, 12, 8)},
     "lgatr-slim": {"small": _slim(8, 24, 3, 4), "paper": _slim(32, 64, 12, 4)},
     "pet": _PET,
+    "mlp": {"small": MLPConfig(), "paper": MLPConfig()},
 }
 
 

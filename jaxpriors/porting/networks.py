@@ -29,6 +29,7 @@ from jaxpriors.models.lgatr_slim import (
     LGATrSlim,
     LGATrSlimConfig,
 )
+from jaxpriors.models.mlp import MLP, MLPConfig
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.models.pet_twojet import (
     PETTwoJetClassifier,
@@ -45,6 +46,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
     "LGATrSlim": (LGATrSlim, LGATrSlimConfig),
     "ConditionalLGATrSlim": (ConditionalLGATrSlim, ConditionalLGATrSlimConfig),
     "PET": (PET, PETConfig),
+    "MLP": (MLP, MLPConfig),
     "PETTwoJetClassifier": (PETTwoJetClassifier, PETTwoJetClassifierConfig),
     "PETTwoJetGenerator": (PETTwoJetGenerator, PETTwoJetGeneratorConfig),
 }
