@@ -122,7 +122,7 @@ def two_layers(key: Array, inputs: int, hidden: int, outputs: int) -> tuple[Line
 
 @module(static=("heads",))
 class Attention:
-    """Softmax attention with biases, from rows to themselves or from few tokens to rows."""
+    """Softmax attention with biases, from queries (B, N, C) to rows (B, P, C)."""
 
     query: Linear
     key: Linear
@@ -136,32 +136,14 @@ class Attention:
         q, k, v, out = (Linear.glorot(k, channels, channels) for k in jax.random.split(key, 4))
         return cls(q, k, v, out, heads)
 
-    def __call__(self, x: Array, rows: Array | None) -> Array:
-        """(B, P, C), from x to itself; rows (B, P) marks what may be attended to."""
+    def __call__(self, x: Array, to: Array, rows: Array | None) -> Array:
+        """(B, N, C); rows (B, P) marks what may be attended to."""
         q, k, v = (
-            layer(x).reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
-            for layer in (self.query, self.key, self.value)
+            layer(a).reshape(*a.shape[:2], self.heads, -1).swapaxes(1, 2)
+            for layer, a in ((self.query, x), (self.key, to), (self.value, to))
         )
-        return self.out(attention(q, k, v, _over(rows)).swapaxes(1, 2).reshape(x.shape))
-
-    def of_tokens(self, x: Array, to: Array, rows: Array | None) -> Array:
-        """(B, T, C), from few tokens x (B, T, C) to ``to`` (B, P, C), which ``rows`` (B, P) marks.
-
-        The same function: with few queries it costs less to carry them to the rows than to make
-        keys and values of all rows. The bias of the keys changes no weight of the softmax.
-        """
-        of_heads = self.heads, x.shape[-1] // self.heads, x.shape[-1]  # (H, d, C)
-        key, value = (layer.weight.reshape(of_heads) for layer in (self.key, self.value))
-        q = self.query(x).reshape(*x.shape[:2], *of_heads[:2])
-        carried = jnp.einsum("bthd,hdc->bhtc", q * self.heads**0.5, key)
-        mean = attention(carried, to[:, None], to[:, None], _over(rows))
-        out = jnp.einsum("bhtc,hdc->bthd", mean, value).reshape(x.shape)
-        return self.out(out if self.value.bias is None else out + self.value.bias)
-
-
-def _over(rows: Array | None) -> Mask | None:
-    """The mask of the rows (B, P) that may be attended to."""
-    return None if rows is None else Mask(dense=rows[:, None, None])
+        mask = None if rows is None else Mask(dense=rows[:, None, None])
+        return self.out(attention(q, k, v, mask).swapaxes(1, 2).reshape(*x.shape[:2], -1))
 
 
 @module(static=("heads",))
@@ -189,8 +171,9 @@ class TalkingHeads:
             heads,
         )
 
-    def __call__(self, x: Array, rows: Array | None) -> Array:
-        """(B, P, C), from x to itself; rows (B, P) marks what may be attended to."""
+    def __call__(self, x: Array, to: Array, rows: Array | None) -> Array:
+        """(B, P, C), from ``to`` to itself: x must be the same array."""
+        assert x is to, "talking heads attend from rows to the same rows"
         split = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
         q, k, v = (split[:, :, i] for i in range(3))
         wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -270,7 +253,7 @@ class Block:
         keys = branch_keys(key)
         real = mask[..., None].astype(x.dtype)
         normed = self.norm1(x if context is None else x + context, rows)
-        branch = self.attn(normed, rows)
+        branch = self.attn(normed, normed, rows)
         branch = dropout(keys[0], branch, config.dropout, branch.shape)
         if self.ls1 is not None:
             branch = self.ls1(branch) * real
@@ -321,7 +304,7 @@ class TokenBlock:
         """x (B, T, C) with particles (B, P, C); rows (B, T + P) starts with the tokens."""
         keys = branch_keys(key)
         normed = self.norm1(x if particles is None else jnp.concatenate([x, particles], 1), rows)
-        branch = self.attn.of_tokens(normed[:, : x.shape[1]], normed, rows)
+        branch = self.attn(normed[:, : x.shape[1]], normed, rows)
         branch = self.norm_attn(dropout(keys[0], branch, config.dropout, branch.shape))
         if self.ls1 is not None:
             branch = self.ls1(branch)

@@ -46,7 +46,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
     "LGATrSlim": (LGATrSlim, LGATrSlimConfig),
     "ConditionalLGATrSlim": (ConditionalLGATrSlim, ConditionalLGATrSlimConfig),
     "PET": (PET, PETConfig),
-    "MLP": (MLP, MLPConfig),
+    "MultiFold": (MLP, MLPConfig),
     "PETTwoJetClassifier": (PETTwoJetClassifier, PETTwoJetClassifierConfig),
     "PETTwoJetGenerator": (PETTwoJetGenerator, PETTwoJetGeneratorConfig),
 }
