@@ -73,7 +73,7 @@ def measured(model: str, size: str, batch: int, row: int, chunk: int, rounds: in
         tokens[name] = sum(p[0].shape[0] * p[0].shape[1] for p in parts)
         programs[name] = train_program(task, network, parts, chunk)
     jets = task.ragged(multiplicity)
-    rows = packed(jets, row)
+    rows = packed(jets, row, chunk * jax.device_count())
     one_row = together(model, task)
     compare(task, one_row, network, jets, rows)
     tokens["packed"] = rows[2].size
@@ -107,15 +107,15 @@ def shares(multiplicity: np.ndarray, row: int) -> list[list[int]]:
     return rows
 
 
-def packed(jets: tuple[Array, ...], row: int) -> tuple[np.ndarray, ...]:
+def packed(jets: tuple[Array, ...], row: int, multiple: int) -> tuple[np.ndarray, ...]:
     """Padded jets in rows: momenta (R, row, 4), features (R, row, F), segments and first (R, row).
 
     segments: the number of the jet within its row, from 1, or 0; first: whether a particle is the
-    first of its jet. R is a multiple of the number of devices.
+    first of its jet. R is a multiple of ``multiple``, so that whole chunks fill the devices.
     """
     momenta, features, multiplicity = (np.asarray(a) for a in jets)
     held = shares(multiplicity, row)
-    held += [[]] * (-len(held) % jax.device_count())
+    held += [[]] * (-len(held) % multiple)
     segments = np.zeros((len(held), row), np.int32)
     first = np.zeros((len(held), row), bool)
     found = [np.zeros((len(held), row, a.shape[-1]), np.float32) for a in (momenta, features)]

@@ -30,7 +30,7 @@ def test_packed_jets_have_the_loss_of_padded_ones(model):
     task = benchmarked(model, "small")
     network = task.init(jax.random.key(0))
     jets = task.ragged(np.array([40, 7, 101, 12, 33]))
-    rows = packed(jets, 128)
+    rows = packed(jets, 128, 4)
     compare(task, together(model, task), network, jets, rows)
     wrong = (*rows[:2], np.minimum(rows[2], 1), rows[3])  # as if each row were one jet
     with pytest.raises(RuntimeError, match="packed jets have the loss"):
