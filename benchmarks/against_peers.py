@@ -1,7 +1,7 @@
 """Ours against `lgatr` (PyTorch) and OmniLearn (TensorFlow): same weights, same jets, in one run.
 
-    python -m benchmarks.against_peers --json benchmarks/results/against_peers.json
-    python -m benchmarks.against_peers --models pet --omnilearn OmniLearn/scripts
+    python -m benchmarks.against_peers --models lgatr --json lgatr.json
+    python -m benchmarks.against_peers --models pet --omnilearn OmniLearn/scripts --json pet.json
 
 Each peer runs in an environment that is made for it at the first call, as it is and compiled; where
 jets have realistic multiplicities (mean 46, at most 101), with the padding masked or with all jets
@@ -108,7 +108,7 @@ def against_peers(
         models: any of lgatr, lgatr-slim, pet.
         batches: numbers of jets in a forward pass or training step; memory is of the first.
         chunks: numbers of jets that a device works on at once, of which the best counts; memory is
-            that of the first.
+            that of the size which trainings have without `jaxpriors tune`.
         compiled: whether the peers run compiled as well (minutes of compilation each).
         rounds: of which the median counts.
         omnilearn: folder with OmniLearn's PET.py; without it pet is left out.
@@ -133,7 +133,7 @@ def against_peers(
                     if agrees(case, peer, folder):
                         pairs.append((case, peer))
             results += times(model, pairs, batches, chunks, rounds, folder)
-        results.append(memory(model, size, hows, batches[0], chunks[0], omnilearn, environments))
+        results.append(memory(model, size, hows, batches[0], omnilearn, environments))
     report(results, "best peer", json, {k: " ".join(v) for k, v in PACKAGES.items()})
     return 0
 
@@ -197,15 +197,14 @@ def _write(file: Path, arrays: dict[str, Any]) -> None:
 def agrees(case: Case, peer: Peer, folder: Path) -> bool:
     """Whether all ways of the peer give our outputs; what differs is said.
 
-    OmniLearn's outputs depend on the padding, so that PET is compared on full jets.
+    Where padding is not masked, outputs depend on it, so that full jets are compared.
     """
-    full = case.model == "pet"
-    jets = case.task.ragged(np.array([PARTICLES, PARTICLES if full else 40]))
-    ours = np.asarray(jax.jit(case.task.forward)(case.network, *jets))
-    write_jets(folder / "few.npz", jets)
-    peer.ask("jets", file=str(folder / "few.npz"))
-    error = 0.0
-    for way in WAYS[case.model]:
+    forward, error = jax.jit(case.task.forward), 0.0
+    for way in {"", *WAYS[case.model]}:
+        jets = case.task.ragged(np.array([PARTICLES, 40 if way else PARTICLES]))
+        ours = np.asarray(forward(case.network, *jets))
+        write_jets(folder / "few.npz", jets)
+        peer.ask("jets", file=str(folder / "few.npz"))
         peer.ask("outputs", file=str(folder / "theirs.npz"), how=way.lstrip("-"))
         theirs = np.load(folder / "theirs.npz")["outputs"]
         error = max(error, float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
@@ -316,7 +315,6 @@ def memory(
     size: str,
     hows: tuple[str, ...],
     batch: int,
-    chunk: int,
     omnilearn: Path | None,
     environments: Path,
 ) -> Result:
@@ -332,17 +330,17 @@ def memory(
                     with start(case, how, omnilearn, environments, folder) as peer:
                         peer.ask("jets", file=str(folder / "jets.npz"))
                         found[peer.name + way] = peer.ask("memory", task="train" + way)["grown"]
-    ours = memory_growth(_training, cases((model,), size)[0], batch, chunk)
+    ours = memory_growth(_training, cases((model,), size)[0], batch)
     for name, grown in found.items():
         print(f"{model} memory {name}: {grown / 1e6:.0f} MB", flush=True)
     name = min(found, key=lambda n: found[n])
     return compared(model, "memory", ours, found[name], "B", note=name)
 
 
-def _training(case: Case, batch: int, chunk: int) -> Program:
+def _training(case: Case, batch: int) -> Program:
     use_all_cores()
     parts = in_buckets(case.task, multiplicities(batch))
-    return train_program(case.task, case.network, parts, chunk)
+    return train_program(case.task, case.network, parts)
 
 
 if __name__ == "__main__":

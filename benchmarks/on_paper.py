@@ -3,8 +3,8 @@
     python -m benchmarks.on_paper
 
 Nothing runs on a GPU. Operations, bytes and instructions are those of the forward pass as XLA
-compiles it for the CPU of this machine; for a GPU it fuses in other ways, so that
-bytes and launches are a guide and no more. A time is the largest of operations over the rate of
+compiles it for the CPU of this machine; for a GPU it fuses in other ways, so that bytes and the
+number of launches are a guide and no more. A time is the largest of operations over the rate of
 matrix products, bytes over the bandwidth, and launches times ``LAUNCH``: what a program could do,
 not what it does.
 """

@@ -111,9 +111,14 @@ def packed(jets: tuple[Array, ...], row: int, multiple: int) -> tuple[np.ndarray
     """Padded jets in rows: momenta (R, row, 4), features (R, row, F), segments and first (R, row).
 
     segments: the number of the jet within its row, from 1, or 0; first: whether a particle is the
-    first of its jet. R is a multiple of ``multiple``, so that whole chunks fill the devices.
+    first of its jet. R is a multiple of ``multiple``, so that whole chunks fill the devices. Raises
+    ValueError where a jet is longer than a row.
     """
     momenta, features, multiplicity = (np.asarray(a) for a in jets)
+    if multiplicity.max() > row:
+        raise ValueError(
+            f"row: found {row}, expected at least {multiplicity.max()}, the longest jet"
+        )
     held = shares(multiplicity, row)
     held += [[]] * (-len(held) % multiple)
     segments = np.zeros((len(held), row), np.int32)
@@ -150,7 +155,7 @@ def _slim(network: Any, momenta: Array, features: Array, segments: Array, first:
 def compare(padded: Benchmarked, in_rows: Benchmarked, network: Any, jets: Any, rows: Any) -> None:
     """RuntimeError where the losses of padded and packed jets differ."""
     losses = [
-        float(jax.jit(loss(task))(network, batch, None).sum())
+        float(jax.jit(loss(task))(network, batch, None))
         for task, batch in ((padded, jets), (in_rows, rows))
     ]
     if abs(losses[0] - losses[1]) > 1e-4 * abs(losses[0]):

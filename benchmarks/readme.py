@@ -31,7 +31,7 @@ TASKS = {
 
 
 def table() -> str:
-    """Markdown: ours and how many times as much the fastest peer needs, and where it was found."""
+    """Markdown: ours, how many times as much the fastest peer needs, and what command found it."""
     files = {model: RESULTS / f"against_peers_{model}.json" for model in MODELS}
     contents = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
     lines = [
@@ -42,7 +42,7 @@ def table() -> str:
         cells = [_cell(contents[m]["results"], task) for m in contents]
         if any(cells):
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    told = {_machine(content): None for content in contents.values()}  # each once, in their order
+    told = [f"- {NAMES[model]}: {_origin(content)}" for model, content in contents.items()]
     return "\n".join([*lines, "", *told, ""])
 
 
@@ -53,12 +53,13 @@ def _cell(results: list[dict[str, Any]], task: str) -> str:
     return ""
 
 
-def _machine(content: dict[str, Any]) -> str:
-    """Date, machine and versions, as one line of text."""
-    machine, versions = content["machine"], content["versions"]
+def _origin(content: dict[str, Any]) -> str:
+    """Command, date, machine and version, as one line of text."""
+    machine, (script, *options) = content["machine"], content["command"]
+    command = " ".join(["python -m", f"benchmarks.{Path(script).stem}", *options])
     return (
-        f"{content['date'][:10]}, {machine['cores']} cores of {machine['processor']}, "
-        f"jax {versions['jax']}."
+        f"`{command}`, {content['date'][:10]}, {machine['cores']} cores of "
+        f"{machine['processor']}, jax {content['versions']['jax']}"
     )
 
 

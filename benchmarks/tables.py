@@ -102,7 +102,10 @@ def report(
         found = environment()
         content = {
             "date": found["date"],
-            "command": found["command"],
+            # the names of files and folders, not where this machine has them
+            "command": [
+                Path(word).name if word.startswith("/") else word for word in found["command"]
+            ],
             "machine": machine(),
             "versions": found["versions"] | (versions or {}),
             "results": [asdict(r) for r in results],

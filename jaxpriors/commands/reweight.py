@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.methods.classifier import RatioClassifier
     from jaxpriors.methods.reweighting import Reweighting
-    from jaxpriors.training.precision import Compute
 
-Model = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned", "mlp"]
+Network = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned"]  # of constituents
+Model = Literal[Network, "mlp"]
 
 
 def reweight(
@@ -85,10 +85,10 @@ def reweight(
             beam,
             time,
             pretrained,
-            epochs,
-            batch_size,
-            learning_rate,
-            precision,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            precision=precision,
         )
     )
     samples = read_samples(simulation, data, level, columns, coordinates)
@@ -110,12 +110,9 @@ def classifiers(
     beam: Any,
     time: bool,
     pretrained: Path | None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    precision: Compute | None = None,
+    **numbers: Any,
 ) -> tuple[RatioClassifier, ...]:
-    """The classifiers of the command's options.
+    """The classifiers of the command's options; numbers: those of `training.loop.with_numbers`.
 
     Raises InputError for options that none of the models has.
     """
@@ -135,10 +132,7 @@ def classifiers(
             seed,
             inputs=inputs if name.startswith("lgatr") else None,
             pretrained=pretrained if name == FINE_TUNED else None,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            precision=precision,
+            **numbers,
         )
         for name in models
     )
@@ -167,12 +161,12 @@ def classifier(
     seed: int,
     inputs: Any = None,
     pretrained: Path | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    precision: Compute | None = None,
+    **numbers: Any,
 ) -> RatioClassifier:
-    """The classifier of that model and size with some numbers of its training replaced."""
+    """The classifier of that model and size with some numbers of its training replaced.
+
+    numbers: those of `training.loop.with_numbers`.
+    """
     import dataclasses
 
     from jaxpriors.methods.classifier import RatioClassifier
@@ -180,7 +174,7 @@ def classifier(
 
     base = RatioClassifier(model, size, inputs, pretrained=pretrained).resolved()
     assert base.training is not None
-    training = with_numbers(base.training, seed, epochs, batch_size, learning_rate, precision)
+    training = with_numbers(base.training, seed, **numbers)
     return dataclasses.replace(base, training=training)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxpriors.commands.reweight import Model
+from jaxpriors.commands.reweight import Network
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
@@ -20,7 +20,7 @@ def tune(
     simulation: Path,
     data: Path,
     /,
-    model: tuple[Model, ...] = ("lgatr-slim",),
+    model: tuple[Network, ...] = ("lgatr-slim",),
     size: Literal["small", "paper"] = "small",
     level: str | None = None,
     columns: dict[str, str] | None = None,
@@ -59,10 +59,7 @@ def tune(
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.reweight import classifiers, read_samples
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
-    from jaxpriors.errors import InputError
 
-    if "mlp" in model:
-        raise InputError("model: found 'mlp', which is too small to be worth tuning")
     chosen = classifiers(
         model,
         size,

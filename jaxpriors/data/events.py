@@ -273,8 +273,11 @@ class Events:
     ) -> Events:
         """Validated events of which columns (n,) alone are known.
 
-        Each has one constituent, of 1 GeV along x, which stands for nothing.
+        Each has one constituent, of 1 GeV along x, which stands for nothing. Raises InputError for
+        no columns, lengths that differ, and values that are not finite.
         """
+        if not columns:
+            raise InputError("columns: found none, expected at least one")
         n = len(next(iter(columns.values())))
         p4 = np.broadcast_to(np.array([1.0, 1.0, 0.0, 0.0]), (n, 4))
         return cls.from_flat(p4, np.ones(n, np.int64), weight=weight, columns=columns)

@@ -84,7 +84,7 @@ def observables(
 
 
 def with_observables(events: Events) -> Events:
-    """The events with their observables among their columns."""
+    """The events with their observables among their columns, in place of any of these names."""
     return dataclasses.replace(events, columns=events.columns | observables(events))
 
 

@@ -25,10 +25,10 @@ def run_blocks(
 
     Returns the last state and, with ``keep``, the states after each block, stacked. Every block
     has a key of its own, None where ``key`` is. ``checkpoint`` recomputes a block in the backward
-    pass to save memory; the blocks are then one compiled loop, which also compiles several times
-    as fast. Without it each block has its own place in the program: a loop would copy all that
-    the backward pass needs into stacks and back. ``last`` is applied in place of ``apply`` in the
-    last block, which may so leave out what nobody reads.
+    pass to save memory; the blocks are then one compiled loop, which also compiles sooner. Without
+    it each block has its own place in the program: a loop would copy all that the backward pass
+    needs into stacks and back. ``last`` is applied in place of ``apply`` in the last block, which
+    may so leave out what nobody reads.
     """
 
     def body(state: State, block_and_key: tuple[Any, Array | None]) -> tuple[State, State | None]:

@@ -18,9 +18,9 @@ from jaxpriors.layers.pointcloud import EdgeConvolution, nearest_real, nearest_s
 from jaxpriors.models.pet_blocks import (
     Block,
     TimeEmbedding,
+    apply_blocks,
     attended,
     film,
-    scan_blocks,
     two_layers,
 )
 from jaxpriors.models.pet_config import PETConfig
@@ -79,7 +79,7 @@ class Body:
         drop_key, block_key = (None, None) if key is None else jax.random.split(key)
         x = skip = self._embed(features, mask, time, points, drop_key, {})
         rows, real = attended(mask, config), mask[..., None].astype(x.dtype)
-        x = scan_blocks(
+        x = apply_blocks(
             config,
             self.blocks,
             x,

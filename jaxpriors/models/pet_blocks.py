@@ -315,7 +315,7 @@ class TokenBlock:
         return x + drop_path(branch, config.drop_path, keys[3])
 
 
-def scan_blocks(
+def apply_blocks(
     config: PETConfig,
     blocks: Any,
     x: Array,

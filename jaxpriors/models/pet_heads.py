@@ -15,9 +15,9 @@ from jaxpriors.models.pet_blocks import (
     GroupNorm,
     TimeEmbedding,
     TokenBlock,
+    apply_blocks,
     attended,
     film,
-    scan_blocks,
     two_layers,
 )
 from jaxpriors.models.pet_config import PETConfig
@@ -96,7 +96,7 @@ class ClassifierHead:
         shape = (encoded.shape[0], 1, encoded.shape[2])
         token = jnp.zeros((), encoded.dtype) if self.class_token is None else self.class_token
         all_rows = None if rows is None else jnp.pad(rows, ((0, 0), (1, 0)), constant_values=True)
-        token = scan_blocks(
+        token = apply_blocks(
             self.config,
             self.blocks,
             jnp.broadcast_to(token.astype(encoded.dtype), shape),
@@ -165,7 +165,7 @@ class GeneratorHead:
         if self.film is not None and self.mlp is not None:
             modulated = film(self.norm(encoded, rows), gelu(self.film(tokens)))
             return self.out(gelu(self.mlp(modulated))) * real
-        tokens = scan_blocks(
+        tokens = apply_blocks(
             self.config,
             self.blocks,
             tokens,

@@ -23,8 +23,8 @@ from jaxpriors.models.pet_blocks import (
     GroupNorm,
     TimeEmbedding,
     TokenBlock,
+    apply_blocks,
     film,
-    scan_blocks,
     two_layers,
 )
 from jaxpriors.models.pet_config import PETConfig
@@ -114,7 +114,7 @@ def _init_blocks(key: Array, config: TwoJetConfig, width: int) -> TokenBlock:
 
 
 def _run_blocks(config: PETConfig, blocks: TokenBlock, x: Array, key: Array | None) -> Array:
-    return scan_blocks(config, blocks, x, key, lambda b, x, k: b(x, None, None, config, k))
+    return apply_blocks(config, blocks, x, key, lambda b, x, k: b(x, None, None, config, k))
 
 
 def _encode(layers: tuple[Linear, Linear], x: Array) -> Array:

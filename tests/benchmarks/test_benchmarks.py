@@ -18,11 +18,11 @@ from benchmarks.peers.client import SERVERS, running
 
 @pytest.mark.parametrize(("model", "most"), [("lgatr", 8.0e8), ("lgatr-slim", 3.4e8), ("pet", 5e8)])
 def test_operations_of_a_forward_pass(model, most):
-    """Of the compiled program; the networks' mathematics alone is 7.7e8, 3.1e8 and 4.3e8."""
+    """Of the compiled program."""
     task = benchmarked(model)
     network = jax.eval_shape(task.init, jax.random.key(0))
     counted = flops(task.forward, network, *task.jets(1))
-    assert 0.9 * most < counted * 1.2 and counted < most
+    assert 0.75 * most < counted < most
 
 
 @pytest.mark.parametrize("model", ["lgatr", "lgatr-slim"])
@@ -112,5 +112,6 @@ def test_the_table_in_the_readme_is_that_of_the_results():
     for file in readme.RESULTS.glob("*.json"):
         content = json.loads(file.read_text())
         assert {"date", "command", "machine", "versions", "results"} <= set(content), file
+        assert not any(word.startswith("/") for word in content["command"]), file
         for row in content["results"]:
             assert {"model", "task", "ours", "peer", "ratio", "unit", "spread"} <= set(row), file
