@@ -7,7 +7,7 @@ RUN ?= runs/demo
 .PHONY: demo test test-peers format sample clean
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/python -m experiments.unfolding quick --out $(RUN) --resume
+	$(BIN)/python -m experiments.unfolding demo --out $(RUN) --resume
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -51,6 +51,7 @@ from jaxpriors.porting.trees import state_from_network
 TOLERANCE = 1e-3
 OURS = "ours"
 SLOW = 1.5  # so many times the fastest peer's time, a variant is not timed further
+TASKS = ("latency", "forward", "train", "train-ragged", "memory")
 WAYS = {"lgatr": ("-masked", "-flat"), "lgatr-slim": ("-masked", "-flat"), "pet": ("",)}
 
 
@@ -93,6 +94,7 @@ def cases(models: tuple[str, ...], size: str) -> list[Case]:
 
 def against_peers(
     models: tuple[str, ...] = MODELS,
+    tasks: tuple[str, ...] = TASKS,
     batches: tuple[int, ...] = (64, 512),
     chunks: tuple[int, ...] = (2, 4),
     compiled: bool = True,
@@ -106,6 +108,7 @@ def against_peers(
 
     Args:
         models: any of lgatr, lgatr-slim, pet.
+        tasks: any of latency, forward, train, train-ragged, memory.
         batches: numbers of jets in a forward pass or training step; memory is of the first.
         chunks: numbers of jets that a device works on at once, of which the best counts; memory is
             that of the size which trainings have without `jaxpriors tune`.
@@ -130,10 +133,11 @@ def against_peers(
             for case in cases((model,), size):
                 for how in hows:
                     peer = stack.enter_context(start(case, how, omnilearn, environments, folder))
-                    if agrees(case, peer, folder):
+                    if agrees(case, peer, folder, WAYS[model] if "train-ragged" in tasks else ()):
                         pairs.append((case, peer))
-            results += times(model, pairs, batches, chunks, rounds, folder)
-        results.append(memory(model, size, hows, batches[0], omnilearn, environments))
+            results += times(model, tasks, pairs, batches, chunks, rounds, folder)
+        if "memory" in tasks:
+            results.append(memory(model, size, hows, batches[0], omnilearn, environments))
     report(results, "best peer", json, {k: " ".join(v) for k, v in PACKAGES.items()})
     return 0
 
@@ -194,13 +198,13 @@ def _write(file: Path, arrays: dict[str, Any]) -> None:
     np.savez(file, **arrays)
 
 
-def agrees(case: Case, peer: Peer, folder: Path) -> bool:
-    """Whether all ways of the peer give our outputs; what differs is said.
+def agrees(case: Case, peer: Peer, folder: Path, ways: tuple[str, ...]) -> bool:
+    """Whether these ways of the peer, and the plain one, give our outputs; what differs is said.
 
     Where padding is not masked, outputs depend on it, so that full jets are compared.
     """
     forward, error = jax.jit(case.task.forward), 0.0
-    for way in {"", *WAYS[case.model]}:
+    for way in sorted({"", *ways}):
         jets = case.task.ragged(np.array([PARTICLES, 40 if way else PARTICLES]))
         ours = np.asarray(forward(case.network, *jets))
         write_jets(folder / "few.npz", jets)
@@ -216,6 +220,7 @@ def agrees(case: Case, peer: Peer, folder: Path) -> bool:
 
 def times(
     model: str,
+    tasks: tuple[str, ...],
     pairs: list[tuple[Case, Peer]],
     batches: tuple[int, ...],
     chunks: tuple[int, ...],
@@ -231,9 +236,13 @@ def times(
         case = cases[release]
         return {OURS: program(jax.jit(case.task.forward), case.network, *task.jets(1))}
 
-    peers = _peers("forward", ("",), pairs, task.jets(1), folder)
-    results = [_row(model, "latency", peers, latency, rounds)]
+    results = []
+    if "latency" in tasks:
+        peers = _peers("forward", ("",), pairs, task.jets(1), folder)
+        results.append(_row(model, "latency", peers, latency, rounds))
     for kind in ("forward", "train", "train-ragged"):
+        if kind not in tasks:
+            continue
         fastest = None
         for batch in batches:
             multiplicity, full = multiplicities(batch), task.jets(batch)
@@ -300,6 +309,7 @@ def _row(
         print(f"{model} {task} {name}: {1e3 * warm[name]:.1f} ms in one call", flush=True)
     programs = ours(first.split()[0])
     timed = programs | {name: run for name, run in peers.items() if name not in slow}
+    print(f"{model} {task}:", end=" ")
     timings = time_in_turn(timed, rounds, warm=warm | warm_up(programs))
     for name, timing in timings.items():
         print(f"{model} {task} {name}: {1e3 * timing.seconds:.1f} ms", flush=True)

@@ -63,6 +63,7 @@ def time_in_turn(
     moment in which the threads of the one before it come to rest.
     """
     once = warm_up(programs) if warm is None else warm
+    print(f"timing {len(programs)} programs in turn", flush=True)
     calls = {name: max(1, round(least / once[name])) for name in programs}
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):

@@ -8,20 +8,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxpriors.data.events import Events, read_events, write_events
+    from jaxpriors.data.events import Events
+    from jaxpriors.data.matched import Simulation, read_simulation
+    from jaxpriors.data.sample_files import read_events, write_events
+    from jaxpriors.data.unfolded import Unfolded
     from jaxpriors.errors import InputError
     from jaxpriors.methods.classifier import RatioClassifier
+    from jaxpriors.methods.omnifold import OmniFold, unfold
     from jaxpriors.methods.ratio import RatioModel
 
-__all__ = ["Events", "InputError", "RatioClassifier", "RatioModel", "read_events", "write_events"]
+__all__ = [
+    "Events",
+    "InputError",
+    "OmniFold",
+    "RatioClassifier",
+    "RatioModel",
+    "Simulation",
+    "Unfolded",
+    "read_events",
+    "read_simulation",
+    "unfold",
+    "write_events",
+]
 
 _HOMES = {
     "Events": "jaxpriors.data.events",
     "InputError": "jaxpriors.errors",
+    "OmniFold": "jaxpriors.methods.omnifold",
     "RatioClassifier": "jaxpriors.methods.classifier",
     "RatioModel": "jaxpriors.methods.ratio",
-    "read_events": "jaxpriors.data.events",
-    "write_events": "jaxpriors.data.events",
+    "Simulation": "jaxpriors.data.matched",
+    "Unfolded": "jaxpriors.data.unfolded",
+    "read_events": "jaxpriors.data.sample_files",
+    "read_simulation": "jaxpriors.data.matched",
+    "unfold": "jaxpriors.methods.omnifold",
+    "write_events": "jaxpriors.data.sample_files",
 }
 
 

@@ -13,6 +13,7 @@ from jaxpriors.commands.generate import generate
 from jaxpriors.commands.pretrain import pretrain
 from jaxpriors.commands.reweight import report, reweight
 from jaxpriors.commands.tune import tune
+from jaxpriors.commands.unfold import apply, unfold
 from jaxpriors.errors import InputError
 
 
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "report": report,
     "reweight": reweight,
     "tune": tune,
+    "unfold": unfold,
 }
 GROUPS: dict[str, dict[str, Callable[..., int]]] = {
     "data": {
@@ -58,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code."""
     commands, program = COMMANDS, "jaxpriors"
-    if len(arguments) > 0 and arguments[0] in GROUPS:
+    if arguments[:2] == ["unfold", "apply"]:
+        commands, program, arguments = {"apply": apply}, "jaxpriors unfold", arguments[1:]
+    elif len(arguments) > 0 and arguments[0] in GROUPS:
         commands, program = GROUPS[arguments[0]], f"jaxpriors {arguments[0]}"
         arguments = arguments[1:]
     return guarded(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.cli import run
-from jaxpriors.data.events import write_events
+from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
 from jaxpriors.training.runs import open_run
 from tests.helpers.jets import random_jets

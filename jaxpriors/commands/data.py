@@ -78,8 +78,8 @@ def data_inspect(file: Path, /) -> int:
 
     from rich.console import Console
 
-    from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels, read_metadata
+    from jaxpriors.data.sample_files import read_events
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for level in levels(file) or (None,):
@@ -100,7 +100,8 @@ def data_convert(
     particle: dict[str, str] | None = None,
     detector: dict[str, str] | None = None,
     coordinates: str | None = None,
-    layout: Literal["named", "omnilearn", "omnilearn-jetclass"] = "named",
+    layout: Literal["named", "omnilearn", "omnilearn-jetclass", "energyflow"] = "named",
+    sample: str | None = None,
     events: int | None = None,
     compact: bool = False,
     overwrite: bool = False,
@@ -108,7 +109,8 @@ def data_convert(
     """Bring a sample with other names and coordinates into the layout of jaxpriors.
 
     Args:
-        source: HDF5 or npz file; with an omnilearn layout also a folder of HDF5 files.
+        source: HDF5 or npz file; with an omnilearn layout also a folder of HDF5 files; with
+            layout energyflow the folder of the chunks.
         out: HDF5 file to write.
         columns: our names and the source's, as in --columns p4 jets/momenta weight mc_weight;
             other names become event-level columns.
@@ -117,16 +119,19 @@ def data_convert(
         coordinates: of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi or pt,y,phi,m
             or pt,y,phi.
         layout: named (columns with names), omnilearn (datasets data, jet, pid, or reco and gen),
-            or omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
-            jet's eta, and jets with fewer than two constituents are left out).
+            omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
+            jet's eta, and jets with fewer than two constituents are left out), or energyflow (the
+            Z+jets samples of Zenodo 3548091).
+        sample: of energyflow: pythia21, pythia25, pythia26 or herwig.
         events: convert the first events only.
         compact: store rounded momenta, where masses follow from the identities.
         overwrite: replace an existing file.
     """
     from rich.console import Console
 
-    from jaxpriors.data.events import Events, write_events
+    from jaxpriors.data.events import Events
     from jaxpriors.data.files import read_metadata
+    from jaxpriors.data.sample_files import write_events
     from jaxpriors.errors import InputError
 
     if (particle is None) != (detector is None) or (columns and particle):
@@ -134,11 +139,18 @@ def data_convert(
     if events is not None and events < 1:
         raise InputError(f"--events is {events}, expected at least 1")
     samples: Events | dict[str, Events]
+    if sample is not None and layout != "energyflow":
+        raise InputError(f"--sample is of --layout energyflow; found it with {layout}")
     if layout == "named":
         samples = _read_named(source, columns, particle, detector, coordinates, events)
         metadata = read_metadata(source)
     elif columns or particle or coordinates:
         raise InputError(f"--layout {layout} has names and coordinates of its own; leave them out")
+    elif layout == "energyflow":
+        from jaxpriors.data.energyflow import energyflow_files, read_energyflow
+
+        chunks = energyflow_files(source, sample or "")
+        samples, metadata = read_energyflow(chunks, events), {"sample": sample}
     else:
         samples, metadata = _read_omnilearn(source, layout == "omnilearn-jetclass", events), {}
     metadata |= {"converted_from": source.name}
@@ -156,8 +168,8 @@ def _read_named(
     coordinates: str | None,
     events: int | None,
 ) -> Events | dict[str, Events]:
-    from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels
+    from jaxpriors.data.sample_files import read_events
 
     if particle is not None:
         chosen = {"particle": particle, "detector": detector}

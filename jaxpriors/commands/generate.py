@@ -58,7 +58,7 @@ def generate(
     from rich.progress import Progress
 
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
-    from jaxpriors.data.events import write_events
+    from jaxpriors.data.sample_files import write_events
     from jaxpriors.errors import InputError
     from jaxpriors.methods import generation
     from jaxpriors.methods.finetuning import SHIPPED
@@ -124,8 +124,8 @@ def _conditions(
     """The conditions, and the simulated jets to compare with."""
     import numpy as np
 
-    from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels
+    from jaxpriors.data.sample_files import read_events
     from jaxpriors.errors import InputError
     from jaxpriors.methods.classifier import split
     from jaxpriors.methods.generation import conditions_like, normal_conditions

@@ -44,8 +44,8 @@ def pretrain(
         seed: of the split into parts, the weights, the order of events and the noise.
         resume: go on with the run in the folder.
     """
-    from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels, read_metadata
+    from jaxpriors.data.sample_files import read_events
 
     config = pretraining(size, mode, seed, epochs, batch_size, learning_rate, precision)
     events = read_events(sample, level if levels(sample) else None)

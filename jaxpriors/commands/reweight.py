@@ -146,8 +146,8 @@ def read_samples(
     coordinates: str | None,
 ) -> tuple[Events, Events]:
     """The two samples; ``level`` counts for files that hold several."""
-    from jaxpriors.data.events import read_events
     from jaxpriors.data.files import levels
+    from jaxpriors.data.sample_files import read_events
 
     def read(path: Path) -> Events:
         return read_events(path, level if levels(path) else None, columns, coordinates)

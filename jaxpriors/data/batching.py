@@ -204,11 +204,20 @@ def prediction_batches(
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int) -> Iterator[T]:
-    """``make(first) … make(last - 1)``, the next one made in a thread while one is used."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(make, first) if first < last else None
-        for step in range(first, last):
-            assert pending is not None
-            ready = pending.result()
-            pending = pool.submit(make, step + 1) if step + 1 < last else None
-            yield ready
+    """``make(first) … make(last - 1)``, the next one made in a thread while one is used.
+
+    The first one is begun at once, before it is asked for.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    begun = pool.submit(make, first) if first < last else None
+
+    def results() -> Iterator[T]:
+        pending = begun
+        with pool:
+            for step in range(first, last):
+                assert pending is not None
+                ready = pending.result()
+                pending = pool.submit(make, step + 1) if step + 1 < last else None
+                yield ready
+
+    return results()

@@ -13,8 +13,11 @@ from jaxpriors.errors import InputError
 SPACELIKE_TOLERANCE = 1e-4
 
 
-def check_offsets(offsets: np.ndarray, total: int) -> None:
-    """Offsets (n+1,) rise from 0 to the number of constituents, by at least one an event."""
+def check_offsets(offsets: np.ndarray, total: int, empty: bool = False) -> None:
+    """Offsets (n+1,) rise from 0 to the number of constituents, by at least one an event.
+
+    empty: whether events without constituents are fine.
+    """
     check_integers("offsets", offsets)
     if offsets.ndim != 1:
         raise InputError(f"offsets have shape {offsets.shape}, expected (n+1,)")
@@ -24,7 +27,7 @@ def check_offsets(offsets: np.ndarray, total: int) -> None:
     counts = np.diff(offsets)
     if counts.min(initial=1) < 0:
         raise InputError(f"offsets fall in event {int(np.argmax(counts < 0))}, expected to rise")
-    if counts.min(initial=1) < 1:
+    if not empty and counts.min(initial=1) < 1:
         raise InputError(
             f"no constituents in event {int(np.argmax(counts < 1))} "
             f"({int((counts < 1).sum())} such events), expected at least one"

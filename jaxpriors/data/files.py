@@ -116,7 +116,7 @@ def read_columns(
     columns: Mapping[str, str] | None,
     coordinates: str | None,
 ) -> tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The datasets of one sample: arguments as in `events.read_events`.
+    """The datasets of one sample: arguments as in `sample_files.read_events`.
 
     Returns:
         The coordinates; the arrays by our names (`NAMES`), momenta always as `p4`, stacked from
@@ -143,6 +143,15 @@ def read_columns(
         extra = {n.removeprefix(inner): n for n in source.arrays if n.startswith(inner)}
         extra |= {n: wanted[n] for n in wanted if n not in named}
         return coordinates, found, {n: source.read(where) for n, where in extra.items()}
+
+
+def read_event_column(
+    path: str | os.PathLike[str], level: str | None, name: str
+) -> np.ndarray | None:
+    """The event-level column of that name, whole, or None where there is none."""
+    with open_source(path) as source:
+        full = f"{f'{level}/' if level else ''}columns/{name}"
+        return source.read(full) if full in source.arrays else None
 
 
 def write_columns(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -32,7 +33,7 @@ RATIO_PRECISION = 0.2  # ratios are drawn where the relative error of the data i
 def observable_figure(
     data: Mapping[str, np.ndarray],
     simulation: Mapping[str, np.ndarray],
-    models: Mapping[str, np.ndarray],
+    models: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
     *,
     data_weights: np.ndarray | None = None,
     simulation_weights: np.ndarray | None = None,
@@ -43,9 +44,10 @@ def observable_figure(
     """Observables in data, simulation and the reweighted simulation, as 2603.08802, Figure 1.
 
     data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
-    of the simulation's events. Each panel holds the densities over a ratio to the data: points
-    and band are the data's statistical error, the bars of a model are sqrt(Σw²) of its weights.
-    Ratios are left out where the data's relative error exceeds RATIO_PRECISION.
+    of the simulation's events, or observable → such weights. Each panel holds the densities over a
+    ratio to the data: points and band are the data's statistical error, the bars of a model are
+    sqrt(Σw²) of its weights. Ratios are left out where the data's relative error exceeds
+    RATIO_PRECISION.
     Raises InputError for an observable that is missing or data that cannot be binned.
     """
     missing = [o.name for o in observables if o.name not in data or o.name not in simulation]
@@ -81,7 +83,11 @@ def observable_figure(
             observable,
             histogram(data[name], edges, data_weights),
             {
-                label: histogram(simulation[name], edges, weights)
+                label: histogram(
+                    simulation[name],
+                    edges,
+                    weights[name] if isinstance(weights, Mapping) else weights,
+                )
                 for label, weights in ((simulation_label, simulation_weights), *models.items())
             },
             data_label,
@@ -143,6 +149,47 @@ def seeds_figure(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         label = f"{model}, mean of {len(losses)} seeds"
         axes.plot(epochs, losses.mean(0), thick, color=colour, linewidth=2.2, label=label)
     _label_losses(axes, "Validation loss")
+    return figure
+
+
+def convergence_figure(
+    reports: Mapping[str, Sequence[Mapping[str, Any]]],
+    discriminators: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> Figure:
+    """How an unfolding settles: effective sample size and change of weights against iteration.
+
+    reports: method → the reports of its steps (`methods.omnifold`). discriminators: method →
+    observable → triangular discriminators × 1000 to the truth from iteration 0 on, one more panel
+    for each observable. Full lines are push weights, dotted ones pull weights.
+    """
+    names = list(next(iter(discriminators.values()))) if discriminators else []
+    columns = min(4, 2 + len(names))
+    rows = -(-(2 + len(names)) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.2 * rows), layout="constrained")
+    panels = [figure.add_subplot(rows, columns, k + 1) for k in range(2 + len(names))]
+    for number, (method, steps) in enumerate(reports.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        for weights, style in (("push", "-"), ("pull", ":")):
+            of_kind = [r for r in steps if r["weights"] == weights]
+            iterations = [r["iteration"] for r in of_kind]
+            shares = [r["effective_size"] / r["effective_size_before"] for r in of_kind]
+            changes = [r["change"] for r in of_kind]
+            for axes, values in zip(panels, (shares, changes), strict=False):
+                axes.plot(iterations, values, style, color=colour, marker="o", markersize=3,
+                          label=f"{method}, {weights}")  # fmt: skip
+    for number, found in enumerate((discriminators or {}).values()):
+        colour = COLOURS[number % len(COLOURS)]
+        for axes, name in zip(panels[2:], names, strict=True):
+            axes.plot(range(len(found[name])), found[name], "o-", color=colour, markersize=3)
+    labels = ["Effective sample size / simulation's", "Change of log weights (rms)"]
+    labels += [f"{OBSERVABLES[n].label if n in OBSERVABLES else n}: discriminator" for n in names]
+    for axes, label in zip(panels, labels, strict=True):
+        axes.set_xlabel("Iteration", fontsize=10)
+        axes.set_ylabel(label, fontsize=10)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        _ticks(axes)
+    panels[0].legend(frameon=False, fontsize=8)
     return figure
 
 

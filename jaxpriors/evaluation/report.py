@@ -1,6 +1,6 @@
-"""The table of triangular discriminators (2603.08802, Table 2), as numbers and as text.
+"""Tables of triangular discriminators (2603.08802, Tables 2 and 3), as numbers and as text.
 
-`table2` computes what a run's metrics.json keeps; `format_table` prints it from there alone.
+`discriminators` computes what a run's metrics.json keeps; `format_table` prints it from that alone.
 """
 
 from __future__ import annotations
@@ -14,78 +14,106 @@ from jaxpriors.errors import InputError
 from jaxpriors.evaluation import metrics
 from jaxpriors.evaluation.observables import OBSERVABLES, Observable
 
-TITLE = "Triangular discriminator to the data x 1000 (0: same shape)"
+TITLES = {
+    "table2": "Detector level: triangular discriminator to the data x 1000 (0: same shape)",
+    "table3": "Particle level: triangular discriminator to the truth x 1000 (0: same shape)",
+}
+PRIOR = {"table2": "unweighted", "table3": "prior"}  # what stands for no weights
 NO_ERROR = " " * len(" ± 0.00")
+Table = dict[str, dict[str, dict[str, float]]]
 
 
-def table2(
+def discriminators(
     data: Mapping[str, np.ndarray],
     simulation: Mapping[str, np.ndarray],
-    models: Mapping[str, np.ndarray],
+    models: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
     *,
+    table: str = "table2",
     data_weights: np.ndarray | None = None,
     simulation_weights: np.ndarray | None = None,
     observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
     replicas: int = 100,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, Table]:
     """Distance of the reweighted simulation from the data, for each model and observable.
 
     data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
-    of the simulation's events, its own weights times the likelihood ratio. Returns
-    {"table2": {model: {observable: {"value", "error", "floor", "unweighted"}}}}, all times 1000:
-    the discriminator, its bootstrap error, the value that statistics alone would give, and the
-    discriminator of the simulation under its own weights. Raises InputError for a missing
-    observable and for weights that cannot be used.
+    of the simulation's events, its own weights times the likelihood ratio, or observable → such
+    weights. Returns {table: {model: {observable: {"value", "error", "floor", "unweighted"}}}}, all
+    times 1000: the discriminator, its bootstrap error, the value that statistics alone would give,
+    and the discriminator of the simulation under its own weights, which is called "prior" in
+    "table3". Raises InputError for a missing observable and for weights that cannot be used.
     """
     for sample, values in (("data", data), ("simulation", simulation)):
         missing = [o.name for o in observables if o.name not in values]
         if missing:
-            raise InputError(f"table 2: the {sample} lack {missing}; found {sorted(values)}")
+            raise InputError(f"{table}: the {sample} lack {missing}; found {sorted(values)}")
     unweighted = {
         o.name: metrics.triangular_discriminator(
             data[o.name], simulation[o.name], o.edges, data_weights, simulation_weights
         )
         for o in observables
     }
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for model, weights in models.items():
-        metrics.check_weights(model, weights)
-        table[model] = {}
+    rows: Table = {}
+    for model, found in models.items():
+        rows[model] = {}
         for o in observables:
+            weights = found[o.name] if isinstance(found, Mapping) else found
+            metrics.check_weights(model, weights)
             samples = (data[o.name], simulation[o.name], o.edges, data_weights, weights)
-            table[model][o.name] = {
+            rows[model][o.name] = {
                 "value": metrics.triangular_discriminator(*samples),
                 "error": metrics.discriminator_error(*samples, replicas=replicas, seed=seed),
                 "floor": metrics.discriminator_floor(*samples),
-                "unweighted": unweighted[o.name],
+                PRIOR[table]: unweighted[o.name],
             }
-    return {"table2": table}
+    return {table: rows}
+
+
+def over_seeds(tables: Sequence[Table]) -> Table:
+    """The mean of each number over tables of several seeds, with the best value beside it."""
+    result: Table = {}
+    for model, row in tables[0].items():
+        result[model] = {}
+        for name, cell in row.items():
+            cells = [table[model][name] for table in tables]
+            mean = {key: float(np.mean([c[key] for c in cells])) for key in cell}
+            result[model][name] = mean | {"best": min(c["value"] for c in cells)}
+    return result
 
 
 def format_table(values: Mapping[str, Any]) -> str:
-    """The table of a run as aligned text, from what `table2` returned or metrics.json holds.
+    """The tables of a run as aligned text, from what `discriminators` returned or metrics.json.
 
     One column for each observable, one row without reweighting, then one for each model with its
-    error and one with its statistical floor. Raises InputError if there is no such table.
+    error, one with the best of several seeds, where there are several, and one with its statistical
+    floor. Raises InputError if there is no such table.
     """
-    table = values.get("table2") if isinstance(values, Mapping) else None
-    cells = {"value", "error", "floor", "unweighted"}
-    if not table or not all(
+    present = [name for name in TITLES if isinstance(values, Mapping) and values.get(name)]
+    if not present:
+        raise InputError("metrics: found no 'table2' of {model: {observable: {value, …}}}")
+    return "\n\n".join(_formatted(name, values[name]) for name in present)
+
+
+def _formatted(name: str, table: Mapping[str, Any]) -> str:
+    cells = {"value", "error", "floor", PRIOR[name]}
+    if not all(
         isinstance(row, Mapping) and row and all(cells <= set(cell) for cell in row.values())
         for row in table.values()
     ):
-        raise InputError("metrics: found no 'table2' of {model: {observable: {value, …}}}")
-    names = list(next(iter(table.values())))
+        raise InputError(f"metrics: found no {name!r} of {{model: {{observable: {{value, …}}}}}}")
     first = next(iter(table.values()))
+    names = list(first)
     rows = [
-        ["", *(_heading(name) for name in names)],
-        ["unweighted", *(_number(first[name]["unweighted"], None) for name in names)],
+        ["", *(_heading(n) for n in names)],
+        [PRIOR[name], *(_number(first[n][PRIOR[name]], None) for n in names)],
     ]
     for model, cells in table.items():
         rows.append([model, *(_number(cells[n]["value"], cells[n]["error"]) for n in names)])
-        rows.append(["  floor", *(_number(cells[name]["floor"], None) for name in names)])
-    return "\n".join([TITLE, "", *_aligned(rows)])
+        if any(cells[n].get("best", cells[n]["value"]) < cells[n]["value"] for n in names):
+            rows.append(["  best seed", *(_number(cells[n]["best"], None) for n in names)])
+        rows.append(["  floor", *(_number(cells[n]["floor"], None) for n in names)])
+    return "\n".join([TITLES[name], "", *_aligned(rows)])
 
 
 def _heading(name: str) -> str:

@@ -30,7 +30,7 @@ from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.features import PointCloudConfig
 from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import finetuning
-from jaxpriors.methods.ensemble import Ensemble, bootstrap_weights, shared_out
+from jaxpriors.methods.ensemble import Ensemble, bootstrap_weights, shared_out, size_of, with_sums
 from jaxpriors.methods.finetuning import Origin, Pretrained
 from jaxpriors.methods.ratio import RatioModel, make_forward, member_logits
 from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier, takes
@@ -44,6 +44,7 @@ from jaxpriors.preprocessing import (
     columns_of,
     fit_preprocessing,
 )
+from jaxpriors.training.checkpoints import digest
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.parallel import chunk_rows
@@ -208,15 +209,25 @@ class RatioClassifier:
         assert self.training is not None
         return [self.training.seed + i for i in range(self.ensemble or 1)]
 
-    def objective(self, trained_on: Events) -> tuple[TrainingBatches, Preprocessing, Loss]:
-        """Batches of ``labelled`` events, the preprocessing that they are given, and the loss."""
+    def objective(
+        self,
+        trained_on: Events,
+        weight: np.ndarray | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> tuple[TrainingBatches, Preprocessing, Loss]:
+        """Batches of ``labelled`` events, the preprocessing that they are given, and the loss.
+
+        weight (n, k): of each network, None for the events' own; preprocessing: None to fit one.
+        """
         config = self.resolved()
         training = config.training
         assert training is not None and config.inputs is not None
         buckets = plan_buckets(trained_on.multiplicity, training.buckets)
-        weight = bootstrap_weights(trained_on, config._seeds()) if self.bootstrap else None
+        if weight is None and self.bootstrap:
+            weight = bootstrap_weights(trained_on, config._seeds())
         batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed, weight)
-        preprocessing = fit_preprocessing(config.inputs, trained_on)
+        if preprocessing is None:
+            preprocessing = fit_preprocessing(config.inputs, trained_on)
         return batches, preprocessing, _loss(preprocessing, training.precision)
 
     def fit(
@@ -248,40 +259,53 @@ class RatioClassifier:
         validation: tuple[Events, Events] | None,
         folder: Path,
         progress: Callable[[Record], None] = lambda record: None,
+        weights: tuple[np.ndarray, np.ndarray] | None = None,
+        start: RatioModel | None = None,
     ) -> tuple[RatioModel, Trained]:
-        """As ``fit``; also the epochs' records and times."""
+        """As ``fit``; also the epochs' records and times.
+
+        weights: those of simulation (n, k) and data (m, k) for each of the ensemble's k networks,
+        in place of the events' own; the validation events are split off then. start: the model
+        whose networks and preprocessing the training starts with.
+        """
         config = self.resolved()
-        assert config.training is not None
-        training = config.training
+        assert config.training is not None and config.inputs is not None
+        training, networks = config.training, self.ensemble or 1
+        index = None
         if validation is None:
-            parts = [
+            index = [
                 split(len(events), (1 - self.validation, self.validation), training.seed)
                 for events in (simulation, data)
             ]
-            validation = simulation[parts[0][1]], data[parts[1][1]]
-            simulation, data = simulation[parts[0][0]], data[parts[1][0]]
-        assert config.inputs is not None
+            validation = simulation[index[0][1]], data[index[1][1]]
+            simulation, data = simulation[index[0][0]], data[index[1][0]]
         columns = columns_of(config.inputs)
-        trained_on = labelled(simulation, data, columns)
-        validated_on = labelled(*validation, columns)
+        parts = [labelled(simulation, data, columns), labelled(*validation, columns)]
+        each: list[np.ndarray | None] = [None, None]
+        if weights is not None:
+            if index is None or self.bootstrap:
+                raise InputError("weights: expected no validation sample and no bootstrap")
+            if any(w.shape[1:] != (networks,) for w in weights):
+                found = [w.shape for w in weights]
+                raise InputError(f"weights: found {found}, expected (n, {networks}) for each")
+            each = [_class_weights(weights, (a, b)) for a, b in zip(*index, strict=True)]
+        trained_on, validated_on = parts
 
-        batches, preprocessing, loss = config.objective(trained_on)
-        buckets = batches.buckets
-        networks = self.ensemble or 1
+        known = None if start is None else start.preprocessing
+        batches, preprocessing, loss = config.objective(trained_on, each[0], known)
+        lengths = batches.buckets.lengths
         forward = make_forward(preprocessing, training.precision, networks)
 
         def validation_loss(classifier: Classifier | Ensemble) -> float:
-            logits = predict(forward, classifier, validated_on, buckets.lengths, networks)
-            return weighted_cross_entropy(logits, validated_on)
+            logits = predict(forward, classifier, validated_on, lengths, networks)
+            return weighted_cross_entropy(logits, validated_on, each[1])
 
-        starts = [config.initial(jax.random.key(seed)) for seed in config._seeds()]
-        classifier: Classifier | Ensemble
-        classifier, origin = starts[0]
-        if self.ensemble is not None:
-            classifier = Ensemble.of([start for start, _ in starts])
-        if origin is not None:
+        classifier, origin = config._start(start)
+        if origin is not None and start is None:
             progress({"stage": f"  {origin}"})
         identity = f"{config!r} on {trained_on.digest()}, {validated_on.digest()}"
+        if weights is not None or start is not None:
+            identity += f", with {digest((each, start and start.classifier))}"
         chunk = shared_out(training.micro_batch or chunk_rows(), networks)
         trained = train(
             classifier,
@@ -296,12 +320,27 @@ class RatioClassifier:
         )
         model = RatioModel(
             preprocessing=preprocessing,
-            lengths=buckets.lengths,
+            lengths=lengths,
             precision=training.precision,
             classifier=trained.params,
             origin=origin,
         )
         return model, trained
+
+    def _start(self, model: RatioModel | None) -> tuple[Classifier | Ensemble, Origin | None]:
+        """The networks before training, which are the model's where there is one."""
+        if model is not None:
+            expected, found = self.ensemble or 1, size_of(model.classifier)
+            if found != expected:
+                raise InputError(f"start: found {found} networks, expected {expected}")
+            if self.ensemble == 1 and not isinstance(model.classifier, Ensemble):
+                return Ensemble.of([model.classifier]), model.origin
+            return model.classifier, model.origin
+        starts = [self.initial(jax.random.key(seed)) for seed in self._seeds()]
+        classifier, origin = starts[0]
+        if self.ensemble is None:
+            return classifier, origin
+        return Ensemble.of([start for start, _ in starts]), origin
 
 
 def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
@@ -345,12 +384,27 @@ def labelled(simulation: Events, data: Events, columns: tuple[str, ...] = ()) ->
     return Events.concatenate([part.with_columns(columns) for part in parts])
 
 
-def weighted_cross_entropy(logits: np.ndarray, events: Events) -> float:
-    """Mean over events (n,) and networks of weight × binary cross-entropy of logits (n, k)."""
+def _class_weights(
+    weights: tuple[np.ndarray, np.ndarray], index: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """The chosen events' weights (n, k), scaled as ``labelled`` does it, for each network."""
+    chosen = [w[i] for w, i in zip(weights, index, strict=True)]
+    label = np.repeat([0, 1], [len(w) for w in chosen])
+    return with_sums(np.concatenate(chosen), label, [len(label) / 2] * 2)
+
+
+def weighted_cross_entropy(
+    logits: np.ndarray, events: Events, weight: np.ndarray | None = None
+) -> float:
+    """Mean over events (n,) and networks of weight × binary cross-entropy of logits (n, k).
+
+    weight (n, k): of each network, None for the events' own.
+    """
     assert events.label is not None
+    weight = events.weight[:, None] if weight is None else weight
     sign = np.where(events.label == 1, -1.0, 1.0)
     entropy = np.logaddexp(0.0, sign[:, None] * logits)
-    return float(np.mean(events.weight @ entropy) / len(events))
+    return float(np.mean(np.sum(weight * entropy, axis=0)) / len(events))
 
 
 def _loss(preprocessing: Preprocessing, precision: Precision) -> Loss:

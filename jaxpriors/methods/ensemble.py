@@ -84,18 +84,32 @@ def bootstrap_weights(events: Events, seeds: Sequence[int]) -> np.ndarray:
     InputError where a class is left without a positive sum.
     """
     assert events.label is not None
-    result = np.empty((len(events), len(seeds)))
-    for i, seed in enumerate(seeds):
-        # the 1 sets these numbers apart from those that split the events
-        counts = np.random.default_rng([seed, len(events), 1]).poisson(1.0, len(events))
-        result[:, i] = events.weight * counts
-        for label in (0, 1):
-            chosen = events.label == label
-            drawn, total = result[chosen, i].sum(), events.weight[chosen].sum()
-            if not drawn > 0:
-                raise InputError(
-                    f"bootstrap: the weights drawn for network {i} sum to {drawn:g} in the class "
-                    f"of label {label}, expected a positive number; give more events"
-                )
-            result[chosen, i] *= total / drawn
+    counts = np.stack([poisson(len(events), seed) for seed in seeds], axis=1)
+    sums = [events.weight[events.label == label].sum() for label in (0, 1)]
+    return with_sums(events.weight[:, None] * counts, events.label, sums)
+
+
+def poisson(n: int, seed: int) -> np.ndarray:
+    """How often each of n events is in a sample drawn with replacement, (n,) int64."""
+    # the 1 sets these numbers apart from those that split the events
+    return np.random.default_rng([seed, n, 1]).poisson(1.0, n)
+
+
+def with_sums(weight: np.ndarray, label: np.ndarray, sums: Sequence[float]) -> np.ndarray:
+    """Weights (n, k) of k networks, scaled such that each class of each network has its sum.
+
+    label (n,): 0 or 1; sums: of class 0 and class 1. Raises InputError where a sum is not positive
+    to begin with.
+    """
+    result = np.array(weight, np.float64)
+    for value in (0, 1):
+        chosen = label == value
+        totals = np.array([result[chosen, i].sum() for i in range(result.shape[1])])
+        if not np.all(totals > 0):
+            worst = int(np.argmin(totals))
+            raise InputError(
+                f"weights: those of network {worst} sum to {totals[worst]:g} in the class of "
+                f"label {value}, expected a positive number; give more events"
+            )
+        result[chosen] *= sums[value] / totals
     return result

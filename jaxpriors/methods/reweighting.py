@@ -18,7 +18,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc, weight_report
 from jaxpriors.evaluation.observables import observables, with_observables
 from jaxpriors.evaluation.plots import observable_figure, save_figure, training_figure
-from jaxpriors.evaluation.report import table2
+from jaxpriors.evaluation.report import discriminators
 from jaxpriors.methods.classifier import RatioClassifier, labelled, split
 from jaxpriors.methods.ensemble import networks_of
 from jaxpriors.methods.ratio import reweighted
@@ -182,7 +182,7 @@ def reweight(
 
 def _table(prepared: Prepared, weights: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
     sim, dat = prepared.part("test")
-    return table2(
+    return discriminators(
         prepared.observables["data"],
         prepared.observables["simulation"],
         weights,

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -183,9 +183,10 @@ def _train(
             )
         for earlier in history:
             progress(earlier)
-    done = _finished(history, config)
+    done, ahead = _finished(history, config), None
     if not done:
         progress({"stage": "  compiling the training step"})
+        ahead = _batches(batches, len(history), state)  # data are read while this compiles
         first = shard_rows(batches.epoch(len(history))(0), mesh)
         step = jax.jit(step_function, donate_argnums=0).lower(state, first).compile()
         seconds["compile"] += time.perf_counter() - started
@@ -193,9 +194,8 @@ def _train(
     while not done:
         # One epoch; a step's metrics are looked at when the next one is under way.
         epoch, started = len(history), time.perf_counter()
-        begin = int(state.step) - epoch * batches.steps
         previous: tuple[int, Any, Any] | None = None
-        for k, host_batch in enumerate(prefetch(batches.epoch(epoch), begin, batches.steps), begin):
+        for k, host_batch in ahead or _batches(batches, epoch, state):
             batch = shard_rows(host_batch, mesh)
             state, metrics = step(state, batch)
             if previous is not None:
@@ -209,6 +209,7 @@ def _train(
         if previous is not None:
             _check(*previous, state, loss, epoch)
         seconds["train"] += time.perf_counter() - started
+        ahead = None
 
         # Validation, the epoch's record, a checkpoint.
         started = time.perf_counter()
@@ -239,6 +240,12 @@ def _train(
     assert checkpoints.best is not None
     state, _ = checkpoints.restore(checkpoints.best, state)
     return Trained(state.params, history, seconds, state.average)
+
+
+def _batches(batches: Batches, epoch: int, state: TrainState) -> Iterator[tuple[int, Any]]:
+    """The steps of an epoch that are still to be done, with their batches, read ahead."""
+    begin = int(state.step) - epoch * batches.steps
+    return enumerate(prefetch(batches.epoch(epoch), begin, batches.steps), begin)
 
 
 def _finished(history: list[Record], config: TrainingConfig) -> bool:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from jaxpriors.commands.data import data_convert, data_inspect, data_simulate
-from jaxpriors.data.events import Events, read_events, write_events
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.data.simulation import run
 from jaxpriors.errors import InputError
 

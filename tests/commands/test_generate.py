@@ -9,8 +9,8 @@ import pytest
 
 from jaxpriors.cli import run
 from jaxpriors.commands import generate as command
-from jaxpriors.data.events import read_events, write_events
 from jaxpriors.data.files import read_metadata
+from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.evaluation.metrics import AUC
 from jaxpriors.methods import generation
 from tests.helpers.generators import labelled_jets, write_generator

@@ -7,7 +7,7 @@ import pytest
 
 from jaxpriors.cli import run
 from jaxpriors.commands import setup
-from jaxpriors.data.events import write_events
+from jaxpriors.data.sample_files import write_events
 from jaxpriors.methods import card, pretraining
 from jaxpriors.training.runs import write_json
 from tests.helpers.jets import random_jets

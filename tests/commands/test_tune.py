@@ -9,7 +9,7 @@ import pytest
 from jaxpriors.cli import run
 from jaxpriors.commands import chunks
 from jaxpriors.data.batching import Buckets, plan_buckets
-from jaxpriors.data.events import write_events
+from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
 from jaxpriors.methods import pretraining, reweighting
 from jaxpriors.methods.classifier import TRAINING

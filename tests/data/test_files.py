@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from jaxpriors.data.events import Events, grid_rounded, read_events, write_events
+from jaxpriors.data.events import Events, grid_rounded
 from jaxpriors.data.files import levels, read_metadata
+from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.errors import InputError
 
 

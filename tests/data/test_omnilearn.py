@@ -9,12 +9,13 @@ import pytest
 from jaxpriors.commands.data import data_convert
 from jaxpriors.data import omnilearn
 from jaxpriors.data.batching import gather
-from jaxpriors.data.events import Events, read_events
+from jaxpriors.data.events import Events
 from jaxpriors.data.omnilearn import (
     omnilearn_levels,
     read_omnilearn_events,
     write_omnilearn_events,
 )
+from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
 from jaxpriors.features import raw_features
 from tests.helpers.jets import random_jets

@@ -34,7 +34,9 @@ def table(samples) -> dict:
     """Their table, as it comes back from a metrics.json."""
     data, simulation, ratio = samples
     models = {"exact": ratio, "none": np.full(4000, 3.0)}
-    values = report.table2(data, simulation, models, observables=OBSERVABLES, replicas=40, seed=1)
+    values = report.discriminators(
+        data, simulation, models, observables=OBSERVABLES, replicas=40, seed=1
+    )
     return json.loads(json.dumps(values | {"steps": 7}))
 
 
@@ -78,9 +80,9 @@ def test_format_table_shows_every_number_in_aligned_columns(table):
 def test_bad_input_is_named(samples):
     data, simulation, ratio = samples
     with pytest.raises(InputError, match=r"the simulation lack \['own'\]; found \['mass'\]"):
-        report.table2(data, {"mass": ratio}, {"a": ratio}, observables=OBSERVABLES)
+        report.discriminators(data, {"mass": ratio}, {"a": ratio}, observables=OBSERVABLES)
     bad = np.where(np.arange(4000) == 5, np.inf, ratio)
     with pytest.raises(InputError, match="weights of slim: 1 of 4000 are not finite"):
-        report.table2(data, simulation, {"slim": bad}, observables=OBSERVABLES)
+        report.discriminators(data, simulation, {"slim": bad}, observables=OBSERVABLES)
     with pytest.raises(InputError, match="found no 'table2'"):
         report.format_table({"auc": 0.5})

@@ -7,7 +7,8 @@ import fastjet
 import numpy as np
 import pytest
 
-from jaxpriors.data.events import Events, read_events
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.samples import zjets_path
 from jaxpriors.evaluation import observables as obs
 from jaxpriors.evaluation.substructure import CAMBRIDGE_AACHEN, KT, cluster, n_subjettiness

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jaxpriors.data.events import Events, read_events
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
 
 SAMPLES = ("simulation", "data")
@@ -13,7 +14,7 @@ SAMPLES = ("simulation", "data")
 def zjets_path(variant: str) -> Path:
     """The HDF5 file of 20 000 Z+jets events: `simulation` or `data`.
 
-    Levels `particle` and `detector`, matched; layout: `jaxpriors.data.events`. The files were
+    Levels `particle` and `detector`, matched; layout: `jaxpriors.data.sample_files`. The files were
     made by `jaxpriors data simulate` (the command is in their metadata).
 
     Raises:

@@ -26,8 +26,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxpriors.data.events import Events, read_events, write_events
+from jaxpriors.data.events import Events
 from jaxpriors.data.files import LEVELS, read_metadata
+from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.data.simulation import jetclass, zjets
 from jaxpriors.data.simulation.detector import Detector
 from jaxpriors.errors import InputError
@@ -63,7 +64,7 @@ def simulate(
     overwrite: bool = False,
     chunk: int | None = None,
 ) -> Simulated:
-    """Generate a sample with both levels into the file `out` (layout: `jaxpriors.data.events`).
+    """Generate a sample with both levels into the file `out` (layout: `data.sample_files`).
 
     Work is done by `processes` new processes (a script needs `if __name__ == "__main__":`).
     Finished chunks stay in a hidden folder beside `out` until the file is complete: a run that was

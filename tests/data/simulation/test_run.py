@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxpriors.data.columns import pt_eta_phi
-from jaxpriors.data.events import read_events
 from jaxpriors.data.files import read_metadata
+from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.simulation import run
 from jaxpriors.data.simulation.run import RECIPES, simulate
 from jaxpriors.errors import InputError

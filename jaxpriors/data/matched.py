@@ -1,0 +1,230 @@
+"""Simulated events at both levels, matched one by one, some of them known at one level alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxpriors.data.events import Events
+from jaxpriors.data.files import LEVELS, levels, read_event_column
+from jaxpriors.data.sample_files import read_events
+from jaxpriors.errors import InputError
+
+PASS = {"particle": "pass_gen", "detector": "pass_reco"}
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """n simulated events, of which some have no particle level (fakes) or no detector level.
+
+    Args:
+        particle: those with ``pass_gen``, in order.
+        detector: those with ``pass_reco``, in order.
+        pass_gen: (n,) bool.
+        pass_reco: (n,) bool.
+
+    Raises:
+        InputError: lengths that do not belong together, flags that leave no event with both levels,
+            weights that differ between the levels or whose sum is not positive.
+    """
+
+    particle: Events
+    detector: Events
+    pass_gen: np.ndarray
+    pass_reco: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Compare the levels."""
+        if self.pass_gen.shape != self.pass_reco.shape:
+            raise InputError(
+                f"pass_gen, pass_reco: found shapes {self.pass_gen.shape} and "
+                f"{self.pass_reco.shape}, expected the same events at both levels"
+            )
+        for level, name in PASS.items():
+            events, flags = getattr(self, level), getattr(self, name)
+            if len(events) != flags.sum():
+                raise InputError(
+                    f"{level} level: found {len(events)} events, expected {flags.sum()}, the "
+                    f"number with {name}"
+                )
+        both = self.both
+        if not both.any():
+            raise InputError(
+                f"pass_gen, pass_reco: of {len(both)} events {self.pass_gen.sum()} have a particle "
+                f"level, {self.pass_reco.sum()} a detector level and none has both; expected some"
+            )
+        weights = self.particle.weight[both[self.pass_gen]]
+        others = self.detector.weight[both[self.pass_reco]]
+        if not np.array_equal(weights, others):
+            worst = int(np.argmax(weights != others))
+            raise InputError(
+                f"weight: event {np.flatnonzero(both)[worst]} has {weights[worst]:g} at particle "
+                f"level and {others[worst]:g} at detector level, expected one weight"
+            )
+        if not weights.sum() > 0:
+            raise InputError(
+                f"weight: the weights of the {len(weights)} simulated events with both levels sum "
+                f"to {weights.sum():g}, expected a positive number"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        particle: Events,
+        detector: Events,
+        pass_gen: np.ndarray | None = None,
+        pass_reco: np.ndarray | None = None,
+    ) -> Simulation:
+        """From all n events at both levels; what stands for an absent level is not looked at.
+
+        Flags (n,), None for all true. Raises InputError for levels of different lengths and flags
+        that are none.
+        """
+        if len(particle) != len(detector):
+            raise InputError(
+                f"simulation: found {len(particle)} events at particle level and {len(detector)} "
+                "at detector level, expected the same events at both"
+            )
+        gen = as_flags("pass_gen", pass_gen, len(particle))
+        reco = as_flags("pass_reco", pass_reco, len(particle))
+        return cls(particle[gen], detector[reco], gen, reco)
+
+    def __len__(self) -> int:
+        """The number of events, whatever levels they have."""
+        return len(self.pass_gen)
+
+    @property
+    def both(self) -> np.ndarray:
+        """Which events have both levels, (n,) bool."""
+        return self.pass_gen & self.pass_reco
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Event weights (n,) float64; 0 for an event without any level."""
+        result = np.zeros(len(self))
+        result[self.pass_reco] = self.detector.weight
+        result[self.pass_gen] = self.particle.weight
+        return result
+
+    def with_weight(self, weight: np.ndarray) -> Simulation:
+        """The same events with other weights (n,)."""
+        weight = np.asarray(weight, np.float64)
+        if weight.shape != (len(self),):
+            raise InputError(f"weight: found shape {weight.shape}, expected ({len(self)},)")
+        return dataclasses.replace(
+            self,
+            particle=self.particle.with_weight(weight[self.pass_gen]),
+            detector=self.detector.with_weight(weight[self.pass_reco]),
+        )
+
+    def __getitem__(self, index: np.ndarray) -> Simulation:
+        """The events of these numbers (m,), in that order."""
+        parts = []
+        for level, name in PASS.items():
+            flags = getattr(self, name)
+            place = np.cumsum(flags) - 1
+            parts.append(getattr(self, level)[place[index][flags[index]]])
+        return Simulation(parts[0], parts[1], self.pass_gen[index], self.pass_reco[index])
+
+    def particle_columns(self) -> dict[str, np.ndarray]:
+        """The particle level's columns that are one number an event, (n,), NaN where it is none."""
+        result = {}
+        for name, column in self.particle.columns.items():
+            if column.ndim == 1:
+                result[name] = np.full(len(self), np.nan)
+                result[name][self.pass_gen] = column
+        return result
+
+    def digest(self) -> str:
+        """A hash of the momenta at both levels and of the flags, whatever weights and columns."""
+        found = hashlib.blake2b(digest_size=16)
+        for events in (self.particle, self.detector):
+            for array in (events.p4, events.pid, events.offsets):
+                found.update(np.ascontiguousarray(array).tobytes())
+        for flags in (self.pass_gen, self.pass_reco):
+            found.update(np.packbits(flags).tobytes())
+        return found.hexdigest()
+
+
+def as_flags(name: str, flags: np.ndarray | None, n: int) -> np.ndarray:
+    """Flags (n,) bool, all true for None; InputError where they are of another shape or kind."""
+    if flags is None:
+        return np.ones(n, bool)
+    flags = np.asarray(flags)
+    if flags.shape != (n,) or not np.isin(flags, (0, 1)).all():
+        raise InputError(
+            f"{name}: found shape {flags.shape} with values {np.unique(flags)[:4].tolist()}, "
+            f"expected ({n},) of true and false"
+        )
+    return flags.astype(bool)
+
+
+def read_simulation(path: str | os.PathLike[str], weight: str | None = None) -> Simulation:
+    """The events of a file with both levels (layout: `jaxpriors.data.sample_files`).
+
+    The columns ``pass_gen`` of the particle level and ``pass_reco`` of the detector level tell
+    which events have that level; all have, where there is no such column. weight: the column with
+    the weights, at both levels, None for `weight`. Raises InputError as `read_events` and
+    ``Simulation`` do, and for a file that lacks a level.
+    """
+    present = levels(path)
+    if set(present) != set(LEVELS):
+        found = f"the level {present[0]}" if present else "one sample without levels"
+        raise InputError(f"{path}: found {found}, expected {' and '.join(LEVELS)}")
+    flags = {level: read_flags(path, level) for level in LEVELS}
+    parts = {level: read_level(path, level, weight, flags[level]) for level in LEVELS}
+    sizes = {len(f) for f in flags.values() if f is not None}
+    sizes |= {len(parts[level]) for level in LEVELS if flags[level] is None}
+    if len(sizes) > 1:
+        raise InputError(
+            f"{path}: found levels of {sorted(sizes)} events, expected as many at both"
+        )
+    n = sizes.pop()
+    gen, reco = (as_flags(PASS[level], flags[level], n) for level in LEVELS)
+    try:
+        return Simulation(parts["particle"], parts["detector"], gen, reco)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_level(
+    path: str | os.PathLike[str],
+    level: str | None,
+    weight: str | None = None,
+    chosen: np.ndarray | None = None,
+) -> Events:
+    """The events of one level, weighted by a column of that name; chosen: (n,) bool or all."""
+    prefix = "" if level is None else f"{level}/"
+    named = None if weight is None else {"weight": f"{prefix}columns/{weight}"}
+    return read_events(path, level, named, chosen=chosen)
+
+
+def read_data(path: str | os.PathLike[str], weight: str | None = None) -> Events:
+    """Measured events: the detector level of a file, or its one sample; those that ``pass_reco``.
+
+    weight: as in ``read_simulation``.
+    """
+    level = "detector" if levels(path) else None
+    return read_level(path, level, weight, read_flags(path, level))
+
+
+def read_flags(path: str | os.PathLike[str], level: str | None) -> np.ndarray | None:
+    """Which events have that level (the measured one by default), (n,) bool; None: no such column.
+
+    Raises InputError for a column that is not made of flags, or that no event passes.
+    """
+    name = PASS[level or "detector"]
+    flags = read_event_column(path, level, name)
+    if flags is None:
+        return None
+    try:
+        found = as_flags(name, flags, len(flags))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not found.any():
+        raise InputError(f"{path}: {name}: none of {len(found)} events passes, expected some")
+    return found

@@ -1,0 +1,132 @@
+"""The result of an unfolding as one HDF5 file, which is also the state of a run under way.
+
+| dataset              | shape     | dtype   | meaning                                             |
+|----------------------|-----------|---------|-----------------------------------------------------|
+| `weight`             | (n,)      | float64 | weights of the simulated events, 0 without a level  |
+| `pass_gen`           | (n,)      | bool    | which have a particle level                         |
+| `pass_reco`          | (n,)      | bool    | which have a detector level                         |
+| `pull`               | (I, R, n) | float64 | factors after step 1 of each iteration              |
+| `push`               | (J, R, n) | float64 | factors after step 2; weight × push is unfolded     |
+| `replicas`           | (R, n)    | int8    | how often each event counts in each replica         |
+| `observables/<name>` | (n,)      | float64 | of the particle level; NaN where there is none      |
+
+The order of events is that of the simulation's file. Replica 0 is the result, in which each event
+counts once; the others are bootstrap replicas of data and simulation, whose spread is its
+statistical error. Attributes of the root: `format` = "jaxpriors-unfolding", `version` = 1,
+`iterations` (how many were asked for; the file is finished when `push` has so many), `scale` (R,)
+and JSON texts: `metadata` (configuration, versions, hashes of the samples) and `reports`, one for
+each step that is done.
+
+A particle-level distribution is a histogram of an observable with weight × push × scale, over the
+events with ``pass_gen``; a replica's is weighted by its counts as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from jaxpriors.data.files import open_source, written_whole
+from jaxpriors.errors import InputError
+
+FORMAT, VERSION = "jaxpriors-unfolding", 1
+_ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas")
+_NUMBERS = ("iterations", "scale")
+_TEXTS = ("metadata", "reports")
+
+
+@dataclass(frozen=True)
+class Unfolded:
+    """What the file holds, by the same names; scale: (R,) data's sum of weights over simulation's.
+
+    The simulation's sum is that of the events with a detector level, so that scale × weight × push
+    has the normalisation of the data.
+    """
+
+    weight: np.ndarray
+    pass_gen: np.ndarray
+    pass_reco: np.ndarray
+    pull: np.ndarray
+    push: np.ndarray
+    replicas: np.ndarray
+    scale: np.ndarray
+    iterations: int
+    observables: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    reports: list[dict[str, Any]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done."""
+        return len(self.push) == self.iterations
+
+    def weights(self, iteration: int | None = None) -> np.ndarray:
+        """The unfolded events' weights of each replica (R, n), in the data's normalisation.
+
+        0 for events without a particle level. iteration: from 1, None for the last one; 0 is the
+        simulation itself. Raises InputError for one that is not done.
+        """
+        done = len(self.push)
+        iteration = done if iteration is None else iteration
+        if not 0 <= iteration <= done:
+            raise InputError(f"iteration: found {iteration}, expected 0 to {done}, those done")
+        push = 1.0 if iteration == 0 else self.push[iteration - 1]
+        own = self.weight * self.pass_gen * self.replicas
+        return self.scale[:, None] * own * push
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the file, whole or not at all, in place of an earlier state of it."""
+        with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+            file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+            for name in _NUMBERS:
+                file.attrs[name] = getattr(self, name)
+            for name in _TEXTS:
+                file.attrs[name] = json.dumps(getattr(self, name), allow_nan=False)
+            arrays = {name: getattr(self, name) for name in _ARRAYS}
+            arrays |= {f"observables/{name}": a for name, a in self.observables.items()}
+            for name, array in sorted(arrays.items()):  # the same bytes whenever it is written
+                packed = {"compression": "gzip", "shuffle": True} if array.size else {}
+                file.create_dataset(name, data=array, **packed)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Unfolded:
+        """The result in a file; InputError where it holds something else or is damaged."""
+        with open_source(path) as source:
+            attributes = source.attributes[""]
+            if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+                raise InputError(
+                    f"{Path(path)}: found format {attributes.get('format')!r}, version "
+                    f"{attributes.get('version')}; expected {FORMAT!r}, version {VERSION}, which "
+                    "`jaxpriors unfold` writes"
+                )
+            prefix = "observables/"
+            arrays: dict[str, Any] = {name: source.read(name) for name in _ARRAYS}
+            observables = {
+                name.removeprefix(prefix): source.read(name)
+                for name in source.arrays
+                if name.startswith(prefix)
+            }
+            return cls(
+                **arrays,
+                scale=np.asarray(attributes["scale"]),
+                iterations=int(attributes["iterations"]),
+                observables=observables,
+                **{name: json.loads(attributes[name]) for name in _TEXTS},
+            )
+
+    def with_pull(self, pull: np.ndarray, report: dict[str, Any]) -> Unfolded:
+        """The state after step 1: its factors (R, n), and what is said of them."""
+        grown = np.concatenate([self.pull, pull[None]])
+        return dataclasses.replace(self, pull=grown, reports=[*self.reports, report])
+
+    def with_push(self, push: np.ndarray, report: dict[str, Any]) -> Unfolded:
+        """The state after step 2: its factors (R, n), and what is said of them."""
+        grown = np.concatenate([self.push, push[None]])
+        return dataclasses.replace(self, push=grown, reports=[*self.reports, report])
