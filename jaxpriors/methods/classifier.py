@@ -13,6 +13,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -407,6 +408,7 @@ def weighted_cross_entropy(
     return float(np.mean(np.sum(weight * entropy, axis=0)) / len(events))
 
 
+@lru_cache(maxsize=32)
 def _loss(preprocessing: Preprocessing, precision: Precision) -> Loss:
     def loss(classifier: Classifier | Ensemble, batch: Batch, key: Array) -> Array:
         """The mean over the networks."""

@@ -60,7 +60,7 @@ LATER: dict[str, dict[str, tuple[float, int]]] = {
     "lgatr-slim": {"small": (5e-4, 2), "paper": (1e-5, 20)},
     "pet": {"small": (5e-4, 2), "paper": (1e-6, 20)},
     FINE_TUNED: {"small": (2e-4, 2), "paper": (1e-6, 20)},
-    "mlp": {"small": (1e-4, 10), "paper": (1e-4, 10)},
+    "mlp": {"small": (3e-4, 10), "paper": (3e-4, 10)},
 }
 PATIENCE = 3  # epochs without a better validation loss, in every step
 

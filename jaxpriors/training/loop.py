@@ -5,12 +5,15 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import Mesh
 
 from jaxpriors.data.batching import UNITS, prefetch
 from jaxpriors.errors import InputError
@@ -155,14 +158,11 @@ def _train(
     identity: str,
     stacked: bool,
 ) -> Trained:
-    # The update, compiled once for the shapes of the batches.
+    # The update, and the state before it.
     rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
     mesh = data_mesh(devices_for(rows))
-    optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
-    if stacked:
-        optimizer = each_alone(optimizer)
-    micro_batch = config.micro_batch or chunk_rows()
-    step_function = make_step(loss, optimizer, batches.rows, mesh, micro_batch, config.ema)
+    updates = config.epochs * batches.steps
+    optimizer = _optimizer(config.optimizer, updates, stacked)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
     params = jax.tree.map(jnp.copy, params)
     state = initial_state(params, optimizer, config.seed, average=config.ema is not None)
@@ -188,7 +188,9 @@ def _train(
         progress({"stage": "  compiling the training step"})
         ahead = _batches(batches, len(history), state)  # data are read while this compiles
         first = shard_rows(batches.epoch(len(history))(0), mesh)
-        step = jax.jit(step_function, donate_argnums=0).lower(state, first).compile()
+        chunk = config.micro_batch or chunk_rows()
+        how = (config.optimizer, updates, stacked, batches.rows, mesh, chunk, config.ema)
+        step = _compiled(loss, *how, _Shapes.of((state, first)))
         seconds["compile"] += time.perf_counter() - started
 
     while not done:
@@ -240,6 +242,45 @@ def _train(
     assert checkpoints.best is not None
     state, _ = checkpoints.restore(checkpoints.best, state)
     return Trained(state.params, history, seconds, state.average)
+
+
+def _optimizer(
+    config: OptimizerConfig, updates: int, stacked: bool
+) -> optax.GradientTransformation:
+    rule = make_optimizer(config, updates)
+    return each_alone(rule) if stacked else rule
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """What a program is compiled for: the structure of its arguments, shapes and places."""
+
+    structure: Any
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+
+    @classmethod
+    def of(cls, arguments: Any) -> "_Shapes":
+        leaves, structure = jax.tree.flatten(arguments)
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for x in leaves]
+        return cls(structure, tuple(shapes))
+
+
+@lru_cache(maxsize=4)
+def _compiled(
+    loss: Loss,
+    optimizer: OptimizerConfig,
+    updates: int,
+    stacked: bool,
+    rows: float,
+    mesh: Mesh,
+    chunk: int | None,
+    ema: float | None,
+    shapes: _Shapes,
+) -> Callable[..., Any]:
+    """The compiled step; that of a training before, where all is alike but the numbers."""
+    step = make_step(loss, _optimizer(optimizer, updates, stacked), rows, mesh, chunk, ema)
+    state, batch = jax.tree.unflatten(shapes.structure, shapes.leaves)
+    return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
 
 def _batches(batches: Batches, epoch: int, state: TrainState) -> Iterator[tuple[int, Any]]:

@@ -23,7 +23,8 @@ EDGES = np.linspace(-2.5, 2.5, 11)
 SMEARING = 0.5
 TRAINED = dataclasses.replace(TRAINING["mlp"]["small"], epochs=8, batch_size=512)
 STEP = RatioClassifier("mlp", inputs=NumbersConfig(("x",)), training=TRAINED)
-LATER = dataclasses.replace(later_training(STEP), epochs=4)
+SLOW = dataclasses.replace(later_training(STEP).optimizer, learning_rate=1e-4)
+LATER = dataclasses.replace(later_training(STEP), optimizer=SLOW, epochs=4)
 GOOD = OmniFold(STEP, STEP, later=(LATER, LATER))
 TINY = dataclasses.replace(STEP, training=dataclasses.replace(TRAINED, epochs=2, batch_size=256))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.errors import InputError
+from jaxpriors.training import loop
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.loop import TrainingConfig, TrainingError, train
 from jaxpriors.training.optimizers import OptimizerConfig
@@ -45,6 +46,17 @@ def _validate(params):
 
 def _train(folder, config=CONFIG, progress=lambda record: None, y=Y, validate=_validate):
     return train(PARAMS, _loss, Sample(y), validate, config, folder, progress)
+
+
+def test_a_training_of_the_same_kind_is_not_compiled_again(tmp_path):
+    first = _train(tmp_path / "a")
+    compiled = loop._compiled.cache_info()
+    assert np.array_equal(_train(tmp_path / "b").params["weight"], first.params["weight"])
+    _train(tmp_path / "c", y=Y + 1)
+    again = loop._compiled.cache_info()
+    assert (again.hits, again.misses) == (compiled.hits + 2, compiled.misses)
+    _train(tmp_path / "d", dataclasses.replace(CONFIG, ema=0.5))
+    assert loop._compiled.cache_info().misses == compiled.misses + 1
 
 
 class Killed(BaseException):
