@@ -2,7 +2,9 @@
 
     python -m benchmarks.readme
 
-It stands between two comments in the README and is replaced as a whole.
+It stands between two comments in the README and is replaced as a whole. A model's results are in
+`against_peers_MODEL.json` and `against_peers_MODEL_….json`; of a row that several hold, the latest
+counts.
 """
 
 from __future__ import annotations
@@ -32,25 +34,35 @@ TASKS = {
 
 def table() -> str:
     """Markdown: ours, how many times as much the fastest peer needs, and what command found it."""
-    files = {model: RESULTS / f"against_peers_{model}.json" for model in MODELS}
-    contents = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
-    lines = [
-        "| | " + " | ".join(NAMES[m] for m in contents) + " |",
-        "|---|" + "---|" * len(contents),
-    ]
+    contents = {model: found for model in MODELS if (found := _results(model))}
+    rows = {
+        model: {row["task"]: row for content in found for row in content["results"]}
+        for model, found in contents.items()
+    }
+    lines = ["| | " + " | ".join(NAMES[m] for m in rows) + " |", "|---|" + "---|" * len(rows)]
     for task, name in TASKS.items():
-        cells = [_cell(contents[m]["results"], task) for m in contents]
+        cells = [_cell(of_model.get(task)) for of_model in rows.values()]
         if any(cells):
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    told = [f"- {NAMES[model]}: {_origin(content)}" for model, content in contents.items()]
+    told = [
+        f"- {NAMES[model]}: {_origin(content)}"
+        for model, some in contents.items()
+        for content in some
+    ]
     return "\n".join([*lines, "", *told, ""])
 
 
-def _cell(results: list[dict[str, Any]], task: str) -> str:
-    for row in results:
-        if row["task"] == task:
-            return f"{quantity(row['ours'], row['unit'])}, **{row['ratio']:.1f} ×**"
-    return ""
+def _results(model: str) -> list[dict[str, Any]]:
+    """The contents of the model's files, by date."""
+    names = (f"against_peers_{model}.json", f"against_peers_{model}_*.json")
+    files = [file for name in names for file in RESULTS.glob(name)]
+    return sorted((json.loads(file.read_text()) for file in files), key=lambda c: c["date"])
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return f"{quantity(row['ours'], row['unit'])}, **{row['ratio']:.1f} ×**"
 
 
 def _origin(content: dict[str, Any]) -> str:

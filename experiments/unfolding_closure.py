@@ -46,8 +46,9 @@ def closures(
     folder: Path,
     say: Callable[[Record], None],
 ) -> Closure:
-    """Unfold every case; {case: {observable: {"chi2", "ndf", "p"}}}.
+    """Unfold every case; {case: {observable: {"chi2", "ndf", "p", "prior_chi2"}}}.
 
+    The last is the χ² of the simulation as it was, in bins that may be merged otherwise.
     simulation: with the observables among the columns of both levels.
     """
     halves = [simulation[i] for i in split(len(simulation), (0.5, 0.5), 1)]
@@ -56,8 +57,11 @@ def closures(
         say({"stage": f"closure: {case}"})
         chunked = in_chunks(config, sample, data.detector, folder / case, say)
         result = unfold(sample, data.detector, chunked, folder / case, say)
-        weights = result.weights()[0, sample.pass_gen]
-        found[case] = compared(sample.particle, weights, data.particle)
+        after, before = (
+            compared(sample.particle, result.weights(i)[0, sample.pass_gen], data.particle)
+            for i in (None, 0)
+        )
+        found[case] = {n: row | {"prior_chi2": before[n]["chi2"]} for n, row in after.items()}
     return found
 
 
@@ -128,8 +132,10 @@ def compared(particle: Events, weights: np.ndarray, truth: Events) -> dict[str, 
 def format_closures(found: dict[str, Any]) -> str:
     """χ² / ndf and probability of every case and observable as text."""
     lines = ["Closure: χ²/ndf (probability) of unfolded distributions to truths that are known"]
-    lines.append(f"{'':12}" + "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES))
+    lines.append(f"{'':14}" + "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES))
     for case, row in found.items():
         cells = [f"{r['chi2']:.1f}/{r['ndf']} ({r['p']:.3f})" for r in row.values()]
-        lines.append(f"{case:12}" + "".join(f"{cell:>18}" for cell in cells))
+        priors = [f"{r['prior_chi2']:.1f}" for r in row.values()]
+        lines.append(f"{case:14}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append(f"{'  not unfolded':14}" + "".join(f"{cell:>18}" for cell in priors))
     return "\n".join(lines)

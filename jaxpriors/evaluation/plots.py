@@ -181,14 +181,16 @@ def convergence_figure(
         colour = COLOURS[number % len(COLOURS)]
         for axes, name in zip(panels[2:], names, strict=True):
             axes.plot(range(len(found[name])), found[name], "o-", color=colour, markersize=3)
-    labels = ["Effective sample size / simulation's", "Change of log weights (rms)"]
-    labels += [f"{OBSERVABLES[n].label if n in OBSERVABLES else n}: discriminator" for n in names]
-    for axes, label in zip(panels, labels, strict=True):
+    titles = ["Effective sample size / simulation's", "Change of log weights (rms)"]
+    titles += [OBSERVABLES[n].label if n in OBSERVABLES else n for n in names]
+    for axes, title in zip(panels, titles, strict=True):
         axes.set_xlabel("Iteration", fontsize=10)
-        axes.set_ylabel(label, fontsize=10)
+        axes.set_title(title, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         _ticks(axes)
+    for axes in panels[2:]:
+        axes.set_ylabel("Discriminator × 1000", fontsize=10)
     panels[0].legend(frameon=False, fontsize=8)
     return figure
 

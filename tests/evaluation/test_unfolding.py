@@ -88,4 +88,4 @@ def test_the_convergence_is_drawn():
     assert len(sizes.lines) == len(changes.lines) == 4 and len(mass.lines) == 1
     assert sizes.lines[0].get_ydata().tolist() == [0.89, 0.88, 0.87]
     assert mass.lines[0].get_xdata().tolist() == [0, 1, 2, 3]
-    assert "discriminator" in mass.get_ylabel()
+    assert "mass" in mass.get_title() and "Discriminator" in mass.get_ylabel()
