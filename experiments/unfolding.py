@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from jaxpriors.cli import guarded
-from jaxpriors.commands.reweight import classifier, run
+from jaxpriors.commands.reweight import Model, classifier, run
 
 if TYPE_CHECKING:
     from jaxpriors.data.matched import Simulation
     from jaxpriors.methods.omnifold import OmniFold
 
-MODELS = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
+MODELS: tuple[Model, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
 # of quick: fewer than what the small trainings have elsewhere, for half an hour in all
 EPOCHS = {"lgatr-slim": 4, "lgatr": 3, "pet": 2, "pet-finetuned": 2, "mlp": 20}
 LATER_EPOCHS = {"mlp": 5}  # of quick, in the iterations after the first; others: 1
@@ -56,7 +56,7 @@ def demo(out: Path, seed: int = 0, resume: bool = False) -> int:
 def quick(
     out: Path,
     seeds: int = 1,
-    models: tuple[str, ...] = ("mlp", *MODELS),
+    models: tuple[Model, ...] = ("mlp", *MODELS),
     closure: bool = True,
     resume: bool = False,
 ) -> int:
@@ -73,10 +73,12 @@ def quick(
     from jaxpriors.data.matched import read_simulation
     from jaxpriors.data.samples import zjets_path
 
-    configs = {m: [_quick(m, seed) for seed in range(seeds)] for m in models}
+    configs: dict[str, list[OmniFold]] = {
+        m: [_quick(m, seed) for seed in range(seeds)] for m in models
+    }
     samples = [read_simulation(zjets_path(name)) for name in ("simulation", "data")]
     cases = _quick("lgatr-slim", 0) if closure else None
-    return unfolding_study.run(samples[0], samples[1], configs, cases, out, resume)
+    return unfolding_study.run(samples[0], samples[1], configs, cases, out, resume, shower=True)
 
 
 def _quick(model: str, seed: int) -> "OmniFold":
@@ -98,6 +100,7 @@ def paper(
     events: int | None = None,
     pretrained: Path | None = None,
     seeds: int = 5,
+    closure: bool = True,
     resume: bool = False,
 ) -> int:
     """Tables 2 and 3 with the networks and trainings of the papers.
@@ -112,6 +115,7 @@ def paper(
         pretrained: a PET ported by `jaxpriors port omnilearn`, or the folder of a pretraining;
             without it no PET is fine-tuned, as the one in this package is a small one.
         seeds: trainings of each model.
+        closure: whether known truths are unfolded as well.
         resume: go on with the run in the folder.
     """
     from experiments import unfolding_study
@@ -126,8 +130,9 @@ def paper(
         steps = [classifier(model, "paper", seed, pretrained=source) for seed in range(seeds)]
         configs[model] = [OmniFold(one, one, seed=seed) for seed, one in enumerate(steps)]
     samples = [sample(name, folder, events) for name in (simulation, data)]
-    cases = configs["lgatr-slim"][0]
-    return unfolding_study.run(samples[0], samples[1], configs, cases, out, resume)
+    cases = configs["lgatr-slim"][0] if closure and seeds > 0 else None
+    shower = simulation == "simulation"
+    return unfolding_study.run(samples[0], samples[1], configs, cases, out, resume, shower)
 
 
 def sample(name: str, folder: Path | None, events: int | None) -> "Simulation":

@@ -1,8 +1,11 @@
 """Closure tests of an unfolding: data with truths that are known, made of simulated events.
 
-Half of the simulated events, reweighted by a known function of their particle level, play the data;
-the other half is the simulation. The unfolded distributions are compared with the truth by a χ²
-that holds the statistical errors of both samples.
+Half of the simulated events, reweighted by a known function of their particle level, play the data
+(in the last case, other events of the same generator with its own weights); the other half is the
+simulation. The unfolded distributions are compared with the truth by a χ² of their shapes, with the
+statistical errors of both samples as if these were independent. They are not quite: the weights
+were found with these data, so that they follow some of their fluctuations, while the spread of the
+trainings is left out. "total" is the unfolded sum of weights over the true one.
 
 | case       | what it tests                                                                  |
 |------------|--------------------------------------------------------------------------------|
@@ -31,8 +34,9 @@ from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
 from jaxpriors.evaluation.unfolding import merged_edges
 from jaxpriors.methods.classifier import split
-from jaxpriors.methods.omnifold import OmniFold, unfold
+from jaxpriors.methods.omnifold import OmniFold, resolved, unfold
 from jaxpriors.training.loop import Record
+from jaxpriors.training.runs import open_run
 
 NEGATIVE = 0.15
 VARIATION = "weight_fsr_mur_half"
@@ -41,39 +45,42 @@ Closure = dict[str, dict[str, dict[str, float]]]
 
 
 def closures(
-    simulation: Simulation,
+    made: dict[str, tuple[Simulation, Simulation]],
     config: OmniFold,
     folder: Path,
     say: Callable[[Record], None],
 ) -> Closure:
-    """Unfold every case; {case: {observable: {"chi2", "ndf", "p", "prior_chi2"}}}.
+    """Unfold every case; {case: {observable: {"chi2", "ndf", "p", "prior_chi2", "total"}}}.
 
-    The last is the χ² of the simulation as it was, in bins that may be merged otherwise.
-    simulation: with the observables among the columns of both levels.
+    prior_chi2: that of the simulation as it was, in the same bins. made: what ``cases`` gave.
     """
-    halves = [simulation[i] for i in split(len(simulation), (0.5, 0.5), 1)]
     found: Closure = {}
-    for case, (sample, data) in cases(halves[0], halves[1], say).items():
+    for case, (sample, data) in made.items():
         say({"stage": f"closure: {case}"})
         chunked = in_chunks(config, sample, data.detector, folder / case, say)
+        open_run(folder / case, resolved(chunked), resume=True)
         result = unfold(sample, data.detector, chunked, folder / case, say)
-        after, before = (
-            compared(sample.particle, result.weights(i)[0, sample.pass_gen], data.particle)
-            for i in (None, 0)
-        )
-        found[case] = {n: row | {"prior_chi2": before[n]["chi2"]} for n, row in after.items()}
+        after, before = (result.weights(i)[0, sample.pass_gen] for i in (None, 0))
+        found[case] = compared(sample.particle, after, before, data.particle)
     return found
 
 
 def cases(
-    sample: Simulation, data: Simulation, say: Callable[[Record], None]
+    simulation: Simulation, shower: bool, say: Callable[[Record], None]
 ) -> dict[str, tuple[Simulation, Simulation]]:
-    """Case → simulation, and data with its truth."""
-    known = data.with_weight(data.weight * analytic(data.particle))
+    """Case → simulation, and data with its truth.
+
+    simulation: with the observables among the columns of both levels. shower: whether it is the
+    package's, of which there are events with the weights of another shower.
+    """
+    sample, data = (simulation[i] for i in split(len(simulation), (0.5, 0.5), 1))
+    weight = data.weight
+    weight[data.pass_gen] *= analytic(data.particle)
+    known = data.with_weight(weight)
     found = {"analytic": (sample, known)}
     found["losses"] = (with_losses(sample, 0), with_losses(known, 1))
     found["signs"] = (with_signs(sample, 2), with_signs(known, 3))
-    varied = variations(len(data), say)
+    varied = variations(len(data), say) if shower else None
     if varied is not None:
         found["variations"] = (sample, varied)
     return found
@@ -88,10 +95,12 @@ def analytic(particle: Events) -> np.ndarray:
 
 def with_losses(sample: Simulation, seed: int) -> Simulation:
     """The sample, of which the detector misses some events."""
-    pt = kinematics.pt(sample.particle.jet_p4.astype(np.float64))
+    pt = np.zeros(len(sample))
+    pt[sample.pass_gen] = kinematics.pt(sample.particle.jet_p4.astype(np.float64))
     loss = 0.3 - 0.2 * np.clip((pt - 150) / 250, 0, 1)
-    found = np.random.default_rng(seed).random(len(sample)) > loss
-    return dataclasses.replace(sample, detector=sample.detector[found], pass_reco=found)
+    found = sample.pass_reco & (np.random.default_rng(seed).random(len(sample)) > loss)
+    detector = sample.detector[found[sample.pass_reco]]
+    return dataclasses.replace(sample, detector=detector, pass_reco=found)
 
 
 def with_signs(sample: Simulation, seed: int) -> Simulation:
@@ -109,7 +118,7 @@ def variations(events: int, say: Callable[[Record], None]) -> Simulation | None:
 
     say({"stage": "simulating events with the weights of shower variations, or taking them"})
     path = cache_folder() / "samples" / f"zjets-variations-{events}.h5"
-    simulate("zjets", "simulation-variations", events, seed=17, out=path, processes=2)
+    simulate("zjets", "simulation-variations", events, 17, out=path, processes=2, overwrite=True)
     sample = read_simulation(path, weight=VARIATION)
     return dataclasses.replace(
         sample,
@@ -118,24 +127,41 @@ def variations(events: int, say: Callable[[Record], None]) -> Simulation | None:
     )
 
 
-def compared(particle: Events, weights: np.ndarray, truth: Events) -> dict[str, dict[str, float]]:
-    """χ² of each unfolded observable to its truth."""
+def compared(
+    particle: Events, weights: np.ndarray, before: np.ndarray, truth: Events
+) -> dict[str, dict[str, float]]:
+    """Each unfolded observable against its truth; before: the weights without unfolding."""
     found = {}
+    total = float(weights.sum() / truth.weight.sum())
     for name, observable in OBSERVABLES.items():
-        edges = merged_edges(observable.edges, truth.columns[name], truth.weight, LEAST)
-        edges = merged_edges(edges, particle.columns[name], weights, LEAST)
-        test = chi2_test(truth.columns[name], particle.columns[name], edges, truth.weight, weights)
-        found[name] = {"chi2": test.chi2, "ndf": test.ndf, "p": test.p_value}
+        true, simulated = truth.columns[name], particle.columns[name]
+        edges = merged_edges(observable.edges, true, truth.weight, LEAST)
+        edges = merged_edges(edges, simulated, weights, LEAST)
+        test, prior = (
+            chi2_test(true, simulated, edges, truth.weight, w) for w in (weights, before)
+        )
+        found[name] = {
+            "chi2": test.chi2,
+            "ndf": test.ndf,
+            "p": test.p_value,
+            "prior_chi2": prior.chi2,
+            "total": total,
+        }
     return found
 
 
 def format_closures(found: dict[str, Any]) -> str:
-    """χ² / ndf and probability of every case and observable as text."""
+    """χ² / ndf and probability of every case and observable as text, and what they come to."""
     lines = ["Closure: χ²/ndf (probability) of unfolded distributions to truths that are known"]
-    lines.append(f"{'':14}" + "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES))
+    heads = "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES)
+    lines.append(f"{'':14}{heads}{'total':>9}")
     for case, row in found.items():
         cells = [f"{r['chi2']:.1f}/{r['ndf']} ({r['p']:.3f})" for r in row.values()]
         priors = [f"{r['prior_chi2']:.1f}" for r in row.values()]
-        lines.append(f"{case:14}" + "".join(f"{cell:>18}" for cell in cells))
-        lines.append(f"{'  not unfolded':14}" + "".join(f"{cell:>18}" for cell in priors))
+        total = next(iter(row.values()))["total"]
+        lines.append(f"{case:14}" + "".join(f"{c:>18}" for c in cells) + f"{total:9.3f}")
+        lines.append(f"{'  not unfolded':14}" + "".join(f"{c:>18}" for c in priors))
+    smallest = min(r["p"] for row in found.values() for r in row.values())
+    tests = sum(len(row) for row in found.values())
+    lines.append(f"smallest probability × {tests} tests (Bonferroni): {smallest * tests:.3f}")
     return "\n".join(lines)

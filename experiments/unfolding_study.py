@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.unfolding_closure import closures, format_closures
+from experiments.unfolding_closure import cases, closures, format_closures
 from jaxpriors.commands.progress import Display
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.commands.unfold import in_chunks
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
+from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import triangular_discriminator
 from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
 from jaxpriors.evaluation.plots import convergence_figure, observable_figure, save_figure
@@ -59,11 +60,15 @@ def run(
     closure: OmniFold | None,
     out: Path,
     resume: bool,
+    shower: bool,
 ) -> int:
     """Unfold with every model and seed, and with IBU; print the tables.
 
     configs: model → one unfolding for each seed. closure: that of the closure tests, None for none.
+    shower: whether the simulation is the package's. InputError where there is nothing to unfold.
     """
+    if not configs or not all(configs.values()):
+        raise InputError(f"models, seeds: found {configs}, expected at least one of each")
     use_all_cores()
     use_compilation_cache()
     asked = {
@@ -76,9 +81,10 @@ def run(
         with Display() as display:
             display({"stage": "looking at the samples"})
             simulation, data = observed(simulation), observed(data)
+            made = {} if closure is None else cases(simulation, shower, display)
             metrics = study(Samples.of(simulation, data), configs, out, display)
             if closure is not None:
-                metrics["closure"] = closures(simulation, closure, out / "closure", display)
+                metrics["closure"] = closures(made, closure, out / "closure", display)
             write_json(out / "metrics.json", {**metrics, "environment": environment()})
     metrics = read_json(out / "metrics.json")
     print(format_table(metrics))
@@ -104,6 +110,8 @@ def study(
     tables: dict[str, list[Table]] = {"table2": [], "table3": []}
     weights: dict[str, dict[str, Any]] = {"table2": {}, "table3": {}}
     reports, courses = {}, {}
+    iterations = max(one.iterations for some in configs.values() for one in some)
+    binned = iterative_bayesian(samples, iterations)
     for model, seeds in configs.items():
         label, rows = LABELS.get(model, model), {table: list[Table]() for table in tables}
         for seed, config in enumerate(seeds):
@@ -111,19 +119,19 @@ def study(
             folder = out / model / f"seed-{seed}"
             data = samples.data.detector
             config = in_chunks(config, samples.simulation, data, folder, say)
+            open_run(folder, omnifold.resolved(config), resume=True)
             result = omnifold.unfold(samples.simulation, data, config, folder, say)
             for table, iteration in (("table2", 1), ("table3", config.iterations)):
-                found = step_weights(samples, folder, iteration, table)
+                found = step_weights(samples, config, folder, iteration, table)
                 rows[table].append(tabulated(samples, table, {label: found}))
                 weights[table].setdefault(label, found)
             if seed == 0:
                 reports[label] = result.reports
-                courses[label] = course(samples, folder, config.iterations)
+                courses[label] = course(samples, config, folder)
         for table, some in rows.items():
             tables[table].append(over_seeds(some))
-    iterations = max(one.iterations for some in configs.values() for one in some)
-    weights["table3"][IBU] = iterative_bayesian(samples, iterations)
-    tables["table3"].append(tabulated(samples, "table3", {IBU: weights["table3"][IBU]}))
+    weights["table3"][IBU] = binned
+    tables["table3"].append(tabulated(samples, "table3", {IBU: binned}))
 
     say({"stage": "drawing"})
     figures = out / "figures"
@@ -141,12 +149,14 @@ def study(
     return {table: {k: v for t in some for k, v in t.items()} for table, some in tables.items()}
 
 
-def step_weights(samples: Samples, folder: Path, iteration: int, table: str) -> np.ndarray:
+def step_weights(
+    samples: Samples, config: OmniFold, folder: Path, iteration: int, table: str
+) -> np.ndarray:
     """The complete weights of the simulated test events by the networks of a step."""
     level = LEVEL[table]
     events: Events = getattr(samples.test_simulation, level)
     model = RatioModel.load(folder / "model" / f"iteration-{iteration}-{level}")
-    return reweighted(events.weight, np.median(model.log_ratios(events), axis=0))
+    return reweighted(events.weight, omnifold.log_ratios_of(model, events, config)[0])
 
 
 def values(samples: Samples, level: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -171,11 +181,12 @@ def tabulated(samples: Samples, table: str, weights: dict[str, Any]) -> Table:
     return found[table]
 
 
-def course(samples: Samples, folder: Path, iterations: int) -> dict[str, list[float]]:
+def course(samples: Samples, config: OmniFold, folder: Path) -> dict[str, list[float]]:
     """Observable → discriminators to the truth of test events, before and after each iteration."""
     truth, simulated = values(samples, "particle")
     own = samples.test_simulation.particle.weight
-    stages = [own] + [step_weights(samples, folder, i, "table3") for i in range(1, iterations + 1)]
+    iterations = range(1, config.iterations + 1)
+    stages = [own, *(step_weights(samples, config, folder, i, "table3") for i in iterations)]
     of_data = samples.test_data.particle.weight
     return {
         name: [
@@ -189,7 +200,8 @@ def course(samples: Samples, folder: Path, iterations: int) -> dict[str, list[fl
 def iterative_bayesian(samples: Samples, iterations: int) -> dict[str, np.ndarray]:
     """Observable → weights of the simulated test events that give IBU's distribution.
 
-    Bins with few simulated events are merged.
+    Bins with few simulated events are merged; what lies outside of the histograms (jets that fail
+    SoftDrop, say) has bins of its own.
     """
     simulation, data, test = samples.simulation, samples.data.detector, samples.test_simulation
     result = {}
@@ -197,8 +209,14 @@ def iterative_bayesian(samples: Samples, iterations: int) -> dict[str, np.ndarra
         columns = {"particle": np.zeros(len(simulation)), "detector": np.zeros(len(simulation))}
         columns["particle"][simulation.pass_gen] = simulation.particle.columns[name]
         columns["detector"][simulation.pass_reco] = simulation.detector.columns[name]
-        edges = merged_edges(observable.edges, simulation.particle.columns[name])
-        at_detector = merged_edges(observable.edges, simulation.detector.columns[name])
+        edges, at_detector = (
+            merged_edges(
+                np.concatenate([[-np.inf], observable.edges, [np.inf]]),
+                level.columns[name],
+                level.weight,
+            )
+            for level in (simulation.particle, simulation.detector)
+        )
         response = ibu.Response.of_events(
             columns["particle"],
             columns["detector"],

@@ -1,6 +1,63 @@
-"""What the recipes conclude from their trainings."""
+"""What the recipes conclude from their trainings, and the unfolding study from end to end."""
+
+import dataclasses
+
+import numpy as np
+import pytest
 
 from experiments.finetuning import compare, table
+from experiments.unfolding_closure import cases, closures, format_closures
+from experiments.unfolding_study import Samples, observed, study
+from jaxpriors.data.matched import Simulation
+from jaxpriors.evaluation.observables import OBSERVABLES
+from jaxpriors.evaluation.report import format_table, over_seeds
+from jaxpriors.methods.classifier import TRAINING, RatioClassifier
+from jaxpriors.methods.omnifold import OmniFold
+from tests.helpers.jets import random_jets
+
+TINY = dataclasses.replace(TRAINING["mlp"]["small"], epochs=2, batch_size=64)
+STEP = RatioClassifier("mlp", training=TINY)
+CONFIG = OmniFold(STEP, STEP, iterations=2, later=(TINY, TINY))
+
+
+def _sample(n, seed, mean=20):
+    """Jets at both levels, some of which are known at one alone."""
+    rng = np.random.default_rng(seed)
+    levels = [random_jets(n, seed + k, mean_multiplicity=mean) for k in (0, 100)]
+    return observed(Simulation.of(*levels, rng.random(n) > 0.05, rng.random(n) > 0.1))
+
+
+def test_the_study_has_both_tables_and_figures(tmp_path):
+    samples = Samples.of(_sample(900, 0), _sample(900, 1, mean=24))
+    found = study(samples, {"mlp": [CONFIG, CONFIG]}, tmp_path, lambda record: None)
+    assert set(found["table2"]) == {"MultiFold"} and set(found["table3"]) == {"MultiFold", "IBU"}
+    for name, prior in (("table2", "unweighted"), ("table3", "prior")):
+        row = found[name]["MultiFold"]
+        assert list(row) == list(OBSERVABLES)
+        assert {"value", "error", "floor", "best", "spread", prior} == set(row["mass"])
+        assert row["mass"]["best"] == row["mass"]["value"]  # both seeds are the same here
+    assert "Particle level" in format_table(found)
+    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    assert {"detector.png", "particle.png", "convergence.png"} <= names
+
+
+def test_closures_are_made_of_any_simulation(tmp_path):
+    made = cases(_sample(800, 2), False, lambda record: None)
+    assert list(made) == ["analytic", "losses", "signs"]
+    sample, data = made["losses"]
+    assert 0.6 < data.pass_reco.mean() < 0.85 and sample.pass_reco.mean() < 0.85
+    assert (made["signs"][0].weight < 0).mean() == pytest.approx(0.15, abs=0.05)
+    one = dataclasses.replace(CONFIG, iterations=1)
+    found = closures({"losses": made["losses"]}, one, tmp_path, lambda record: None)
+    assert set(found["losses"]["mass"]) == {"chi2", "ndf", "p", "prior_chi2", "total"}
+    assert found["losses"]["mass"]["total"] == pytest.approx(1, abs=0.15)
+    assert "Bonferroni" in format_closures(found)
+
+
+def test_seeds_are_summed_up():
+    tables = [{"a": {"m": {"value": v, "floor": 1.0}}} for v in (2.0, 4.0)]
+    cell = over_seeds(tables)["a"]["m"]
+    assert cell["value"] == 3 and cell["best"] == 2 and cell["spread"] == pytest.approx(2**0.5)
 
 
 def test_epochs_until_the_other_networks_best():

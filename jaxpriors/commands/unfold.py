@@ -69,6 +69,7 @@ def unfold(
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.matched import read_data, read_simulation
+    from jaxpriors.errors import InputError
     from jaxpriors.methods.omnifold import OmniFold
 
     numbers = {
@@ -77,6 +78,8 @@ def unfold(
         "learning_rate": learning_rate,
         "precision": precision,
     }
+    if pretrained is not None and "pet-finetuned" not in (model, detector_model):
+        raise InputError(f"pretrained: found {pretrained} for {model}, expected 'pet-finetuned'")
     names: dict[str, Model] = {"detector": detector_model or model, "particle": model}
     steps = {
         level: _classifier(name, size, seed, pretrained, numbers) for level, name in names.items()
@@ -131,6 +134,7 @@ def run(
     use_compilation_cache()
     with Display() as display:
         display({"stage": "looking at the samples"})
+        omnifold.check(simulation, data, config)
         simulation, data = with_observables(simulation, data, config)
         config = in_chunks(config, simulation, data, out, display)
         open_run(out, {**omnifold.resolved(config), "sources": sources}, resume)
@@ -170,17 +174,21 @@ def in_chunks(
 
     from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
 
-    at_detector = multiplicity(simulation.detector, data)
-    at_particle = simulation.particle.multiplicity
-    return dataclasses.replace(
-        config,
-        detector=with_chunks(
-            config.detector, at_detector, begun(out, "detector", "training"), display
-        ),
-        particle=with_chunks(
-            config.particle, at_particle, begun(out, "particle", "training"), display
-        ),
+    detector, particle = (
+        with_chunks(getattr(config, level), counts, begun(out, level, "training"), display)
+        for level, counts in (
+            ("detector", multiplicity(simulation.detector, data)),
+            ("particle", simulation.particle.multiplicity),
+        )
     )
+    later = config.later
+    if later is not None:
+        assert detector.training is not None and particle.training is not None
+        later = (
+            dataclasses.replace(later[0], micro_batch=detector.training.micro_batch),
+            dataclasses.replace(later[1], micro_batch=particle.training.micro_batch),
+        )
+    return dataclasses.replace(config, detector=detector, particle=particle, later=later)
 
 
 def apply(
@@ -249,14 +257,20 @@ def _of_sample(found: Any, result: Path, path: Path) -> Any:
     """The result with all columns of the simulation; InputError where it is of another sample."""
     import dataclasses
 
+    import numpy as np
+
     from jaxpriors.data.matched import read_simulation
     from jaxpriors.errors import InputError
 
     sample = read_simulation(path)
-    if sample.digest() != found.metadata["samples"]["simulation"]:
+    columns = sample.particle_columns()
+    same = sample.digest() == found.metadata["samples"]["simulation"] and all(
+        np.array_equal(columns[name], found.observables[name], equal_nan=True)
+        for name in columns.keys() & found.observables.keys()
+    )
+    if not same:
         raise InputError(
             f"{result}: is of another simulation than {path} ({len(sample)} events); expected the "
             f"file that was unfolded with, of {len(found.weight)} events"
         )
-    observables = sample.particle_columns() | found.observables
-    return dataclasses.replace(found, observables=observables)
+    return dataclasses.replace(found, observables=columns | found.observables)

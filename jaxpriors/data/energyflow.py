@@ -10,7 +10,8 @@ A chunk holds, for the particle level (`gen`) and the detector level (`sim`), am
 | `gen_Zs`           | (n, 3)    | pT (GeV), y, φ of the Z boson                                  |
 
 as EnergyFlow's documentation (`energyflow.datasets.zjets_delphes`) describes them. Masses are those
-of the identities.
+of the identities. Jets are the sums of their constituents, as OmniLearn has them: the published
+ones carry Delphes' jet energy correction at detector level.
 """
 
 from __future__ import annotations
@@ -121,7 +122,6 @@ def _level(source: Source, prefix: str, chosen: slice) -> Events:
             filled,
             coordinates="pt,y,phi",
             pid=np.where(filled, IDENTITIES[np.where(known, place, 0).astype(int)], 0),
-            jet_p4=jets,
             columns={"z_pt": z[:, 0].astype(np.float32)},
         )
     except InputError as error:

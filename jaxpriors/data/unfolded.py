@@ -33,7 +33,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jaxpriors.data.files import open_source, written_whole
+from jaxpriors.data.files import Source, open_source, written_whole
 from jaxpriors.errors import InputError
 
 FORMAT, VERSION = "jaxpriors-unfolding", 1
@@ -118,7 +118,7 @@ class Unfolded:
                 scale=np.asarray(attributes["scale"]),
                 iterations=int(attributes["iterations"]),
                 observables=observables,
-                **{name: json.loads(attributes[name]) for name in _TEXTS},
+                **_texts(source),
             )
 
     def with_pull(self, pull: np.ndarray, report: dict[str, Any]) -> Unfolded:
@@ -130,3 +130,11 @@ class Unfolded:
         """The state after step 2: its factors (R, n), and what is said of them."""
         grown = np.concatenate([self.push, push[None]])
         return dataclasses.replace(self, push=grown, reports=[*self.reports, report])
+
+
+def _texts(source: Source) -> dict[str, Any]:
+    """The JSON texts among the attributes; InputError where they are damaged."""
+    try:
+        return {name: json.loads(source.attributes[""][name]) for name in _TEXTS}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source.path}: found {error} in {_TEXTS}, expected JSON") from None

@@ -71,14 +71,19 @@ def discriminators(
 
 
 def over_seeds(tables: Sequence[Table]) -> Table:
-    """The mean of each number over tables of several seeds, with the best value beside it."""
+    """The mean of each number over tables of several seeds, and the best value and their spread.
+
+    The best is the least of the seeds, of each observable by itself.
+    """
     result: Table = {}
     for model, row in tables[0].items():
         result[model] = {}
         for name, cell in row.items():
             cells = [table[model][name] for table in tables]
             mean = {key: float(np.mean([c[key] for c in cells])) for key in cell}
-            result[model][name] = mean | {"best": min(c["value"] for c in cells)}
+            found = [c["value"] for c in cells]
+            spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
+            result[model][name] = mean | {"best": min(found), "spread": spread}
     return result
 
 
@@ -111,7 +116,7 @@ def _formatted(name: str, table: Mapping[str, Any]) -> str:
     for model, cells in table.items():
         rows.append([model, *(_number(cells[n]["value"], cells[n]["error"]) for n in names)])
         if any(cells[n].get("best", cells[n]["value"]) < cells[n]["value"] for n in names):
-            rows.append(["  best seed", *(_number(cells[n]["best"], None) for n in names)])
+            rows.append(["  best of each", *(_number(cells[n]["best"], None) for n in names)])
         rows.append(["  floor", *(_number(cells[n]["floor"], None) for n in names)])
     return "\n".join([TITLES[name], "", *_aligned(rows)])
 

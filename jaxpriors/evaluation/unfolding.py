@@ -92,4 +92,11 @@ def format_reports(reports: list[dict[str, Any]]) -> str:
             f"  {r['minimum']:8.3g}  {r['maximum']:8.3g}  {size:>14}  {r['normalisation']:13.4f}"
             f"  {r['change']:8.4f}  {r['clipped']:7.4f}"
         )
+    above = [r["iteration"] for r in reports if r["validation_loss"] > np.log(2)]
+    if above:
+        steps = ", ".join(map(str, dict.fromkeys(above)))
+        lines.append(
+            f"iteration {steps}: a validation loss above ln 2 = 0.69315 is that of weights that "
+            "follow noise; more events, epochs or networks (--members) help"
+        )
     return "\n".join(lines)

@@ -307,7 +307,10 @@ class RatioClassifier:
         identity = f"{config!r} on {trained_on.digest()}, {validated_on.digest()}"
         if weights is not None or start is not None:
             identity += f", with {digest((each, start and start.classifier))}"
-        chunk = shared_out(training.micro_batch or chunk_rows(), networks)
+        most = training.micro_batch or chunk_rows()
+        if most is None and networks > 1:  # what one network would do at once
+            most = training.batch_size
+        chunk = shared_out(most, networks)
         trained = train(
             classifier,
             loss,

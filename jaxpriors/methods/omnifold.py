@@ -14,7 +14,8 @@ Pull and push are factors: event weight × push is the unfolded sample.
 
 Events that have one level alone have a weight of their own all the same, the average over what is
 like them. An event without a detector level has the mean pull weight of the events alike at
-particle level, which is its push weight. As the detector loses both samples of step 2 alike, their
+particle level, which is its push weight (until a step 2 is done, that of the iteration before, 1 in
+the first). As the detector loses both samples of step 2 alike, their
 ratio owes nothing to the losses. Events without a particle level (fakes) are all alike there, and
 their push weight is the mean of their pull weights.
 
@@ -137,6 +138,24 @@ def resolved(config: OmniFold) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(whole)))
 
 
+def check(simulation: Simulation, data: Events, config: OmniFold) -> None:
+    """Find what would stop an unfolding before it begins.
+
+    Raises InputError for data, or simulated events with a detector level, whose weights do not sum
+    to a positive number, in any of the replicas.
+    """
+    for name, events in (("data", data.weight), ("simulation", simulation.weight)):
+        own = events if name == "data" else events * simulation.pass_reco
+        sums = _counts(len(events), config, name) @ own
+        if not np.all(sums > 0):
+            worst = int(np.argmin(sums))
+            raise InputError(
+                f"{name}: {len(events)} events with weights that sum to {sums[worst]:g} at "
+                f"detector level{f' in replica {worst}' if worst else ''}; expected at least one "
+                "event and a positive sum"
+            )
+
+
 def unfold(
     simulation: Simulation,
     data: Events,
@@ -173,11 +192,9 @@ def unfold(
 
 def _begin(simulation: Simulation, data: Events, config: OmniFold, folder: Path) -> Unfolded:
     """The state that an earlier call left, or that before the first step."""
-    if not len(data) or not data.weight.sum() > 0:
-        raise InputError(
-            f"data: {len(data)} events with weights that sum to {data.weight.sum():g}; expected "
-            "at least one event and a positive sum"
-        )
+    check(simulation, data, config)
+    for left in folder.glob(f".{RESULT}.*.tmp"):  # by a call that was killed while it wrote
+        left.unlink()
     asked: dict[str, Any] = {
         "configuration": resolved(config),
         "samples": {
@@ -272,11 +289,18 @@ def _step_2(
     push[:, gen], report["normalisation"] = _with_sum(
         np.ones_like(known), log_ratios, known, pulled[:, both].sum(1)
     )
-    sums = own[:, fakes].sum(1)
-    mean = np.divide(pulled[:, fakes].sum(1), sums, out=np.ones_like(sums), where=sums > 0)
-    push[:, fakes] = mean[:, None]
+    if fakes.any():
+        sums = own[:, fakes].sum(1), pulled[:, fakes].sum(1)
+        if not all(np.all(s > 0) for s in sums):
+            raise FloatingPointError(
+                f"push weights of the {fakes.sum()} events without a particle level: their weights "
+                f"sum to {sums[0].min():g} and, pulled, to {sums[1].min():g}; expected positive "
+                "sums, whose ratio they get"
+            )
+        push[:, fakes] = (sums[1] / sums[0])[:, None]
     last = state.push[-1] if len(state.push) else np.ones_like(own)
-    report |= _report("push", push[:, gen], last[:, gen], own[:, gen])
+    some = gen | reco
+    report |= _report("push", push[:, some], last[:, some], own[:, some])
     return _kept(state.with_push(push, report), folder)
 
 
@@ -308,19 +332,22 @@ def _fit(
     def tell(record: Record) -> None:
         if "validation_loss" in record:
             records.append({"iteration": iteration, "level": level, **record})
+            _log(folder, iteration, level, records)
         progress(record)
 
-    model, trained = classifier.fit_with_history(
-        denominator.with_weight(weights[0][0]),
-        numerator.with_weight(weights[1][0]),
-        None,
-        folder / "checkpoints" / name,
-        tell,
-        weights=(of_networks[0], of_networks[1]),
-        start=start,
-    )
+    try:
+        model, trained = classifier.fit_with_history(
+            denominator.with_weight(weights[0][0]),
+            numerator.with_weight(weights[1][0]),
+            None,
+            folder / "checkpoints" / name,
+            tell,
+            weights=(of_networks[0], of_networks[1]),
+            start=start,
+        )
+    except InputError as error:
+        raise InputError(f"iteration {iteration}, {level} level: {error}") from None
     model.save(folder / "model" / name)
-    _log(folder, iteration, level, records)
     best = min(trained.history, key=lambda r: r["validation_loss"])
     if best["validation_loss"] < LEAST_LOSS:
         raise InputError(
@@ -328,9 +355,7 @@ def _fit(
             f"{best['validation_loss']:.3f}, {math.log(2):.3f} where they are alike); expected "
             "data that overlap with the simulation"
         )
-    each = model.log_ratios(denominator if predicted is None else predicted)
-    each = each.reshape(1 + config.replicas, config.members, -1)
-    log_ratios = np.median(each, axis=1)
+    found = log_ratios_of(model, denominator if predicted is None else predicted, config)
     report = {
         "iteration": iteration,
         "level": level,
@@ -341,29 +366,41 @@ def _fit(
     }
     if config.clip is not None:
         limit = math.log(config.clip)
-        report["clipped"] = float(np.mean(np.abs(log_ratios[0]) > limit))
-        log_ratios = np.clip(log_ratios, -limit, limit)
-    return log_ratios, report
+        report["clipped"] = float(np.mean(np.abs(found[0]) > limit))
+        found = np.clip(found, -limit, limit)
+    return found, report
+
+
+def log_ratios_of(model: RatioModel, events: Events, config: OmniFold) -> np.ndarray:
+    """The log ratio of each replica, the median of its members' (R, n), before any clipping."""
+    each = model.log_ratios(events)
+    return np.median(each.reshape(1 + config.replicas, config.members, -1), axis=1)
 
 
 def _with_sum(
     factor: np.ndarray, log_ratios: np.ndarray, weight: np.ndarray, total: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """factor × ratio (R, m), scaled so that Σ weight × it is ``total`` (R,), and by how much.
+    """factor × ratio (R, m), scaled so that Σ weight × it is ``total`` (R,), and the mean ratio.
 
-    The number is what the first replica's was divided by: near 1 for a ratio of densities. Raises
-    FloatingPointError where a sum is not positive or a factor not finite.
+    That is the first replica's before it is scaled, weighted by weight × factor: near 1 for a ratio
+    of densities. Raises FloatingPointError where a sum is not positive or a factor not finite.
     """
     shift = log_ratios.max(1, keepdims=True)
     ratio = factor * np.exp(log_ratios - shift)
-    mean = np.sum(weight * ratio, axis=1) / total
-    result = ratio / mean[:, None]
-    if not np.all(mean > 0) or not np.all(np.isfinite(result)):
+    sums = np.sum(weight * ratio, axis=1)
+    if not np.all(sums > 0):
         raise FloatingPointError(
-            f"weights: the mean ratio is {mean.min():g} with log ratios from {log_ratios.min():g} "
-            f"to {log_ratios.max():g}; expected a positive mean and finite weights"
+            f"weights: their sum is {sums.min():g} with log ratios from {log_ratios.min():g} to "
+            f"{log_ratios.max():g}; expected a positive sum"
         )
-    return result, float(np.exp(shift[0, 0] + np.log(mean[0])))
+    result = ratio * (total / sums)[:, None]
+    if not np.all(np.isfinite(result)):
+        raise FloatingPointError(
+            f"weights: {np.sum(~np.isfinite(result))} are not finite with log ratios from "
+            f"{log_ratios.min():g} to {log_ratios.max():g}; expected finite weights"
+        )
+    before = np.sum(weight[0] * factor[0])
+    return result, float(np.exp(shift[0, 0] + np.log(sums[0] / before)))
 
 
 def _report(name: str, factor: np.ndarray, last: np.ndarray, weight: np.ndarray) -> dict[str, Any]:

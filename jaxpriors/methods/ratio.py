@@ -26,7 +26,7 @@ from jaxpriors.preprocessing import (
 )
 from jaxpriors.training.parallel import chunk_rows, map_rows
 from jaxpriors.training.precision import Precision
-from jaxpriors.training.predict import predict
+from jaxpriors.training.predict import ROWS, predict
 from jaxpriors.training.runs import read_json, write_json
 
 
@@ -161,5 +161,8 @@ def make_forward(
 ) -> Callable[[Any, Batch], Array]:
     """f(classifier, batch): ``member_logits`` (B, k) of a classifier of that many networks."""
     logits = partial(member_logits, key=None, preprocessing=preprocessing, precision=precision)
-    chunk = ensemble.shared_out(chunk_rows(), networks)
+    most = chunk_rows()
+    if most is None and networks > 1:
+        most = ROWS  # what one network does at once
+    chunk = ensemble.shared_out(most, networks)
     return map_rows(lambda classifier, batch: logits(classifier, batch), most=chunk)

@@ -11,6 +11,7 @@ from jaxpriors.data.batching import Batch, prediction_batches
 from jaxpriors.data.events import Events
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 
+ROWS = 256  # of a batch
 Forward = Callable[[Any, Batch], Array]
 
 
@@ -20,7 +21,7 @@ def predict(
     events: Events,
     lengths: Sequence[int],
     numbers: int = 1,
-    rows: int = 256,
+    rows: int = ROWS,
 ) -> np.ndarray:
     """``forward(params, batch)`` of every event, (n, numbers) float64, in the events' order.
 

@@ -160,6 +160,13 @@ def test_bad_input_leaves_nothing_behind(files, tmp_path, capsys):
     ):
         assert run(["unfold", first, data, "--out", str(out)]) == 2
         assert message in capsys.readouterr().err and not out.exists()
+    negative = tmp_path / "negative.h5"
+    write_events(negative, random_jets(20, 0).with_weight(np.full(20, -1.0)))
+    assert run(["unfold", sim, str(negative), "--out", str(out)]) == 2
+    assert "data: 20 events with weights that sum to -20" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(["unfold", sim, data, "--out", str(out), "--pretrained", sim]) == 2
+    assert "expected 'pet-finetuned'" in capsys.readouterr().err and not out.exists()
     assert run(["unfold", sim, data, "--out", str(out), "--clip", "0.5"]) == 2
     assert "clip: found 0.5" in capsys.readouterr().err and not out.exists()
     assert run(["unfold", "apply", data]) == 2

@@ -100,13 +100,13 @@ def test_the_file_holds_the_result(gaussian):
     assert not (folder / "checkpoints").exists()
 
 
-def _hard(n, mean, width, seed):
+def _hard(n, mean, width, seed, fakes=0.05, at=1.5):
     """Losses that rise with the value, events without truth, weights of both signs."""
     rng = np.random.default_rng([seed, 1])
     true, measured = _gaussians(n, mean, width, seed)
-    gen = rng.random(n) > 0.05
+    gen = rng.random(n) > fakes
     reco = rng.random(n) < 0.9 - 0.2 / (1 + np.exp(-3 * true))
-    measured = np.where(gen, measured, rng.normal(1.5, 0.3, n))
+    measured = np.where(gen, measured, rng.normal(at, 0.3, n))
     weight = np.where(rng.random(n) < 0.1, -1.0, 1.0)
     true, measured = np.where(gen, true, 77.0), np.where(reco, measured, 88.0)
     levels = _events(true, weight), _events(measured, weight)
@@ -131,6 +131,20 @@ def test_recovers_the_truth_through_losses_fakes_and_negative_weights(tmp_path):
     fakes = reco & ~gen
     mean = np.average(result.pull[-1, 0, fakes], weights=simulation.weight[fakes])
     assert result.push[-1, 0, fakes] == pytest.approx(np.full(fakes.sum(), mean))
+
+
+def test_fakes_are_as_many_as_the_data_have(tmp_path):
+    """They are far from all others at detector level, so that one iteration finds them."""
+    simulation = _hard(8000, 0.0, 1.0, 2, fakes=0.05, at=6.0)[1]
+    data = _hard(8000, 0.0, 1.0, 3, fakes=0.10, at=6.0)[1]
+    one = dataclasses.replace(GOOD, iterations=1)
+    push = unfold(simulation, data.detector, one, tmp_path).push[0, 0]
+    shares = []
+    for sample, factor in ((data, 1.0), (simulation, 1.0), (simulation, push)):
+        fakes = sample.pass_reco & ~sample.pass_gen
+        sums = [(sample.weight * factor)[m].sum() for m in (fakes, sample.both)]
+        shares.append(sums[0] / sums[1])
+    assert shares[2] == pytest.approx(shares[0], rel=0.15) and shares[0] > 1.6 * shares[1]
 
 
 def test_what_stands_for_an_absent_level_does_not_matter(tmp_path):
@@ -183,7 +197,7 @@ def test_replicas_are_unfoldings_of_other_samples(tmp_path):
     assert found.push.shape == (2, 4, len(simulation))
     counts = found.replicas
     assert (counts[0] == 1).all() and counts[1:].mean() == pytest.approx(1, abs=0.05)
-    # the first is what there is without replicas, but for the order of sums
+    # the first is what there is without replicas, where the same epochs are the best ones
     alone = unfold(simulation, data, dataclasses.replace(config, replicas=0), tmp_path / "one")
     assert np.abs(np.log(found.push[:, 0] / alone.push[:, 0])).max() < 0.02
     result = distribution(found, found.observables["x"], np.linspace(-2, 2, 5))
@@ -254,7 +268,10 @@ def test_what_cannot_be_unfolded_is_said(tmp_path):
     with pytest.raises(InputError, match="data that overlap with the simulation"):
         unfold(simulation, far, config, tmp_path / "far")
     assert len(Unfolded.read(tmp_path / "far" / RESULT).pull) == 0  # what was done before stays
-    for weight, message in ((0.0, "weights that sum to 0;"), (-1.0, "weights that sum to -2000;")):
+    for weight, message in (
+        (0.0, "weights that sum to 0 at"),
+        (-1.0, "weights that sum to -2000 at"),
+    ):
         weighted = data.with_weight(np.full(len(data), weight))
         with pytest.raises(InputError, match=f"data: 2000 events with {message}"):
             unfold(simulation, weighted, config, tmp_path / "weights")
