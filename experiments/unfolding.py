@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jaxpriors.methods.omnifold import OmniFold
 
 MODELS: tuple[Model, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
-# of quick: fewer than what the small trainings have elsewhere, for half an hour in all
+# of demo and quick: fewer than what the small trainings have elsewhere
 EPOCHS = {"lgatr-slim": 4, "lgatr": 3, "pet": 2, "pet-finetuned": 2, "mlp": 20}
 LATER_EPOCHS = {"mlp": 5}  # of quick, in the iterations after the first; others: 1
 

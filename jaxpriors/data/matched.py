@@ -131,10 +131,13 @@ class Simulation:
         return Simulation(parts[0], parts[1], self.pass_gen[index], self.pass_reco[index])
 
     def particle_columns(self) -> dict[str, np.ndarray]:
-        """The particle level's columns that are one number an event, (n,), NaN where it is none."""
+        """The particle level's columns that are one number an event, (n,), NaN where it is none.
+
+        The flag of the level is not among them.
+        """
         result = {}
         for name, column in self.particle.columns.items():
-            if column.ndim == 1:
+            if column.ndim == 1 and name != PASS["particle"]:
                 result[name] = np.full(len(self), np.nan)
                 result[name][self.pass_gen] = column
         return result

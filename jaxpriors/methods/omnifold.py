@@ -46,7 +46,7 @@ from jaxpriors.evaluation.metrics import effective_sample_size, weight_report
 from jaxpriors.methods.classifier import FINE_TUNED, RatioClassifier
 from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.training.loop import Record, TrainingConfig
-from jaxpriors.training.runs import PACKAGES, write_lines
+from jaxpriors.training.runs import PACKAGES, differences, write_lines
 
 Level = Literal["detector", "particle"]
 STEPS: tuple[Level, Level] = ("detector", "particle")
@@ -135,7 +135,11 @@ def resolved(config: OmniFold) -> dict[str, Any]:
         particle=config.particle.resolved(),
         later=later if config.warm_start else None,
     )
-    return json.loads(json.dumps(dataclasses.asdict(whole)))
+    found = json.loads(json.dumps(dataclasses.asdict(whole)))
+    for level in STEPS:  # a file is known by its content, wherever it is
+        if found[level]["pretrained"] is not None:
+            del found[level]["pretrained"]["file"]
+    return found
 
 
 def check(simulation: Simulation, data: Events, config: OmniFold) -> None:
@@ -206,11 +210,11 @@ def _begin(simulation: Simulation, data: Events, config: OmniFold, folder: Path)
     path = folder / RESULT
     if path.exists():
         state = Unfolded.read(path)
-        other = [name for name in asked if state.metadata.get(name) != asked[name]]
+        other = differences({name: state.metadata.get(name) for name in asked}, asked)
         if other:
             raise InputError(
-                f"{path}: is an unfolding with other {' and '.join(other)}; expected that of "
-                "these samples and settings, or a folder without one"
+                f"{path}: is an unfolding of other samples or with other settings "
+                f"({'; '.join(other)}); expected that of these, or a folder without one"
             )
         return state
     n, replicas = len(simulation), 1 + config.replicas

@@ -58,21 +58,24 @@ def open_run(folder: Path, config: dict[str, Any], resume: bool) -> Path:
             raise InputError(
                 f"{folder}: exists already; give another folder, or --resume to go on with it"
             )
-        found, asked = _leaves(read_json(started)), _leaves(config)
-        differences = [
-            f"{name}: found {found.get(name)!r}, asked for {asked.get(name)!r}"
-            for name in sorted(found | asked)
-            if found.get(name) != asked.get(name)
-        ]
-        if differences:
-            raise InputError(
-                f"{folder}: is a run with another configuration ({'; '.join(differences)})"
-            )
+        other = differences(read_json(started), config)
+        if other:
+            raise InputError(f"{folder}: is a run with another configuration ({'; '.join(other)})")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(started, config)
     if not (folder / "environment.json").exists():
         write_json(folder / "environment.json", environment())
     return folder
+
+
+def differences(found: Any, asked: Any) -> list[str]:
+    """What two JSON documents differ in, as texts."""
+    first, second = _leaves(found), _leaves(asked)
+    return [
+        f"{name}: found {first.get(name)!r}, asked for {second.get(name)!r}"
+        for name in sorted(first | second)
+        if first.get(name) != second.get(name)
+    ]
 
 
 def _has_content(folder: Path) -> bool:

@@ -63,7 +63,9 @@ def test_the_levels_hold_the_events_that_have_them():
 
 def test_columns_are_given_for_all_events():
     particle, detector = _levels()
-    particle = dataclasses.replace(particle, columns={"x": np.arange(6.0), "p": np.ones((6, 2))})
+    particle = dataclasses.replace(
+        particle, columns={"x": np.arange(6.0), "p": np.ones((6, 2)), "pass_gen": GEN}
+    )
     found = Simulation.of(particle, detector, GEN, RECO).particle_columns()
     assert list(found) == ["x"]
     assert np.array_equal(found["x"], [0, 1, np.nan, 3, 4, np.nan], equal_nan=True)

@@ -13,7 +13,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.unfolding import distribution
 from jaxpriors.methods.classifier import TRAINING, RatioClassifier
-from jaxpriors.methods.omnifold import RESULT, OmniFold, later_training, unfold
+from jaxpriors.methods.omnifold import RESULT, OmniFold, later_training, resolved, unfold
 from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.models.mlp import MLPConfig
 from jaxpriors.numbers import NumbersConfig
@@ -185,9 +185,9 @@ def test_a_run_that_stopped_anywhere_goes_on_to_the_same_result(tmp_path):
     assert files[0] == files[1]
     logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "broken")]
     assert logs[0].count("\n") == logs[1].count("\n") == 8
-    with pytest.raises(InputError, match="other configuration; expected that of these samples"):
+    with pytest.raises(InputError, match=r"configuration.seed: found 0, asked for 1\); expected"):
         unfold(*samples[:2], dataclasses.replace(samples[2], seed=1), tmp_path / "whole")
-    with pytest.raises(InputError, match="other samples"):
+    with pytest.raises(InputError, match=r"samples.data: found '\w+', asked for"):
         unfold(samples[0], samples[1][:900], samples[2], tmp_path / "whole")
 
 
@@ -230,6 +230,13 @@ def test_later_iterations_go_on_at_a_constant_rate():
         training = later_training(RatioClassifier(model, "paper"))
         assert training.optimizer.learning_rate == rate
         assert isinstance(training.optimizer, OptimizerConfig)
+
+
+def test_pretrained_weights_are_known_by_their_content():
+    found = resolved(OmniFold(RatioClassifier("pet-finetuned"), STEP))
+    assert (
+        set(found["detector"]["pretrained"]) == {"digest"} and not found["particle"]["pretrained"]
+    )
 
 
 def test_warm_starts_take_the_networks_of_the_iteration_before(tmp_path):
