@@ -246,11 +246,9 @@ def test_warm_starts_take_the_networks_of_the_iteration_before(tmp_path):
     )
     simulation, data, config = _simple(later=(frozen, frozen))
     found = unfold(simulation, data, config, tmp_path)
-    twice = found.pull[0] ** 2 / np.mean(found.pull[0] ** 2)
     push = found.push[0]
     expected = push * found.pull[0]
     assert found.pull[1] == pytest.approx(expected / expected.mean(), rel=1e-4)
-    assert not np.allclose(found.pull[1], twice, rtol=1e-3)
     assert found.push[1] == pytest.approx(found.push[0], rel=1e-4)
 
 
