@@ -159,7 +159,9 @@ def start(case: Case, how: str, omnilearn: Path | None, environments: Path, fold
         _write(weights, state_from_network(case.network))
         server, arguments = "lgatr_server.py", []
     with running(name, python, server, *arguments) as peer:
-        order = {"cls": cls, "constructor": constructor, "weights": str(weights)}
+        order: dict[str, Any] = {"cls": cls, "constructor": constructor, "weights": str(weights)}
+        if case.model != "pet":
+            order["device"] = "cpu" if jax.default_backend() == "cpu" else "cuda"
         peer.ask("build", **order, compile=how == "compiled")
         yield peer
 

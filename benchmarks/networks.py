@@ -33,11 +33,13 @@ from jaxpriors.training.parallel import (
     replicate,
     shard_rows,
 )
+from jaxpriors.training.precision import Precision
 from jaxpriors.training.step import initial_state, make_step
 
 PARTICLES = 101
 MEAN, SPREAD = 46, 16  # of the multiplicities of jets that are not all full
 MODELS = ("lgatr", "lgatr-slim", "pet")
+FLOAT32 = Precision()
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,36 @@ def benchmarked(model: str, size: str = "paper") -> Benchmarked:
     return of_config(preset(model, size))
 
 
-def of_config(config: NetworkConfig) -> Benchmarked:
-    """The network of a configuration."""
+def of_config(config: NetworkConfig, precision: Precision = FLOAT32) -> Benchmarked:
+    """The network of a configuration; its outputs are float32."""
     if isinstance(config, PETConfig):
         return Benchmarked(
-            lambda key: PET.init(key, config, heads=("cls",)), _pet, config.num_features
+            lambda key: PET.init(key, config, heads=("cls",)),
+            _computing(precision, _pet),
+            config.num_features,
         )
     if isinstance(config, LGATrConfig):
-        features = config.in_s_channels or 0
-        return Benchmarked(lambda key: LGATr.init(key, config), _lgatr, features)
+        return Benchmarked(
+            lambda key: LGATr.init(key, config),
+            _computing(precision, _lgatr),
+            config.in_s_channels or 0,
+        )
     assert isinstance(config, LGATrSlimConfig)
-    return Benchmarked(lambda key: LGATrSlim.init(key, config), _slim, config.in_s_channels)
+    return Benchmarked(
+        lambda key: LGATrSlim.init(key, config),
+        _computing(precision, _slim),
+        config.in_s_channels,
+    )
+
+
+def _computing(precision: Precision, forward: Callable[..., Array]) -> Callable[..., Array]:
+    """``forward`` in this precision."""
+
+    def computed(network: Any, *jets: Array) -> Array:
+        with precision.products():
+            return forward(*precision.to_compute((network, *jets))).astype("float32")
+
+    return computed
 
 
 def multiplicities(batch: int, seed: int = 0) -> np.ndarray:

@@ -14,6 +14,7 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_default_matmul_precision", "highest")  # as trainings do; of GPUs alone
 
 if "XLA_FLAGS" not in os.environ:  # workers have those of the process that started them
     flags = {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}

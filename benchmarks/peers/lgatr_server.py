@@ -2,8 +2,8 @@
 
 task is "forward" or "train" (forward, backward and an Adam step of the mean square of the outputs),
 with the padded jets as they are; "-masked" hides the padding by a mask, "-flat" has all real
-particles in one row under a mask of blocks, as lgatr's taggers do it. A batch of more than PIECE
-jets is worked through in pieces, whose gradients add up: it would not fit into memory.
+particles in one row under a mask of blocks, as lgatr's taggers do it. A larger batch than fits is
+worked through in pieces, whose gradients add up: of PIECE jets on CPUs, of as many as fit on GPUs.
 """
 
 import time
@@ -19,31 +19,37 @@ PIECE = 64
 class Server:
     """The network, its jets and its optimizer."""
 
-    def build(self, cls, constructor, weights, compile):
-        """The network with these weights."""
+    def build(self, cls, constructor, weights, compile, device):
+        """The network with these weights, on "cpu" or "cuda"."""
         torch.manual_seed(0)
-        self.network = getattr(lgatr, cls)(**constructor)
+        self.device = device
+        network = getattr(lgatr, cls)(**constructor)
         with np.load(weights) as file:
-            self.network.load_state_dict({k: torch.from_numpy(file[k]) for k in file.files})
+            network.load_state_dict({k: torch.from_numpy(file[k]) for k in file.files})
+        self.network = network.to(device)
         torch._dynamo.config.cache_size_limit = 64
         self.call = torch.compile(self.network, dynamic=False) if compile else self.network
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4)
         self.slim = cls == "LGATrSlim"
 
     def jets(self, file):
-        """The jets, in pieces."""
+        """The jets."""
         with np.load(file) as arrays:
-            whole = [torch.from_numpy(arrays[k]) for k in ("momenta", "features", "multiplicity")]
-        self.pieces = [
-            self.piece(*part) for part in zip(*(a.split(PIECE) for a in whole), strict=True)
-        ]
+            names = ("momenta", "features", "multiplicity")
+            self.whole = [torch.from_numpy(arrays[k]).to(self.device) for k in names]
+        self.split(PIECE if self.device == "cpu" else len(self.whole[0]))
+
+    def split(self, size):
+        """Have the jets in pieces of this size."""
+        parts = zip(*(a.split(size) for a in self.whole), strict=True)
+        self.size, self.pieces = size, [self.piece(*part) for part in parts]
 
     def piece(self, momenta, features, multiplicity):
         """Padded arrays, and what is needed to have them in one row."""
         vectors = momenta if self.slim else lgatr.embed_vector(momenta)
-        real = torch.arange(momenta.shape[1]) < multiplicity[:, None]
-        jet = torch.arange(len(multiplicity))[:, None].expand_as(real)[real]
-        first = torch.cat([torch.zeros(1).long(), multiplicity.long().cumsum(0)[:-1]])
+        real = torch.arange(momenta.shape[1], device=self.device) < multiplicity[:, None]
+        jet = torch.arange(len(multiplicity), device=self.device)[:, None].expand_as(real)[real]
+        first = multiplicity.long().cumsum(0) - multiplicity
         return vectors.unsqueeze(-2), features, real, (jet[:, None] == jet[None])[None, None], first
 
     def forward(self, piece, how=""):
@@ -61,7 +67,17 @@ class Server:
 
     def run(self, task, calls):
         """Seconds of so many calls."""
-        task, _, how = task.partition("-")
+        while True:
+            try:
+                return {"seconds": self.seconds(*task.partition("-")[::2], calls)}
+            except torch.OutOfMemoryError:
+                if self.size == 1:
+                    raise
+            torch.cuda.empty_cache()
+            self.split(self.size // 2)
+
+    def seconds(self, task, how, calls):
+        """Of so many calls, with the pieces as they are."""
         begin = time.perf_counter()
         for _ in range(calls):
             if task == "forward":
@@ -74,12 +90,14 @@ class Server:
                 loss = (self.forward(piece, how) ** 2).mean() / len(self.pieces)
                 loss.backward()
             self.optimizer.step()
-        return {"seconds": time.perf_counter() - begin}
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begin
 
     def outputs(self, file, how=""):
         """Write the outputs of the first piece."""
         with torch.no_grad():
-            np.savez(file, outputs=self.forward(self.pieces[0], how).numpy())
+            np.savez(file, outputs=self.forward(self.pieces[0], how).cpu().numpy())
 
     def memory(self, task):
         """How much the process grows."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from jaxpriors.commands.reweight import Compute
+
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.methods.pretraining import Pretraining
-    from jaxpriors.training.precision import Compute
 
 
 def pretrain(
@@ -21,7 +22,7 @@ def pretrain(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Compute = "float32",
     seed: int = 0,
     resume: bool = False,
 ) -> int:

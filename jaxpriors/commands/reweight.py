@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jaxpriors.methods.reweighting import Reweighting
 
 Network = Literal["lgatr", "lgatr-slim", "pet", "pet-finetuned"]  # of constituents
+Compute = Literal["float32", "tensorfloat32", "bfloat16"]
 Model = Literal[Network, "mlp"]
 
 
@@ -31,7 +32,7 @@ def reweight(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Compute = "float32",
     ensemble: int | None = None,
     bootstrap: bool = False,
     seed: int = 0,

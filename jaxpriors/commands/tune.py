@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxpriors.commands.reweight import Network
+from jaxpriors.commands.reweight import Compute, Network
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
@@ -30,7 +30,7 @@ def tune(
     time: bool = True,
     pretrained: Path | None = None,
     batch_size: int | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Compute = "float32",
     seed: int = 0,
 ) -> int:
     """Find the fastest chunk size of a training on this machine.
@@ -52,7 +52,7 @@ def tune(
         time: of lgatr and lgatr-slim: whether a reference vector stands for the time direction.
         pretrained: of pet-finetuned: as for reweight.
         batch_size: other than the size's own.
-        precision: float32 or bfloat16.
+        precision: in which the networks compute.
         seed: of the split into parts.
     """
     from jaxpriors.commands.chunks import keep

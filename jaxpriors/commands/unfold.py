@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxpriors.commands.reweight import Model
+from jaxpriors.commands.reweight import Compute, Model
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
@@ -32,7 +32,7 @@ def unfold(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Compute = "float32",
     seed: int = 0,
     resume: bool = False,
 ) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -60,11 +60,12 @@ def attention(
     """
     _check_shapes(q, k, v)
     allowed, bias = _expand(mask, q.shape, k.shape[2])
-    if implementation == "xla":
-        return _attention_xla(q, k, v, allowed, bias)
     if implementation == "cudnn":
         _check_cudnn(q, k, v)
-        return _attention_cudnn(q, k, v, mask, allowed, bias)
+        if q.shape[2] > 1:  # a single query has no tile to fuse, and the kernel no gradient for it
+            return _attention_cudnn(q, k, v, mask, allowed, bias)
+    if implementation in get_args(Implementation):
+        return _attention_xla(q, k, v, allowed, bias)
     raise ValueError(f"attention: implementation is {implementation!r}, expected 'xla' or 'cudnn'")
 
 
@@ -173,28 +174,36 @@ def _attention_cudnn(
     allowed: Array | None,
     bias: Array | None,
 ) -> Array:
-    """cuDNN's fused kernel: true lengths where these are given, otherwise the full mask."""
-    shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
-    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # as the kernel has them
-    if mask is not None and mask.lengths is not None:
-        # One key at least: the kernel's answer for none is not defined, and 0 replaces it.
+    """cuDNN's fused kernel: true lengths where these are given, otherwise the full mask.
+
+    Of odd numbers of queries or keys it has no gradient, so that they are padded to even ones.
+    """
+    (batch, heads, queries, _), keys = q.shape, k.shape[2]
+    q, k, v = (_even(x.swapaxes(1, 2), (1,)) for x in (q, k, v))  # as the kernel has them
+    lengths = None if mask is None else mask.lengths
+    if lengths is not None or allowed is None:
+        lengths = jnp.full(batch, keys) if lengths is None else lengths
         out = jax.nn.dot_product_attention(
             q,
             k,
             v,
-            key_value_seq_lengths=jnp.clip(mask.lengths, 1, k.shape[1]).astype(jnp.int32),
+            # One key at least: the kernel's answer for none is not defined, and 0 replaces it.
+            key_value_seq_lengths=jnp.clip(lengths, 1, keys).astype(jnp.int32),
             implementation="cudnn",
         )
-        return jnp.where((mask.lengths > 0)[:, None, None, None], out, 0).swapaxes(1, 2)
-    out = jax.nn.dot_product_attention(
-        q,
-        k,
-        v,
-        bias=None if bias is None else jnp.broadcast_to(bias, shape).astype(q.dtype),
-        mask=None if allowed is None else jnp.broadcast_to(allowed, shape),
-        implementation="cudnn",
-    ).swapaxes(1, 2)
-    if allowed is None:
-        return out
-    some = jnp.broadcast_to(allowed.any(-1), shape[:3])
-    return jnp.where(some[..., None], out, 0)
+        some = (lengths > 0)[:, None, None]
+    else:
+        shape = (batch, heads, queries, keys)
+        allowed = jnp.broadcast_to(allowed, shape)
+        if bias is not None:
+            bias = _even(jnp.broadcast_to(bias, shape).astype(q.dtype), (2, 3))
+        out = jax.nn.dot_product_attention(
+            q, k, v, bias=bias, mask=_even(allowed, (2, 3)), implementation="cudnn"
+        )
+        some = allowed.any(-1)
+    return jnp.where(some[..., None], out[:, :queries].swapaxes(1, 2), 0)
+
+
+def _even(x: Array, axes: tuple[int, ...]) -> Array:
+    """x with zeros behind these axes where they are odd."""
+    return jnp.pad(x, [(0, n % 2 if axis in axes else 0) for axis, n in enumerate(x.shape)])

@@ -34,6 +34,7 @@ from jaxpriors.models.pet import PET
 from jaxpriors.porting.networks import load_network
 from jaxpriors.preprocessing import PointCloudPreprocessing, preprocessing_from_json
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
+from jaxpriors.training.precision import Precision
 from jaxpriors.training.runs import read_json
 
 GENERATED = 3
@@ -315,7 +316,8 @@ def _samples(
     rest = ((0, 0), (0, 0), (0, network.config.num_features - GENERATED))
 
     def velocity(x: Array, t: Array) -> Array:
-        v = network.velocity(jnp.pad(x, rest), mask, jet, t, label)
+        with Precision().products():
+            v = network.velocity(jnp.pad(x, rest), mask, jet, t, label)
         return jnp.where(mask[..., None], v[..., :GENERATED], 0)
 
     return sample(velocity, noise, steps, sampler)

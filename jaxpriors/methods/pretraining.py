@@ -115,7 +115,10 @@ def make_loss(
         label = jax.nn.one_hot(batch.label.astype("int32"), classes)
         time = jax.random.uniform(time_key, cloud.mask.shape[:1])
         noise = jax.random.normal(noise_key, (*cloud.mask.shape, diffused))
-        parts = terms(network, cloud, label, time, noise, constituents, mode, precision, drop_key)
+        with precision.products():
+            parts = terms(
+                network, cloud, label, time, noise, constituents, mode, precision, drop_key
+            )
         return (batch.weight * objective(parts, time)).sum()
 
     return loss
@@ -149,7 +152,8 @@ def make_forward(
             return jax.random.uniform(time_key), jax.random.normal(noise_key, shape)
 
         time, noise = jax.vmap(draw)(number)
-        parts = terms(network, cloud, label, time, noise, constituents, mode, precision)
+        with precision.products():
+            parts = terms(network, cloud, label, time, noise, constituents, mode, precision)
         return parts | {"objective": objective(parts, time)}
 
     return map_rows(forward)
@@ -163,7 +167,8 @@ def make_probabilities(preprocessing: PointCloudPreprocessing, precision: Precis
         batch, _ = rows
         cloud = precision.to_compute(preprocessing(batch))
         classify = precision.to_compute(network).classify
-        logits, _ = classify(cloud.features, cloud.mask, cloud.jet)
+        with precision.products():
+            logits, _ = classify(cloud.features, cloud.mask, cloud.jet)
         return {"probabilities": jax.nn.softmax(logits.astype("float32"))}
 
     return map_rows(forward)

@@ -151,7 +151,8 @@ def member_logits(
 ) -> Array:
     """Logits (B, k) of the k networks, float32. ``key`` switches dropout on."""
     inputs: Any = precision.to_compute(preprocessing(batch))
-    found = precision.to_compute(classifier)(inputs, key=key).astype("float32")
+    with precision.products():
+        found = precision.to_compute(classifier)(inputs, key=key).astype("float32")
     return found if isinstance(classifier, Ensemble) else found[:, None]
 
 

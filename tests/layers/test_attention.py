@@ -139,6 +139,35 @@ def test_shapes_that_do_not_fit_are_named():
         attention(q, k, v, implementation="flash")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("case", cases(), ids=lambda c: c[0])
+def test_what_cudnn_is_given_is_even_and_means_the_same(case, monkeypatch):
+    """XLA's attention in the kernel's place, which has no gradient for odd numbers of tokens."""
+    plain, seen = jax.nn.dot_product_attention, []
+
+    def instead(q, k, v, *, implementation, **masks):
+        assert implementation == "cudnn" and q.shape[1] % 2 == k.shape[1] % 2 == 0
+        seen.append(q.shape)
+        return plain(q, k, v, implementation="xla", **masks)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", instead)
+    rng = np.random.default_rng(2)
+    shapes = [(BATCH, HEADS, QUERIES, 8), (BATCH, HEADS, KEYS, 8), (BATCH, HEADS, KEYS, 8)]
+    q, k, v = (jnp.asarray(rng.normal(size=shape), jnp.bfloat16) for shape in shapes)
+
+    def both(q, k, v, implementation):
+        out = attention(q, k, v, case[1], implementation=implementation).astype("float32")
+        return (out**2).sum(), out
+
+    call = jax.grad(both, argnums=(0, 1, 2), has_aux=True)
+    for fused, expected in zip(
+        jax.tree.leaves(call(q, k, v, "cudnn")), jax.tree.leaves(call(q, k, v, "xla")), strict=True
+    ):
+        np.testing.assert_allclose(
+            np.asarray(fused, np.float32), np.asarray(expected, np.float32), atol=0.06
+        )
+    assert len(seen) == 1
+
+
 def test_cudnn_names_the_condition_that_fails():
     wide = jnp.zeros((1, 3, 2, 16))
     with pytest.raises(ValueError, match="expected bfloat16"):
