@@ -1,18 +1,19 @@
 """Closure tests of an unfolding: data with truths that are known, made of simulated events.
 
-Half of the simulated events, reweighted by a known function of their particle level, play the data
-(in the last case, other events of the same generator with its own weights); the other half is the
-simulation. The unfolded distributions are compared with the truth by a χ² of their shapes, with the
-statistical errors of both samples as if these were independent. They are not quite: the weights
-were found with these data, so that they follow some of their fluctuations, while the spread of the
-trainings is left out. "total" is the unfolded sum of weights over the true one.
+Half of the simulated events, reweighted by a known function of their particle level, play the data,
+the other half is the simulation (in the last case, both halves have weights of the generator). The
+unfolded distributions are compared with the truth by a χ² of their shapes, with the statistical
+errors of both samples as if these were independent. They are not quite: the weights were found with
+these data, so that they follow some of their fluctuations, while the spread of the trainings is
+left out. "total" is the unfolded sum of weights over the true one.
 
-| case       | what it tests                                                                  |
-|------------|--------------------------------------------------------------------------------|
-| analytic   | weights that are an analytic function of jet mass and multiplicity             |
-| losses     | the same, where the detector loses 30 % of the jets at low pT and 10 % at high |
-| signs      | the same, where 15 % of the weights are negative, in simulation and data       |
-| variations | Pythia's own weights of another scale of its final-state shower                |
+| case             | what it tests                                                            |
+|------------------|--------------------------------------------------------------------------|
+| analytic         | weights that are an analytic function of jet mass and multiplicity       |
+| losses-and-signs | the same, where the detector loses 30 % of the jets at low pT and 10 %   |
+|                  | at high, and 15 % of the weights are negative, in simulation and data    |
+| variations       | Pythia's own weights of half and, for the simulation, of twice the scale |
+|                  | of its final-state shower                                                |
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import open_run
 
 NEGATIVE = 0.15
-VARIATION = "weight_fsr_mur_half"
+VARIATIONS = "weight_fsr_mur_double", "weight_fsr_mur_half"  # of simulation and data
 LEAST = 25  # events in a bin of the χ², effective ones
 Closure = dict[str, dict[str, dict[str, float]]]
 
@@ -78,12 +79,12 @@ def cases(
     weight[data.pass_gen] *= analytic(data.particle)
     known = data.with_weight(weight)
     found = {"analytic": (sample, known)}
-    found["losses"] = (with_losses(sample, 0), with_losses(known, 1))
-    found["signs"] = (with_signs(sample, 2), with_signs(known, 3))
+    found["losses-and-signs"] = (
+        with_signs(with_losses(sample, 0), 2),
+        with_signs(with_losses(known, 1), 3),
+    )
     varied = variations(len(data), say) if shower else None
-    if varied is not None:
-        found["variations"] = (sample, varied)
-    return found
+    return found if varied is None else found | {"variations": varied}
 
 
 def analytic(particle: Events) -> np.ndarray:
@@ -109,17 +110,28 @@ def with_signs(sample: Simulation, seed: int) -> Simulation:
     return sample.with_weight(np.where(negative, -1, 1) * sample.weight)
 
 
-def variations(events: int, say: Callable[[Record], None]) -> Simulation | None:
-    """Events weighted as another shower would have it; None without Pythia."""
+def variations(events: int, say: Callable[[Record], None]) -> tuple[Simulation, Simulation] | None:
+    """So many events each, weighted as two other showers would have them; None without Pythia."""
     if any(importlib.util.find_spec(name) is None for name in ("pythia8mc", "fastjet")):
         say({"stage": "no Pythia: pip install 'jaxpriors[simulation]' for shower variations"})
         return None
     from jaxpriors.data.simulation.run import simulate
 
     say({"stage": "simulating events with the weights of shower variations, or taking them"})
-    path = cache_folder() / "samples" / f"zjets-variations-{events}.h5"
-    simulate("zjets", "simulation-variations", events, 17, out=path, processes=2, overwrite=True)
-    sample = read_simulation(path, weight=VARIATION)
+    path = cache_folder() / "samples" / f"zjets-variations-{2 * events}.h5"
+    simulate(
+        "zjets", "simulation-variations", 2 * events, 17, out=path, processes=2, overwrite=True
+    )
+    halves = split(2 * events, (0.5, 0.5), 1)
+    sample, data = (
+        read_simulation(path, weight=weight)[half]
+        for weight, half in zip(VARIATIONS, halves, strict=True)
+    )
+    return with_all_observables(sample), with_all_observables(data)
+
+
+def with_all_observables(sample: Simulation) -> Simulation:
+    """The sample with the observables of both levels among its columns."""
     return dataclasses.replace(
         sample,
         particle=with_observables(sample.particle),
@@ -154,13 +166,13 @@ def format_closures(found: dict[str, Any]) -> str:
     """χ² / ndf and probability of every case and observable as text, and what they come to."""
     lines = ["Closure: χ²/ndf (probability) of unfolded distributions to truths that are known"]
     heads = "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES)
-    lines.append(f"{'':14}{heads}{'total':>9}")
+    lines.append(f"{'':18}{heads}{'total':>9}")
     for case, row in found.items():
         cells = [f"{r['chi2']:.1f}/{r['ndf']} ({r['p']:.3f})" for r in row.values()]
         priors = [f"{r['prior_chi2']:.1f}" for r in row.values()]
         total = next(iter(row.values()))["total"]
-        lines.append(f"{case:14}" + "".join(f"{c:>18}" for c in cells) + f"{total:9.3f}")
-        lines.append(f"{'  not unfolded':14}" + "".join(f"{c:>18}" for c in priors))
+        lines.append(f"{case:18}" + "".join(f"{c:>18}" for c in cells) + f"{total:9.3f}")
+        lines.append(f"{'  not unfolded':18}" + "".join(f"{c:>18}" for c in priors))
     smallest = min(r["p"] for row in found.values() for r in row.values())
     tests = sum(len(row) for row in found.values())
     lines.append(f"smallest probability × {tests} tests (Bonferroni): {smallest * tests:.3f}")

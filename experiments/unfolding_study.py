@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.unfolding_closure import cases, closures, format_closures
+from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from jaxpriors.commands.progress import Display
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.commands.unfold import in_chunks
@@ -17,7 +17,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import triangular_discriminator
-from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
+from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.evaluation.plots import convergence_figure, observable_figure, save_figure
 from jaxpriors.evaluation.report import Table, discriminators, format_table, over_seeds
 from jaxpriors.evaluation.unfolding import merged_edges
@@ -80,7 +80,7 @@ def run(
     if not (out / "metrics.json").exists():
         with Display() as display:
             display({"stage": "looking at the samples"})
-            simulation, data = observed(simulation), observed(data)
+            simulation, data = map(with_all_observables, (simulation, data))
             made = {} if closure is None else cases(simulation, shower, display)
             metrics = study(Samples.of(simulation, data), configs, out, display)
             if closure is not None:
@@ -92,15 +92,6 @@ def run(
         print(f"\n{format_closures(metrics['closure'])}")
     print(f"\nweights, figures and metrics: {out}")
     return 0
-
-
-def observed(sample: Simulation) -> Simulation:
-    """The sample with the observables of both levels among its columns."""
-    return dataclasses.replace(
-        sample,
-        particle=with_observables(sample.particle),
-        detector=with_observables(sample.detector),
-    )
 
 
 def study(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.finetuning import compare, table
-from experiments.unfolding_closure import cases, closures, format_closures
-from experiments.unfolding_study import Samples, observed, study
+from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
+from experiments.unfolding_study import Samples, study
 from jaxpriors.data.matched import Simulation
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.evaluation.report import format_table, over_seeds
@@ -24,7 +24,7 @@ def _sample(n, seed, mean=20):
     """Jets at both levels, some of which are known at one alone."""
     rng = np.random.default_rng(seed)
     levels = [random_jets(n, seed + k, mean_multiplicity=mean) for k in (0, 100)]
-    return observed(Simulation.of(*levels, rng.random(n) > 0.05, rng.random(n) > 0.1))
+    return with_all_observables(Simulation.of(*levels, rng.random(n) > 0.05, rng.random(n) > 0.1))
 
 
 def test_the_study_has_both_tables_and_figures(tmp_path):
@@ -43,14 +43,14 @@ def test_the_study_has_both_tables_and_figures(tmp_path):
 
 def test_closures_are_made_of_any_simulation(tmp_path):
     made = cases(_sample(800, 2), False, lambda record: None)
-    assert list(made) == ["analytic", "losses", "signs"]
-    sample, data = made["losses"]
-    assert 0.6 < data.pass_reco.mean() < 0.85 and sample.pass_reco.mean() < 0.85
-    assert (made["signs"][0].weight < 0).mean() == pytest.approx(0.15, abs=0.05)
+    assert list(made) == ["analytic", "losses-and-signs"]
+    for sample in made["losses-and-signs"]:
+        assert 0.6 < sample.pass_reco.mean() < 0.85
+        assert (sample.weight < 0).mean() == pytest.approx(0.15, abs=0.05)
     one = dataclasses.replace(CONFIG, iterations=1)
-    found = closures({"losses": made["losses"]}, one, tmp_path, lambda record: None)
-    assert set(found["losses"]["mass"]) == {"chi2", "ndf", "p", "prior_chi2", "total"}
-    assert found["losses"]["mass"]["total"] == pytest.approx(1, abs=0.15)
+    found = closures({"analytic": made["analytic"]}, one, tmp_path, lambda record: None)
+    assert set(found["analytic"]["mass"]) == {"chi2", "ndf", "p", "prior_chi2", "total"}
+    assert found["analytic"]["mass"]["total"] == pytest.approx(1, abs=0.15)
     assert "Bonferroni" in format_closures(found)
 
 

@@ -58,8 +58,10 @@ def observable_figure(
         )
     columns = min(3, len(observables))
     rows = -(-len(observables) // columns)
-    figure = Figure(figsize=(3.9 * columns, 3.7 * rows + 0.4))
-    top = 1 - 0.5 / figure.get_figheight()
+    entries = 2 * columns  # in a line of the legend
+    head = 0.25 + 0.25 * -(-(len(models) + 2) // entries)  # inches
+    figure = Figure(figsize=(3.9 * columns, 3.7 * rows + head - 0.1))
+    top = 1 - head / figure.get_figheight()
     outer = figure.add_gridspec(
         rows,
         columns,
@@ -101,7 +103,7 @@ def observable_figure(
         [labels[i] for i in order],
         loc="lower center",
         bbox_to_anchor=(0.5, top),
-        ncols=min(len(labels), 6),
+        ncols=min(len(labels), entries),
         frameon=False,
         fontsize=11,
     )

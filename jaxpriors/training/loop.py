@@ -18,7 +18,12 @@ from jax.sharding import Mesh
 from jaxpriors.data.batching import UNITS, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.training.checkpoints import Checkpoints, flatten
-from jaxpriors.training.optimizers import OptimizerConfig, each_alone, make_optimizer
+from jaxpriors.training.optimizers import (
+    OptimizerConfig,
+    each_alone,
+    make_optimizer,
+    without_schedule,
+)
 from jaxpriors.training.parallel import chunk_rows, data_mesh, devices_for, replicate, shard_rows
 from jaxpriors.training.precision import Compute, Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
@@ -189,7 +194,8 @@ def _train(
         ahead = _batches(batches, len(history), state)  # data are read while this compiles
         first = shard_rows(batches.epoch(len(history))(0), mesh)
         chunk = config.micro_batch or chunk_rows()
-        how = (config.optimizer, updates, stacked, batches.rows, mesh, chunk, config.ema)
+        rule = without_schedule(config.optimizer)
+        how = (rule, stacked, batches.rows, mesh, chunk, config.ema)
         step = _compiled(loss, *how, _Shapes.of((state, first)))
         seconds["compile"] += time.perf_counter() - started
 
@@ -268,8 +274,7 @@ class _Shapes:
 @lru_cache(maxsize=4)
 def _compiled(
     loss: Loss,
-    optimizer: OptimizerConfig,
-    updates: int,
+    rule: OptimizerConfig,
     stacked: bool,
     rows: float,
     mesh: Mesh,
@@ -277,8 +282,8 @@ def _compiled(
     ema: float | None,
     shapes: _Shapes,
 ) -> Callable[..., Any]:
-    """The compiled step; that of a training before, where all is alike but the numbers."""
-    step = make_step(loss, _optimizer(optimizer, updates, stacked), rows, mesh, chunk, ema)
+    """The compiled step; that of a training before, where all is alike but numbers and schedule."""
+    step = make_step(loss, _optimizer(rule, 1, stacked), rows, mesh, chunk, ema)
     state, batch = jax.tree.unflatten(shapes.structure, shapes.leaves)
     return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 

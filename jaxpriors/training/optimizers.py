@@ -1,13 +1,17 @@
 """Lion and AdamW with a cosine schedule and weight decay on the weights alone."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
 
 from jaxpriors.errors import InputError
+from jaxpriors.layers.core import module
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,60 @@ class OptimizerConfig:
             raise InputError(f"body_factor: found {self.body_factor}, expected a positive number")
 
 
-def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The learning rate of each of ``steps`` updates."""
-    peak = config.learning_rate
-    warmup = round(config.warmup * steps)
-    if warmup == 0:
-        return optax.cosine_decay_schedule(peak, max(steps, 1), alpha=config.final_rate)
-    return optax.warmup_cosine_decay_schedule(
-        init_value=peak * config.initial_rate,
-        peak_value=peak,
-        warmup_steps=warmup,
-        decay_steps=max(steps, warmup + 1),
-        end_value=peak * config.final_rate,
+@module
+class Course:
+    """The numbers of a schedule, which are data: a step is compiled once for all schedules.
+
+    peak, start and end are learning rates; warmup and steps are numbers of updates.
+    """
+
+    peak: Array
+    start: Array
+    end: Array
+    warmup: Array
+    steps: Array
+
+    @classmethod
+    def of(cls, config: OptimizerConfig, steps: int) -> "Course":
+        """That of a training of ``steps`` updates."""
+        peak, warmup = config.learning_rate, round(config.warmup * steps)
+        rates = peak, peak * config.initial_rate, peak * config.final_rate
+        return cls(*(jnp.float32(x) for x in (*rates, warmup, max(steps, warmup + 1))))
+
+    def rate(self, count: Array | int) -> Array:
+        """The learning rate of the update with this number, from 0."""
+        rising = self.start + (self.peak - self.start) * count / jnp.maximum(self.warmup, 1)
+        part = jnp.clip((count - self.warmup) / (self.steps - self.warmup), 0, 1)
+        falling = self.end + (self.peak - self.end) * 0.5 * (1 + jnp.cos(jnp.pi * part))
+        return jnp.where(count < self.warmup, rising, falling)
+
+
+@module
+class CourseState:
+    """Updates made, and the schedule that they follow."""
+
+    count: Array
+    course: Course
+
+
+def follow(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Multiply updates by minus the learning rate of the state's schedule, which ``init`` sets."""
+
+    def init(params: Any) -> CourseState:
+        return CourseState(jnp.zeros((), jnp.int32), Course.of(config, steps))
+
+    def update(updates: Any, state: CourseState, params: Any = None) -> tuple[Any, CourseState]:
+        rate = state.course.rate(state.count)
+        found = jax.tree.map(lambda x: (-rate * x).astype(x.dtype), updates)
+        return found, CourseState(state.count + 1, state.course)
+
+    return optax.GradientTransformation(init, update)
+
+
+def without_schedule(config: OptimizerConfig) -> OptimizerConfig:
+    """The rule alone: what its ``update`` is compiled for."""
+    return dataclasses.replace(
+        config, learning_rate=1.0, warmup=0.0, initial_rate=0.0, final_rate=0.0
     )
 
 
@@ -105,7 +151,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         stages.append(scale_body(1 / config.body_factor))  # before the decay, which stays
     decay_mask = None if config.decay_all else decayed
     stages.append(optax.add_decayed_weights(config.weight_decay, decay_mask))
-    rule = optax.chain(*stages, optax.scale_by_learning_rate(schedule(config, steps)))
+    rule = optax.chain(*stages, follow(config, steps))
     if config.clip is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(config.clip), rule)

@@ -56,6 +56,17 @@ def test_six_panels_with_ratios_hold_data_simulation_and_models(samples):
         assert bottom + top == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("models", [2, 7, 11])
+def test_the_legend_of_many_models_stays_inside(samples, models):
+    weights = {f"pet-finetuned {i}": np.ones(3000) for i in range(models)}
+    figure = plots.observable_figure(*samples, weights)
+    figure.draw_without_rendering()
+    box, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+    assert box.y1 <= whole.y1
+    assert box.y0 >= figure.axes[0].get_window_extent().y1
+
+
 def test_ratios_of_equal_samples_are_one_and_imprecise_bins_stay_empty(samples):
     data, _ = samples
     figure = plots.observable_figure(

@@ -17,7 +17,7 @@ from jaxpriors.methods.omnifold import RESULT, OmniFold, later_training, resolve
 from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.models.mlp import MLPConfig
 from jaxpriors.numbers import NumbersConfig
-from jaxpriors.training.optimizers import OptimizerConfig, schedule
+from jaxpriors.training.optimizers import Course, OptimizerConfig
 
 EDGES = np.linspace(-2.5, 2.5, 11)
 SMEARING = 0.5
@@ -221,7 +221,7 @@ def test_later_iterations_go_on_at_a_constant_rate():
     first, later = (config.classifier("detector", i).training for i in (1, 2))
     assert first.optimizer == TRAINED.optimizer
     assert later == config.classifier("particle", 5).training
-    rates = schedule(later.optimizer, 50)
+    rates = Course.of(later.optimizer, 50).rate
     assert float(rates(0)) == float(rates(49)) == pytest.approx(later.optimizer.learning_rate)
     assert later.optimizer.learning_rate < first.optimizer.learning_rate
     anew = OmniFold(STEP, STEP, warm_start=False).classifier("detector", 2).training

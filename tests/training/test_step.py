@@ -11,11 +11,12 @@ import pytest
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import Linear, module
 from jaxpriors.training.optimizers import (
+    Course,
     OptimizerConfig,
     decayed,
     each_alone,
     make_optimizer,
-    schedule,
+    without_schedule,
 )
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 from jaxpriors.training.step import initial_state, make_step
@@ -206,14 +207,38 @@ def test_stacked_networks_are_updated_each_alone(rule):
 
 def test_schedule_rises_and_falls():
     config = OptimizerConfig(learning_rate=1.0, warmup=0.1, final_rate=0.01)
-    rate = schedule(config, 100)
+    rate = Course.of(config, 100).rate
     assert float(rate(0)) == 0
     assert float(rate(10)) == pytest.approx(1)
     assert float(rate(55)) == pytest.approx(0.505, abs=1e-3)
     assert float(rate(100)) == pytest.approx(0.01)
-    assert float(schedule(OptimizerConfig(learning_rate=1.0), 100)(0)) == 1
-    flat = schedule(OptimizerConfig(learning_rate=1.0, warmup=0.1, initial_rate=1.0), 100)
+    assert float(Course.of(OptimizerConfig(learning_rate=1.0), 100).rate(0)) == 1
+    flat = Course.of(OptimizerConfig(learning_rate=1.0, warmup=0.1, initial_rate=1.0), 100).rate
     assert float(flat(0)) == float(flat(7)) == 1
+    assert float(Course.of(OptimizerConfig(final_rate=1.0), 1).rate(1)) == np.float32(3e-5)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.13, 1.0])
+def test_schedule_is_that_of_optax(warmup):
+    config = OptimizerConfig(learning_rate=0.3, warmup=warmup, initial_rate=0.2, final_rate=0.1)
+    expected = optax.warmup_cosine_decay_schedule(
+        0.06 if warmup else 0.3, 0.3, round(100 * warmup), max(100, round(100 * warmup) + 1), 0.03
+    )
+    count = np.arange(120)
+    rates = Course.of(config, 100).rate(count)
+    np.testing.assert_allclose(rates, [expected(i) for i in count], rtol=3e-6)
+
+
+def test_one_update_serves_all_schedules():
+    """The numbers of a schedule are in the state alone."""
+    params, _ = _problem()
+    config = OptimizerConfig("adamw", 0.02, warmup=0.1, final_rate=0.3)
+    own, bare = make_optimizer(config, 50), make_optimizer(without_schedule(config), 1)
+    state = own.init(params)
+    for one, other in zip(
+        *(jax.tree.leaves(rule.update(params, state, params)) for rule in (own, bare)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_unknown_rule_and_rate():

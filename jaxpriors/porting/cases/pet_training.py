@@ -33,7 +33,7 @@ from jaxpriors.porting.cases.pet import pet_arguments
 from jaxpriors.porting.networks import build
 from jaxpriors.porting.omnilearn_files import state_name, to_ours
 from jaxpriors.porting.trees import state_from_network
-from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer, scale_body, schedule
+from jaxpriors.training.optimizers import Course, OptimizerConfig, make_optimizer, scale_body
 
 LOSS_BARS = {"first": 2e-5, "later": 2e-3}  # later ones follow upon undecided weights
 WEIGHT_BAR = 2e-5
@@ -111,7 +111,7 @@ def verify_lion(case: Case) -> list[Check]:
         warmup=cosine["warmup_steps"] / total,
         final_rate=cosine["alpha"],
     )
-    rates = schedule(config, total)(jnp.asarray(case.arrays["step"]))
+    rates = Course.of(config, total).rate(jnp.asarray(case.arrays["step"]))
     with_decay = OptimizerConfig(
         learning_rate=2e-2,
         weight_decay=lion["weight_decay"],
