@@ -17,6 +17,7 @@ from jaxpriors.methods.omnifold import RESULT, OmniFold, later_training, resolve
 from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.models.mlp import MLPConfig
 from jaxpriors.numbers import NumbersConfig
+from jaxpriors.training import loop
 from jaxpriors.training.optimizers import Course, OptimizerConfig
 
 EDGES = np.linspace(-2.5, 2.5, 11)
@@ -250,6 +251,16 @@ def test_warm_starts_take_the_networks_of_the_iteration_before(tmp_path):
     expected = push * found.pull[0]
     assert found.pull[1] == pytest.approx(expected / expected.mean(), rel=1e-4)
     assert found.push[1] == pytest.approx(found.push[0], rel=1e-4)
+
+
+def test_later_iterations_are_not_compiled_again(tmp_path):
+    """Their learning rate is another one; each level has a program of its own."""
+    simulation, data, config = _simple(iterations=3)
+    before = loop._compiled.cache_info()
+    unfold(simulation, data, config, tmp_path)
+    after = loop._compiled.cache_info()
+    assert after.hits + after.misses - before.hits - before.misses == 6
+    assert after.misses - before.misses <= 2
 
 
 def test_ratios_are_clipped_where_asked(tmp_path):
