@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 MODELS: tuple[Model, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
 # of demo and quick: fewer than what the small trainings have elsewhere
-EPOCHS = {"lgatr-slim": 4, "lgatr": 3, "pet": 2, "pet-finetuned": 2, "mlp": 20}
-LATER_EPOCHS = {"mlp": 5}  # of quick, in the iterations after the first; others: 1
+EPOCHS = {"lgatr-slim": 4, "lgatr": 3, "pet": 2, "pet-finetuned": 2, "mlp": 12}
+LATER_EPOCHS = {"mlp": 3}  # of quick, in the iterations after the first; others: 1
 
 
 def demo(out: Path, seed: int = 0, resume: bool = False) -> int:
@@ -119,8 +119,8 @@ def paper(
         resume: go on with the run in the folder.
     """
     from experiments import unfolding_study
-    from jaxpriors.methods.classifier import FINE_TUNED
     from jaxpriors.methods.omnifold import OmniFold
+    from jaxpriors.methods.trainings import FINE_TUNED
 
     configs: dict[str, list[OmniFold]] = {}
     for model in ("mlp", *MODELS):

@@ -31,10 +31,10 @@ from jaxpriors.commands.setup import cache_folder
 from jaxpriors.commands.unfold import in_chunks
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation, read_simulation
+from jaxpriors.data.splitting import split
 from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
 from jaxpriors.evaluation.unfolding import merged_edges
-from jaxpriors.methods.classifier import split
 from jaxpriors.methods.omnifold import OmniFold, resolved, unfold
 from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import open_run

@@ -15,6 +15,7 @@ from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.commands.unfold import in_chunks
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
+from jaxpriors.data.splitting import split
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import triangular_discriminator
 from jaxpriors.evaluation.observables import OBSERVABLES
@@ -22,7 +23,6 @@ from jaxpriors.evaluation.plots import convergence_figure, observable_figure, sa
 from jaxpriors.evaluation.report import Table, discriminators, format_table, over_seeds
 from jaxpriors.evaluation.unfolding import merged_edges
 from jaxpriors.methods import ibu, omnifold
-from jaxpriors.methods.classifier import split
 from jaxpriors.methods.omnifold import OmniFold
 from jaxpriors.methods.ratio import RatioModel, reweighted
 from jaxpriors.training.loop import Record

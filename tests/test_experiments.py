@@ -5,14 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments import unfolding, unfolding_study
 from experiments.finetuning import compare, table
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from experiments.unfolding_study import Samples, study
 from jaxpriors.data.matched import Simulation
+from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.evaluation.report import format_table, over_seeds
-from jaxpriors.methods.classifier import TRAINING, RatioClassifier
+from jaxpriors.methods.classifier import RatioClassifier
+from jaxpriors.methods.finetuning import SHIPPED
 from jaxpriors.methods.omnifold import OmniFold
+from jaxpriors.methods.trainings import TRAINING
 from tests.helpers.jets import random_jets
 
 TINY = dataclasses.replace(TRAINING["mlp"]["small"], epochs=2, batch_size=64)
@@ -52,6 +56,50 @@ def test_closures_are_made_of_any_simulation(tmp_path):
     assert set(found["analytic"]["mass"]) == {"chi2", "ndf", "p", "prior_chi2", "total"}
     assert found["analytic"]["mass"]["total"] == pytest.approx(1, abs=0.15)
     assert "Bonferroni" in format_closures(found)
+
+
+@pytest.fixture
+def studied(monkeypatch):
+    """f(command, …): the samples and unfoldings that a command would study."""
+
+    def asked(command, *arguments, **more):
+        found = []
+        monkeypatch.setattr(unfolding_study, "run", lambda *given, **_: found.append(given) or 0)
+        assert command(*arguments, **more) == 0
+        return found[0]
+
+    return asked
+
+
+def test_the_papers_study_is_that_of_its_appendix(studied, tmp_path):
+    """arXiv:2603.08802, Appendix B: five seeds, Lion, warm starts at fixed rates."""
+    simulation, data, configs, closure, *_ = studied(
+        unfolding.paper, "simulation", "data", tmp_path, events=300
+    )
+    assert len(simulation) == len(data) == 300
+    assert list(configs) == ["mlp", "lgatr-slim", "lgatr", "pet"]  # none to fine-tune is given
+    assert closure == configs["lgatr-slim"][0]
+    for model, rate in (("lgatr-slim", 1e-5), ("lgatr", 1e-5), ("pet", 1e-6)):
+        assert [c.detector.resolved().training.seed for c in configs[model]] == [0, 1, 2, 3, 4]
+        for level in ("detector", "particle"):
+            first, second = (configs[model][0].classifier(level, i) for i in (1, 2))
+            assert first.size == "paper" and first.training.epochs == 20
+            assert second.training.optimizer.rule == first.training.optimizer.rule == "lion"
+            assert second.training.optimizer.learning_rate == rate
+            assert configs[model][0].iterations == 5 and configs[model][0].warm_start
+    tuned = studied(unfolding.paper, "simulation", "data", tmp_path, pretrained=SHIPPED, seeds=1)
+    one = tuned[2]["pet-finetuned"][0].particle
+    assert one.pretrained.path == SHIPPED and one.size == "paper"
+
+
+def test_the_quick_study_has_all_methods(studied, tmp_path):
+    configs = studied(unfolding.quick, tmp_path, seeds=2)[2]
+    assert list(configs) == ["mlp", "lgatr-slim", "lgatr", "pet", "pet-finetuned"]
+    for seeds in configs.values():
+        assert [c.detector.resolved().training.seed for c in seeds] == [c.seed for c in seeds]
+        assert [c.seed for c in seeds] == [0, 1]
+    with pytest.raises(InputError, match="folder: found none, expected that of the chunks"):
+        unfolding.paper("pythia26", "herwig", tmp_path)
 
 
 def test_seeds_are_summed_up():

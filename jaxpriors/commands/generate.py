@@ -126,8 +126,8 @@ def _conditions(
 
     from jaxpriors.data.files import levels
     from jaxpriors.data.sample_files import read_events
+    from jaxpriors.data.splitting import split
     from jaxpriors.errors import InputError
-    from jaxpriors.methods.classifier import split
     from jaxpriors.methods.generation import conditions_like, normal_conditions
 
     label = None if jet_class is None else _label(jet_class, generator.classes)

@@ -119,7 +119,7 @@ def classifiers(
     """
     from jaxpriors.errors import InputError
     from jaxpriors.inputs import InputConfig
-    from jaxpriors.methods.classifier import FINE_TUNED
+    from jaxpriors.methods.trainings import FINE_TUNED
 
     inputs = InputConfig(features=features, beam=beam, time=time)
     if inputs != InputConfig() and not any(name.startswith("lgatr") for name in models):

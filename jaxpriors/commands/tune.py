@@ -100,8 +100,9 @@ def measure(
 
     from jaxpriors.commands.chunks import key, mean_length
     from jaxpriors.commands.setup import device_memory
+    from jaxpriors.data.splitting import split
     from jaxpriors.errors import InputError
-    from jaxpriors.methods.classifier import labelled, split
+    from jaxpriors.methods.labels import Labelled, labelled
     from jaxpriors.methods.reweighting import Reweighting
     from jaxpriors.training import tuning
 
@@ -109,7 +110,7 @@ def measure(
     assert config.training is not None and config.network is not None
     progress({"stage": f"measuring the training step of {config.model}"})
     parts = [e[split(len(e), Reweighting.fractions, seed)[0]] for e in (simulation, data)]
-    batches, _, loss = config.objective(labelled(parts[0], parts[1]))
+    batches, _, loss = config.objective(Labelled(labelled(parts[0], parts[1])))
     params, _ = config.initial(jax.random.key(config.training.seed))
     task = tuning.Task.of(params, loss, batches, config.training)
     memory = device_memory()

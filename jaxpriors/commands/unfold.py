@@ -107,7 +107,7 @@ def _classifier(
     name: Model, size: Any, seed: int, pretrained: Path | None, numbers: dict[str, Any]
 ) -> Any:
     from jaxpriors.commands.reweight import classifier
-    from jaxpriors.methods.classifier import FINE_TUNED
+    from jaxpriors.methods.trainings import FINE_TUNED
 
     return classifier(
         name, size, seed, pretrained=pretrained if name == FINE_TUNED else None, **numbers

@@ -27,8 +27,8 @@ class Batch:
     """Padded events as a model's inputs see them; rows with weight 0 may be padding.
 
     p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, columns (B, C) of the events, C
-    mostly 0, label (B,), weight (B,), or (B, k) where k networks are trained at once and weigh the
-    events in their own ways.
+    mostly 0, label and weight (B,), or (B, k) where k networks are trained at once and label or
+    weigh the events in their own ways.
     """
 
     p4: Array | np.ndarray
@@ -82,12 +82,13 @@ def gather(
     length: int,
     rows: int | None = None,
     weight: np.ndarray | None = None,
+    label: np.ndarray | None = None,
 ) -> Batch:
     """Events ``index`` (B,) padded to ``length`` constituents, filled up to ``rows`` with weight 0.
 
     The columns are those of the events that are one number each (`Events.with_columns`). An event
-    longer than ``length`` keeps its first ``length`` constituents. weight: (n,) or (n, k) of all
-    events, None for their own.
+    longer than ``length`` keeps its first ``length`` constituents. weight, label: (n,) or (n, k) of
+    all events, None for their own.
     """
     real = len(index)
     if rows is not None:
@@ -99,7 +100,8 @@ def gather(
     slots = np.arange(length)
     valid = slots < number[:, None]
     flat = np.where(valid, start[:, None] + slots, start[:, None])
-    label = events.label if events.label is not None else np.zeros(len(events), np.int32)
+    if label is None:
+        label = events.label if events.label is not None else np.zeros(len(events), np.int32)
     single = [column[index] for column in events.columns.values() if column.ndim == 1]
     columns = np.array(single, np.float32).reshape(-1, len(index)).T
     return Batch(
@@ -123,7 +125,7 @@ def spread(events: Events, most: int) -> Batch:
 class TrainingBatches:
     """An epoch's batches as a sequence: ``batches(epoch)[step]`` is a tuple of ``Batch``.
 
-    Each batch has ``batch_size`` rows, split over the buckets by their shares. weight: as in
+    Each batch has ``batch_size`` rows, split over the buckets by their shares. weight, label: as in
     ``gather``.
     """
 
@@ -132,6 +134,7 @@ class TrainingBatches:
     batch_size: int
     seed: int
     weight: np.ndarray | None = None
+    label: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size % UNITS:
@@ -170,7 +173,8 @@ class TrainingBatches:
                 rows = self.batch_size * share // UNITS
                 # spread each bucket evenly: its share may be one event more or less a step
                 low, high = (len(order) * s // self.steps for s in (step, step + 1))
-                parts.append(gather(self.events, order[low:high], length, rows, self.weight))
+                chosen = order[low:high]
+                parts.append(gather(self.events, chosen, length, rows, self.weight, self.label))
             return tuple(parts)
 
         return batch

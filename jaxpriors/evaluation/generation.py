@@ -98,8 +98,9 @@ def classifier_test(
     Raises InputError for samples too small to be split.
     """
     from jaxpriors.data.events import Events
+    from jaxpriors.data.splitting import split
     from jaxpriors.inputs import InputConfig
-    from jaxpriors.methods.classifier import RatioClassifier, split
+    from jaxpriors.methods.classifier import RatioClassifier
 
     if classifier is None:
         classifier = RatioClassifier("lgatr-slim", "small", InputConfig(features="momenta"))

@@ -13,27 +13,25 @@ import dataclasses
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import jax
-import numpy as np
-import optax
 from jax import Array
 
-from jaxpriors import kinematics
-from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
+from jaxpriors.data.batching import TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
+from jaxpriors.data.splitting import split
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.features import PointCloudConfig
 from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import finetuning
-from jaxpriors.methods.ensemble import Ensemble, bootstrap_weights, shared_out, size_of, with_sums
+from jaxpriors.methods.ensemble import Ensemble, bootstrap_weights, shared_out, size_of
 from jaxpriors.methods.finetuning import Origin, Pretrained
-from jaxpriors.methods.ratio import RatioModel, make_forward, member_logits
+from jaxpriors.methods.labels import Labelled, labelled, make_loss, weighted_cross_entropy
+from jaxpriors.methods.ratio import RatioModel, make_forward
+from jaxpriors.methods.trainings import FINE_TUNED, TRAINING
 from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier, takes
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.pet import PETConfig
@@ -47,55 +45,9 @@ from jaxpriors.preprocessing import (
 )
 from jaxpriors.training.checkpoints import digest
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
-from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.parallel import chunk_rows
-from jaxpriors.training.precision import Precision
 from jaxpriors.training.predict import predict
 from jaxpriors.training.step import Loss
-
-FINE_TUNED = "pet-finetuned"
-
-# model, size → how it is trained; "paper": arXiv:2603.08802, Appendix B, and for PET the training
-# of OmniLearn's unfolding (arXiv:2404.16091)
-_SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
-_PET = OptimizerConfig(
-    "lion", 3e-5, 0.1, warmup=0.15, final_rate=0.01, betas=(0.95, 0.99), decay_all=True
-)
-_MLP = TrainingConfig(
-    OptimizerConfig("adamw", 1e-3, 0.0, warmup=0.05),
-    batch_size=1024,
-    epochs=30,
-    patience=5,
-    micro_batch=1024,
-    buckets=1,
-)
-TRAINING: dict[str, dict[str, TrainingConfig]] = {
-    "lgatr": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=5, buckets=2),
-        "paper": TrainingConfig(OptimizerConfig("lion", 3e-5, 0.1), batch_size=512, epochs=20),
-    },
-    "lgatr-slim": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
-        "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
-    },
-    "pet": {
-        "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
-        "paper": TrainingConfig(_PET, batch_size=512, epochs=20, patience=3),
-    },
-    FINE_TUNED: {
-        "small": TrainingConfig(
-            dataclasses.replace(_SMALL, learning_rate=1e-3, warmup=0.1),
-            batch_size=256,
-            epochs=3,
-            buckets=2,
-        ),
-        "paper": TrainingConfig(
-            dataclasses.replace(_PET, body_factor=5.0), batch_size=512, epochs=20, patience=3
-        ),
-    },
-    "mlp": {size: _MLP for size in ("small", "paper")},
-}
-
 
 _DEFAULT_INPUTS: dict[type[InputsConfig], InputsConfig] = {
     InputConfig: InputConfig(),
@@ -211,25 +163,25 @@ class RatioClassifier:
         return [self.training.seed + i for i in range(self.ensemble or 1)]
 
     def objective(
-        self,
-        trained_on: Events,
-        weight: np.ndarray | None = None,
-        preprocessing: Preprocessing | None = None,
+        self, trained_on: Labelled, preprocessing: Preprocessing | None = None
     ) -> tuple[TrainingBatches, Preprocessing, Loss]:
-        """Batches of ``labelled`` events, the preprocessing that they are given, and the loss.
+        """Batches of labelled events, the preprocessing that they are given, and the loss.
 
-        weight (n, k): of each network, None for the events' own; preprocessing: None to fit one.
+        preprocessing: None to fit one to the events.
         """
         config = self.resolved()
-        training = config.training
+        training, events = config.training, trained_on.events
         assert training is not None and config.inputs is not None
-        buckets = plan_buckets(trained_on.multiplicity, training.buckets)
+        buckets = plan_buckets(events.multiplicity, training.buckets)
+        weight = trained_on.weight
         if weight is None and self.bootstrap:
-            weight = bootstrap_weights(trained_on, config._seeds())
-        batches = TrainingBatches(trained_on, buckets, training.batch_size, training.seed, weight)
+            weight = bootstrap_weights(events, config._seeds())
+        batches = TrainingBatches(
+            events, buckets, training.batch_size, training.seed, weight, trained_on.label
+        )
         if preprocessing is None:
-            preprocessing = fit_preprocessing(config.inputs, trained_on)
-        return batches, preprocessing, _loss(preprocessing, training.precision)
+            preprocessing = fit_preprocessing(config.inputs, events)
+        return batches, preprocessing, make_loss(preprocessing, training.precision)
 
     def fit(
         self,
@@ -260,53 +212,59 @@ class RatioClassifier:
         validation: tuple[Events, Events] | None,
         folder: Path,
         progress: Callable[[Record], None] = lambda record: None,
-        weights: tuple[np.ndarray, np.ndarray] | None = None,
-        start: RatioModel | None = None,
     ) -> tuple[RatioModel, Trained]:
-        """As ``fit``; also the epochs' records and times.
-
-        weights: those of simulation (n, k) and data (m, k) for each of the ensemble's k networks,
-        in place of the events' own; the validation events are split off then. start: the model
-        whose networks and preprocessing the training starts with.
-        """
+        """As ``fit``; also the epochs' records and times."""
         config = self.resolved()
         assert config.training is not None and config.inputs is not None
-        training, networks = config.training, self.ensemble or 1
-        index = None
         if validation is None:
-            index = [
-                split(len(events), (1 - self.validation, self.validation), training.seed)
-                for events in (simulation, data)
-            ]
+            shares, seed = (1 - self.validation, self.validation), config.training.seed
+            index = [split(len(events), shares, seed) for events in (simulation, data)]
             validation = simulation[index[0][1]], data[index[1][1]]
             simulation, data = simulation[index[0][0]], data[index[1][0]]
         columns = columns_of(config.inputs)
-        parts = [labelled(simulation, data, columns), labelled(*validation, columns)]
-        each: list[np.ndarray | None] = [None, None]
-        if weights is not None:
-            if index is None or self.bootstrap:
-                raise InputError("weights: expected no validation sample and no bootstrap")
-            if any(w.shape[1:] != (networks,) for w in weights):
-                found = [w.shape for w in weights]
-                raise InputError(f"weights: found {found}, expected (n, {networks}) for each")
-            each = [_class_weights(weights, (a, b)) for a, b in zip(*index, strict=True)]
-        trained_on, validated_on = parts
+        parts = [labelled(*pair, columns) for pair in ((simulation, data), validation)]
+        return self.fit_labelled(Labelled(parts[0]), Labelled(parts[1]), folder, progress)
 
+    def fit_labelled(
+        self,
+        trained_on: Labelled,
+        validated_on: Labelled,
+        folder: Path,
+        progress: Callable[[Record], None] = lambda record: None,
+        start: RatioModel | None = None,
+    ) -> tuple[RatioModel, Trained]:
+        """As ``fit_with_history``, on events that have their labels and weights (`methods.labels`).
+
+        start: the model whose networks and preprocessing the training starts with. Raises
+        InputError as ``fit``, and for weights or labels that are not those of its networks.
+        """
+        config, networks = self.resolved(), self.ensemble or 1
+        for part in (trained_on, validated_on):
+            for what, array in (("weight", part.weight), ("label", part.label)):
+                if array is not None and array.shape != (len(part.events), networks):
+                    raise InputError(
+                        f"{what}: found shape {array.shape}, expected "
+                        f"{(len(part.events), networks)}: of each event, for each network"
+                    )
+            if part.weight is not None and self.bootstrap:
+                raise InputError("bootstrap: found weights for each network, expected none")
+        training = config.training
+        assert training is not None
         known = None if start is None else start.preprocessing
-        batches, preprocessing, loss = config.objective(trained_on, each[0], known)
+        batches, preprocessing, loss = config.objective(trained_on, known)
         lengths = batches.buckets.lengths
         forward = make_forward(preprocessing, training.precision, networks)
 
         def validation_loss(classifier: Classifier | Ensemble) -> float:
-            logits = predict(forward, classifier, validated_on, lengths, networks)
-            return weighted_cross_entropy(logits, validated_on, each[1])
+            logits = predict(forward, classifier, validated_on.events, lengths, networks)
+            return weighted_cross_entropy(logits, validated_on)
 
         classifier, origin = config._start(start)
         if origin is not None and start is None:
             progress({"stage": f"  {origin}"})
         identity = f"{config!r} on {trained_on.digest()}, {validated_on.digest()}"
-        if weights is not None or start is not None:
-            identity += f", with {digest((each, start and start.classifier))}"
+        if start is not None:
+            identity += f", from {digest(start.classifier)}"
         most = training.micro_batch or chunk_rows()
         if most is None and networks > 1:  # what one network would do at once
             most = training.batch_size
@@ -345,79 +303,3 @@ class RatioClassifier:
         if self.ensemble is None:
             return classifier, origin
         return Ensemble.of([start for start, _ in starts]), origin
-
-
-def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
-    """Random, disjoint, sorted numbers of events. InputError unless the fractions sum to 1."""
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise InputError(f"fractions: found {fractions}, expected shares that sum to 1")
-    order = np.random.default_rng([seed, n]).permutation(n)
-    edges = np.round(np.cumsum((0.0, *fractions)) * n).astype(int)
-    return [np.sort(order[a:b]) for a, b in pairwise(edges)]
-
-
-def labelled(simulation: Events, data: Events, columns: tuple[str, ...] = ()) -> Events:
-    """One sample with labels 0 and 1, each class's weights summing to half the events.
-
-    Of the samples' columns it has those named.
-
-    Raises InputError for a class without events or without a positive sum of weights, for momenta
-    without direction in the transverse plane, for a column that is missing, and where one class
-    alone has identities: a network would tell the classes apart by that.
-    """
-    half = (len(simulation) + len(data)) / 2
-    parts = []
-    for name, label, events in (("simulation", 0, simulation), ("data", 1, data)):
-        total = float(np.sum(events.weight))
-        if len(events) == 0 or not total > 0:
-            raise InputError(
-                f"{name}: {len(events)} events with weights that sum to {total:g}; expected at "
-                "least one event and a positive sum"
-            )
-        for what, p4 in (("constituents", events.p4), ("jets", events.jet_p4)):
-            bad = int(np.sum((kinematics.pt(p4) <= 0) | (p4[:, 0] <= 0)))
-            if bad:
-                raise InputError(f"{name}: found {bad} {what} with pT or E of 0, expected none")
-        parts.append(events.with_weight(events.weight * (half / total)).with_label(label))
-    if simulation.pid.any() != data.pid.any():
-        without = "data" if simulation.pid.any() else "simulation"
-        raise InputError(
-            f"pid: the {without} have none and the other sample has; expected identities in both "
-            "samples or in none"
-        )
-    return Events.concatenate([part.with_columns(columns) for part in parts])
-
-
-def _class_weights(
-    weights: tuple[np.ndarray, np.ndarray], index: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """The chosen events' weights (n, k), scaled as ``labelled`` does it, for each network."""
-    chosen = [w[i] for w, i in zip(weights, index, strict=True)]
-    label = np.repeat([0, 1], [len(w) for w in chosen])
-    return with_sums(np.concatenate(chosen), label, [len(label) / 2] * 2)
-
-
-def weighted_cross_entropy(
-    logits: np.ndarray, events: Events, weight: np.ndarray | None = None
-) -> float:
-    """Mean over events (n,) and networks of weight × binary cross-entropy of logits (n, k).
-
-    weight (n, k): of each network, None for the events' own.
-    """
-    assert events.label is not None
-    weight = events.weight[:, None] if weight is None else weight
-    sign = np.where(events.label == 1, -1.0, 1.0)
-    entropy = np.logaddexp(0.0, sign[:, None] * logits)
-    return float(np.mean(np.sum(weight * entropy, axis=0)) / len(events))
-
-
-@lru_cache(maxsize=32)
-def _loss(preprocessing: Preprocessing, precision: Precision) -> Loss:
-    def loss(classifier: Classifier | Ensemble, batch: Batch, key: Array) -> Array:
-        """The mean over the networks."""
-        logits = member_logits(classifier, batch, key, preprocessing, precision)
-        entropy = optax.sigmoid_binary_cross_entropy(logits, batch.label[:, None])
-        weight = batch.weight.reshape(len(entropy), -1)  # (B, k), or (B, 1) for all alike
-        return (weight * entropy).mean(1).sum()
-
-    return loss

@@ -8,7 +8,9 @@ alone. An iteration has two steps, each a likelihood ratio by classification
    pull = push × p_data / p_simulation;
 2. at particle level, the events that have both levels with pull weights against the same events
    without gives new push weights: the mean pull weight of the events that look alike at particle
-   level, a function that every event with a particle level has a value of.
+   level, a function that every event with a particle level has a value of. As they are the same
+   events, each is there once, in both roles at once (`methods.labels`), and batches have half as
+   many events: an epoch has as many updates as one of two samples.
 
 Pull and push are factors: event weight × push is the unfolded sample.
 
@@ -32,19 +34,24 @@ import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxpriors.data.batching import UNITS
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
 from jaxpriors.data.unfolded import Unfolded
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import effective_sample_size, weight_report
-from jaxpriors.methods.classifier import FINE_TUNED, RatioClassifier
+from jaxpriors.methods.classifier import RatioClassifier
+from jaxpriors.methods.labels import Parts, one_sample, two_samples
 from jaxpriors.methods.ratio import RatioModel
+from jaxpriors.methods.trainings import LATER
+from jaxpriors.preprocessing import columns_of
 from jaxpriors.training.loop import Record, TrainingConfig
 from jaxpriors.training.runs import PACKAGES, differences, write_lines
 
@@ -53,16 +60,6 @@ STEPS: tuple[Level, Level] = ("detector", "particle")
 RESULT = "unfolding.h5"
 LEAST_LOSS = 0.05  # of a validation: below, hardly an event could be of either sample
 LEAST_SIZE = 0.01  # effective sample size, as a share of what it is without pull or push
-
-# model, size → learning rate (constant) and epochs at most of the iterations after the first.
-# "paper": arXiv:2603.08802, Appendix B; PET as in OmniLearn (arXiv:2404.16091).
-LATER: dict[str, dict[str, tuple[float, int]]] = {
-    "lgatr": {"small": (5e-4, 2), "paper": (1e-5, 20)},
-    "lgatr-slim": {"small": (5e-4, 2), "paper": (1e-5, 20)},
-    "pet": {"small": (5e-4, 2), "paper": (1e-6, 20)},
-    FINE_TUNED: {"small": (2e-4, 2), "paper": (1e-6, 20)},
-    "mlp": {"small": (3e-4, 10), "paper": (3e-4, 10)},
-}
 PATIENCE = 3  # epochs without a better validation loss, in every step
 
 
@@ -81,7 +78,8 @@ def later_training(classifier: RatioClassifier) -> TrainingConfig:
 class OmniFold:
     """How an unfolding is done; ``unfold`` does it.
 
-    detector, particle: the classifiers of step 1 and step 2, of any model each.
+    detector, particle: the classifiers of step 1 and step 2, of any model each. A batch of step 2
+    has half of the ``batch_size`` events, each of them in both samples.
     warm_start: whether the networks go on from those of the iteration before, trained as ``later``
     says (detector, particle; None: `later_training`); otherwise every step starts anew.
     members: networks of each step, whose median log ratio counts. replicas: repetitions of the
@@ -120,6 +118,9 @@ class OmniFold:
             training = known or later_training(first)
         if training.patience is None:
             training = dataclasses.replace(training, patience=PATIENCE)
+        if level == "particle":  # each event is in both samples
+            half = -(-training.batch_size // (2 * UNITS)) * UNITS
+            training = dataclasses.replace(training, batch_size=half)
         networks = self.members * (1 + self.replicas)
         return dataclasses.replace(
             first, training=training, ensemble=networks if networks > 1 else None
@@ -258,9 +259,15 @@ def _step_1(
     reco = state.pass_reco
     own = state.weight * state.replicas
     before = state.push[-1] if len(state.push) else np.ones_like(own)
-    weights = (own * before)[:, reco], counts * data.weight
+    weights = _each(config, (own * before)[:, reco]), _each(config, counts * data.weight)
     log_ratios, report = _fit(
-        "detector", simulation.detector, data, weights, config, state, folder, progress
+        "detector",
+        partial(two_samples, simulation.detector, data, weights),
+        simulation.detector,
+        config,
+        state,
+        folder,
+        progress,
     )
     pull = before.copy()  # for events without a detector level, what stands for it
     pull[:, reco], report["normalisation"] = _with_sum(
@@ -284,9 +291,15 @@ def _step_2(
     both, fakes = gen & reco, reco & ~gen
     pulled = own * pull
     events = simulation.particle[both[gen]]
-    weights = own[:, both], pulled[:, both]
+    weights = _each(config, own[:, both]), _each(config, pulled[:, both])
     log_ratios, report = _fit(
-        "particle", events, events, weights, config, state, folder, progress, simulation.particle
+        "particle",
+        partial(one_sample, events, weights),
+        simulation.particle,
+        config,
+        state,
+        folder,
+        progress,
     )
     push = np.ones_like(own)
     known = np.where(both, own, 0.0)[:, gen]
@@ -308,21 +321,24 @@ def _step_2(
     return _kept(state.with_push(push, report), folder)
 
 
+def _each(config: OmniFold, weights: np.ndarray) -> np.ndarray:
+    """Weights (n, networks) of each network from those of each replica (R, n)."""
+    return np.repeat(weights, config.members, axis=0).T
+
+
 def _fit(
     level: Level,
-    denominator: Events,
-    numerator: Events,
-    weights: tuple[np.ndarray, np.ndarray],
+    parts: Callable[..., Parts],
+    events: Events,
     config: OmniFold,
     state: Unfolded,
     folder: Path,
     progress: Callable[[Record], None],
-    predicted: Events | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Log ratios (R, m) of numerator to denominator, and what is known of the training.
+    """Log ratios (R, m) of the m events, and what is known of the training.
 
-    weights: of each replica (R, …), of denominator and numerator. predicted: the m events, those
-    of the denominator by default.
+    parts: a function of ``validation``, ``seed`` and ``columns`` to what is trained on
+    (`methods.labels`).
     """
     iteration = len(state.push) + 1
     name = f"iteration-{iteration}-{level}"
@@ -330,7 +346,6 @@ def _fit(
     start = None
     if config.warm_start and iteration > 1:
         start = RatioModel.load(folder / "model" / f"iteration-{iteration - 1}-{level}")
-    of_networks = tuple(np.repeat(w, config.members, axis=0).T for w in weights)
     records: list[Record] = []
 
     def tell(record: Record) -> None:
@@ -340,14 +355,15 @@ def _fit(
         progress(record)
 
     try:
-        model, trained = classifier.fit_with_history(
-            denominator.with_weight(weights[0][0]),
-            numerator.with_weight(weights[1][0]),
-            None,
-            folder / "checkpoints" / name,
-            tell,
-            weights=(of_networks[0], of_networks[1]),
-            start=start,
+        inputs = classifier.resolved().inputs
+        assert inputs is not None and classifier.training is not None
+        trained_on, validated_on = parts(
+            validation=classifier.validation,
+            seed=classifier.training.seed,
+            columns=columns_of(inputs),
+        )
+        model, trained = classifier.fit_labelled(
+            trained_on, validated_on, folder / "checkpoints" / name, tell, start
         )
     except InputError as error:
         raise InputError(f"iteration {iteration}, {level} level: {error}") from None
@@ -359,7 +375,7 @@ def _fit(
             f"{best['validation_loss']:.3f}, {math.log(2):.3f} where they are alike); expected "
             "data that overlap with the simulation"
         )
-    found = log_ratios_of(model, denominator if predicted is None else predicted, config)
+    found = log_ratios_of(model, events, config)
     report = {
         "iteration": iteration,
         "level": level,

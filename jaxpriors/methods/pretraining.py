@@ -14,11 +14,11 @@ from jax import Array
 from jaxpriors import kinematics
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets, prediction_batches
 from jaxpriors.data.events import Events
+from jaxpriors.data.splitting import split
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc_one_vs_one
 from jaxpriors.evaluation.plots import save_figure, training_figure
 from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
-from jaxpriors.methods.classifier import split
 from jaxpriors.methods.objective import Mode, objective, terms
 from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.models.presets import preset

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.data.events import Events
+from jaxpriors.data.splitting import split
 from jaxpriors.data.weights import write_weights
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc, weight_report
 from jaxpriors.evaluation.observables import observables, with_observables
 from jaxpriors.evaluation.plots import observable_figure, save_figure, training_figure
 from jaxpriors.evaluation.report import discriminators
-from jaxpriors.methods.classifier import RatioClassifier, labelled, split
+from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.ensemble import networks_of
+from jaxpriors.methods.labels import labelled
 from jaxpriors.methods.ratio import reweighted
 from jaxpriors.numbers import NumbersConfig
 from jaxpriors.training.checkpoints import count_parameters

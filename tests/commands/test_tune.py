@@ -12,7 +12,7 @@ from jaxpriors.data.batching import Buckets, plan_buckets
 from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
 from jaxpriors.methods import pretraining, reweighting
-from jaxpriors.methods.classifier import TRAINING
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.models.presets import preset
 from jaxpriors.training import tuning
 from jaxpriors.training.parallel import chunk_rows

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +116,21 @@ def test_killed_in_both_steps_of_the_third_iteration(finished, start, tmp_path):
     assert process.returncode == 0, errors
     files = [(folder / "unfolding.h5").read_bytes() for folder in (finished[0], out)]
     assert files[0] == files[1]
+
+
+def test_resuming_with_other_data_is_refused(finished, files, tmp_path, capsys):
+    """Events that changed within the same file; what was found before stays."""
+    out, data = tmp_path / "run", tmp_path / "data.h5"
+    shutil.copytree(finished[0], out)
+    write_events(data, random_jets(200, seed=9, mean_multiplicity=23))
+    config = (out / "config.json").read_text()
+    (out / "config.json").write_text(config.replace(str(files / "data.h5"), str(data)))
+    before = (out / "unfolding.h5").read_bytes()
+    asked = ["unfold", str(files / "sim.h5"), str(data), "--out", str(out), "--resume"]
+    more = ["--model", "mlp", "--iterations", "3", "--epochs", "8", "--batch-size", "16"]
+    assert run([*asked, *more]) == 2
+    assert re.search(r"samples.data: found '\w+', asked for", capsys.readouterr().err)
+    assert (out / "unfolding.h5").read_bytes() == before
 
 
 def test_apply_prints_distributions(finished, files, tmp_path, capsys):

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from jaxpriors import Events, RatioClassifier, RatioModel
-from jaxpriors.methods.classifier import fit_preprocessing
 from jaxpriors.models.pet import PETConfig
 from jaxpriors.models.presets import preset
 from jaxpriors.porting.networks import save_network, template
+from jaxpriors.preprocessing import fit_preprocessing
 from jaxpriors.training.precision import Precision
 from tests.helpers.jets import random_jets
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxpriors import Events, InputError, RatioClassifier, RatioModel
 from jaxpriors.data.samples import zjets
+from jaxpriors.data.splitting import split
 from jaxpriors.evaluation.metrics import (
     chi2_test,
     discriminator_floor,
@@ -14,7 +15,7 @@ from jaxpriors.evaluation.metrics import (
     triangular_discriminator,
 )
 from jaxpriors.evaluation.observables import OBSERVABLES, observables
-from jaxpriors.methods.classifier import TRAINING, split
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.models.presets import preset
 
 pytestmark = [pytest.mark.usefixtures("optimised"), pytest.mark.xdist_group("known ratio")]

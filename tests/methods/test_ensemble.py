@@ -10,7 +10,6 @@ import pytest
 
 from jaxpriors import InputError, RatioClassifier, RatioModel
 from jaxpriors.commands.export import network_folder
-from jaxpriors.methods.classifier import TRAINING, labelled
 from jaxpriors.methods.ensemble import (
     Ensemble,
     around,
@@ -19,7 +18,9 @@ from jaxpriors.methods.ensemble import (
     shared_out,
 )
 from jaxpriors.methods.export import program
+from jaxpriors.methods.labels import Labelled, labelled
 from jaxpriors.methods.reweighting import Reweighting, prepare, reweight
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.porting.networks import load_network, save_network
 from jaxpriors.training.checkpoints import flatten
 from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
@@ -59,7 +60,7 @@ def alone():
     It starts as a single training with the member's seed does and sees the ensemble's batches.
     """
     single = _classifier(None)
-    batches, _, loss = single.objective(TRAINED_ON)
+    batches, _, loss = single.objective(Labelled(TRAINED_ON))
     optimizer = make_optimizer(RULE, EPOCHS * batches.steps)
     step = jax.jit(make_step(loss, optimizer, batches.rows, data_mesh()))
 
@@ -149,7 +150,7 @@ def test_one_network_is_a_training_of_one(tmp_path):
 def test_networks_drop_different_things():
     dropping = _classifier(2, dropout_prob=0.3)
     start, _ = dropping.initial(jax.random.key(0))
-    batches, preprocessing, _ = dropping.objective(TRAINED_ON)
+    batches, preprocessing, _ = dropping.objective(Labelled(TRAINED_ON))
     twice = Ensemble.of([start, start])
     logits = jax.jit(lambda batch, key: twice(preprocessing(batch), key=key))
     found = logits(batches.epoch(0)(0)[0], jax.random.key(1))

@@ -10,7 +10,7 @@ from jaxpriors import InputError, RatioClassifier, RatioModel
 from jaxpriors.features import PointCloudConfig
 from jaxpriors.inputs import InputConfig
 from jaxpriors.methods import finetuning
-from jaxpriors.methods.classifier import TRAINING
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.models.pet import PETConfig
 from jaxpriors.models.pet_twojet import PETTwoJetClassifierConfig
 from jaxpriors.models.presets import preset

@@ -9,9 +9,9 @@ import pytest
 from jaxpriors import Events, InputError, RatioClassifier
 from jaxpriors.data.batching import spread
 from jaxpriors.inputs import InputConfig
-from jaxpriors.methods import classifier as method
-from jaxpriors.methods.classifier import TRAINING, labelled, split
+from jaxpriors.methods.labels import make_loss
 from jaxpriors.methods.ratio import make_forward, reweighted
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.models.presets import preset
 from jaxpriors.preprocessing import fit_preprocessing
 from jaxpriors.training.precision import Precision
@@ -34,26 +34,6 @@ def test_from_padded_arrays():
     assert weights.shape == (64,) and np.all(weights > 0)
 
 
-def test_classes_count_alike():
-    both = labelled(random_jets(10, 0), random_jets(30, 1).with_weight(np.full(30, 7.0)))
-    assert both.weight[both.label == 0].sum() == pytest.approx(20)
-    assert both.weight[both.label == 1].sum() == pytest.approx(20)
-
-
-@pytest.mark.parametrize("weight", [0.0, -1.0])
-def test_weights_without_a_positive_sum(weight):
-    jets = random_jets(10, 0)
-    with pytest.raises(InputError, match="data: 10 events with weights that sum to"):
-        labelled(jets, jets.with_weight(np.full(10, weight)))
-
-
-def test_splits_are_disjoint_and_whole():
-    parts = split(101, (0.6, 0.1, 0.3), seed=3)
-    assert [len(p) for p in parts] == [61, 10, 30]
-    assert sorted(np.concatenate(parts)) == list(range(101))
-    np.testing.assert_array_equal(parts[0], split(101, (0.6, 0.1, 0.3), seed=3)[0])
-
-
 def test_infinite_ratios_are_caught():
     with pytest.raises(FloatingPointError, match=r"mean ratio is -1 .* from -1e\+06 to 1e\+06"):
         reweighted(np.array([2.0, -1.0]), np.array([-1e6, 1e6]))
@@ -73,18 +53,11 @@ def test_training_drops_and_prediction_does_not():
     dropping = _classifier("lgatr-slim", dropout_prob=0.3)
     network, _ = dropping.initial(jax.random.key(0))
     batch = spread(jets, 16)
-    loss = jax.jit(method._loss(preprocessing, precision))
+    loss = jax.jit(make_loss(preprocessing, precision))
     assert loss(network, batch, jax.random.key(1)) != loss(network, batch, jax.random.key(2))
     undropped, _ = _classifier("lgatr-slim").initial(jax.random.key(0))
     forward = make_forward(preprocessing, precision)
     np.testing.assert_allclose(forward(network, batch), forward(undropped, batch), atol=1e-6)
-
-
-def test_identities_in_one_sample_alone_are_refused():
-    jets = random_jets(10, 0)
-    named = dataclasses.replace(jets, pid=np.full(len(jets.pid), 211))
-    with pytest.raises(InputError, match="pid: the data have none and the other sample has"):
-        labelled(named, jets)
 
 
 def test_a_folder_of_another_training_is_refused(tmp_path):
@@ -109,8 +82,3 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
 def test_training_settings_are_checked(name, value, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(TRAINING["lgatr"]["small"], **{name: value})
-
-
-def test_splits_need_shares_that_sum_to_one():
-    with pytest.raises(InputError, match="expected shares that sum to 1"):
-        split(100, (-0.5, 1.5), seed=0)

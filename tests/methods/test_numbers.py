@@ -9,9 +9,10 @@ from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES, observables, with_observables
 from jaxpriors.inputs import InputConfig
-from jaxpriors.methods.classifier import TRAINING, RatioClassifier
+from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.export import program
 from jaxpriors.methods.ratio import RatioModel
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.numbers import NumbersConfig, NumbersStandardisation
 from tests.helpers.jets import random_jets
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import statistics
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from jaxpriors.data.unfolded import Unfolded
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.unfolding import distribution
-from jaxpriors.methods.classifier import TRAINING, RatioClassifier
+from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.omnifold import RESULT, OmniFold, later_training, resolved, unfold
 from jaxpriors.methods.ratio import RatioModel
+from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.models.mlp import MLPConfig
 from jaxpriors.numbers import NumbersConfig
 from jaxpriors.training import loop
@@ -207,6 +209,21 @@ def test_replicas_are_unfoldings_of_other_samples(tmp_path):
     assert found.scale[1:].std() > 0
 
 
+def test_errors_of_replicas_cover_the_truth(tmp_path):
+    """The expected content of each bin, and errors about as large as the data's statistics."""
+    n, edges = 6000, np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+    true, measured = _gaussians(4 * n, 0.0, 1.0, 20)
+    simulation = Simulation.of(_events(true), _events(measured))
+    data = _events(_gaussians(n, 0.2, 0.8, 40)[1])
+    config = dataclasses.replace(GOOD, replicas=10, iterations=3)
+    found = distribution(unfold(simulation, data, config, tmp_path), true, edges)
+    expected = n * np.diff([statistics.NormalDist(0.2, 0.8).cdf(x) for x in edges])
+    pulls = (found.content - expected) / found.error
+    assert np.sum(pulls**2) < 3 * len(pulls)
+    relative = found.error / np.sqrt(expected)
+    assert relative.min() > 0.4 and relative.max() < 2.5
+
+
 def test_members_give_their_median(tmp_path):
     simulation, data, config = _simple(members=3, iterations=1)
     found = unfold(simulation, data, config, tmp_path / "three")
@@ -217,11 +234,31 @@ def test_members_give_their_median(tmp_path):
     assert found.pull[0, 0] == pytest.approx(ratio / ratio.mean(), rel=1e-6)
 
 
+def test_each_replica_has_members_of_its_own(tmp_path, monkeypatch):
+    """The first three networks weigh all data alike, the other three as the replica has them."""
+    simulation, data, config = _simple(members=3, replicas=1, iterations=1)
+    given = []
+
+    def looked_at(classifier, *parts, **_):
+        given.append(parts[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RatioClassifier, "fit_labelled", looked_at)
+    with pytest.raises(KeyboardInterrupt):
+        unfold(simulation, data, config, tmp_path)
+    weight = given[0].weight[given[0].events.label == 1]
+    assert weight.shape[1] == 6
+    for network in range(6):
+        np.testing.assert_array_equal(weight[:, network], weight[:, network // 3 * 3])
+    assert np.ptp(weight[:, 0]) == 0 and (weight[:, 3] == 0).mean() == pytest.approx(0.37, abs=0.05)
+
+
 def test_later_iterations_go_on_at_a_constant_rate():
     config = OmniFold(STEP, STEP)
     first, later = (config.classifier("detector", i).training for i in (1, 2))
     assert first.optimizer == TRAINED.optimizer
-    assert later == config.classifier("particle", 5).training
+    half = dataclasses.replace(later, batch_size=later.batch_size // 2)
+    assert half == config.classifier("particle", 5).training
     rates = Course.of(later.optimizer, 50).rate
     assert float(rates(0)) == float(rates(49)) == pytest.approx(later.optimizer.learning_rate)
     assert later.optimizer.learning_rate < first.optimizer.learning_rate

@@ -11,8 +11,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxpriors import Events, InputError
 from jaxpriors.data.batching import gather
+from jaxpriors.data.splitting import split
 from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
-from jaxpriors.methods.classifier import split
 from jaxpriors.methods.diffusion import alpha_sigma
 from jaxpriors.methods.objective import objective, terms
 from jaxpriors.methods.pretraining import (
