@@ -62,7 +62,8 @@ def unfold(
         pretrained: of pet-finetuned: a PET ported by `jaxpriors port omnilearn`, or the folder of
             a pretraining; otherwise the weights in this package.
         epochs: of the first iteration, other than the size's own.
-        batch_size: other than the size's own.
+        batch_size: other than the size's own; step 2 takes half as many events, each of them in
+            both of its samples.
         learning_rate: of the first iteration, other than the size's own.
         precision: in which the networks compute.
         seed: of the split for validation, the weights, the order of events and the replicas.

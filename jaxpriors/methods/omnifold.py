@@ -128,15 +128,17 @@ class OmniFold:
 
 
 def resolved(config: OmniFold) -> dict[str, Any]:
-    """The configuration with every default filled in, as plain data."""
-    later = config.later or (later_training(config.detector), later_training(config.particle))
-    whole = dataclasses.replace(
-        config,
-        detector=config.detector.resolved(),
-        particle=config.particle.resolved(),
-        later=later if config.warm_start else None,
+    """The configuration as plain data, with every default filled in and the trainings as done."""
+
+    def used(level: Level, iteration: int) -> RatioClassifier:
+        return dataclasses.replace(config.classifier(level, iteration).resolved(), ensemble=None)
+
+    whole = dataclasses.asdict(
+        dataclasses.replace(config, detector=used("detector", 1), particle=used("particle", 1))
     )
-    found = json.loads(json.dumps(dataclasses.asdict(whole)))
+    later = [dataclasses.asdict(used(level, 2))["training"] for level in STEPS]
+    whole["later"] = later if config.warm_start else None
+    found = json.loads(json.dumps(whole))
     for level in STEPS:  # a file is known by its content, wherever it is
         if found[level]["pretrained"] is not None:
             del found[level]["pretrained"]["file"]

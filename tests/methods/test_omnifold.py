@@ -95,7 +95,12 @@ def test_the_file_holds_the_result(gaussian):
     assert found.finished and np.array_equal(found.push, result.push)
     assert np.array_equal(found.observables["x"], true.astype(np.float64))
     assert set(found.metadata) == {"configuration", "samples", "versions"}
-    assert found.metadata["configuration"]["iterations"] == 5
+    configuration = found.metadata["configuration"]
+    assert configuration["iterations"] == 5
+    used = [configuration[level]["training"]["batch_size"] for level in ("detector", "particle")]
+    later = [training["batch_size"] for training in configuration["later"]]
+    assert used == later == [512, 256]
+    assert [training["epochs"] for training in configuration["later"]] == [LATER.epochs] * 2
     # of the events with a detector level, which all have here
     assert np.mean(found.pull, axis=2) == pytest.approx(1, abs=1e-9)
     assert np.mean(found.push, axis=2) == pytest.approx(1, abs=1e-9)
