@@ -11,7 +11,7 @@ from jaxpriors.commands import data, port
 from jaxpriors.commands.export import export
 from jaxpriors.commands.generate import generate
 from jaxpriors.commands.pretrain import pretrain
-from jaxpriors.commands.reweight import report, reweight
+from jaxpriors.commands.reweight import ratio, report, reweight
 from jaxpriors.commands.tune import tune
 from jaxpriors.commands.unfold import apply, unfold
 from jaxpriors.errors import InputError
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "port": _port,
     "pretrain": pretrain,
+    "ratio": ratio,
     "report": report,
     "reweight": reweight,
     "tune": tune,

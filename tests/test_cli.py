@@ -63,7 +63,8 @@ def test_a_run_is_a_folder(finished):
     names = {p.name for p in out.iterdir()}
     assert {"config.json", "environment.json", "log.jsonl", "metrics.json", "weights.h5"} <= names
     figures = {p.name for p in (out / "figures").iterdir()}
-    assert figures == {"observables.pdf", "observables.png", "training.pdf", "training.png"}
+    names = ("observables", "calibration", "training")
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("pdf", "png")}
     table = json.loads((out / "metrics.json").read_text())["table2"]["lgatr-slim"]
     assert set(table) == {"mass", "width", "multiplicity", "groomed_mass", "zg", "tau21"}
     assert set(table["mass"]) == {"value", "error", "floor", "unweighted"}
@@ -121,6 +122,21 @@ def test_an_mlp_of_the_observables(files, tmp_path, capsys):
     assert "mlp" in capsys.readouterr().out
     with h5py.File(tmp_path / "run" / "weights.h5") as file:
         assert file["mlp/weight"][:].sum() == pytest.approx(240)
+
+
+def test_a_ratio_is_calibrated_and_measured(files, tmp_path, capsys):
+    names = [str(files / "sim.h5"), str(files / "data.h5"), "--model", "mlp", "--epochs", "2"]
+    out = tmp_path / "run"
+    assert run(["ratio", *names, "--out", str(out), "--truth", "absent"]) == 2
+    assert "truth: found no column 'absent'" in capsys.readouterr().err and not out.exists()
+    assert run(["ratio", *names, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "rejection at 50 %" in printed and "calibration error" in printed
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["models"]["mlp"]["temperature"] != 1
+    assert set(metrics["table2"]["mlp"]) == {"pt", "mass", "multiplicity", "width"}
+    assert run(["report", str(out)]) == 0
+    assert capsys.readouterr().out.strip() in printed
 
 
 def test_another_configuration_is_not_resumed(files, cache, finished, capsys):

@@ -2,17 +2,18 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
-from experiments import unfolding, unfolding_study
+from experiments import dis, dis_study, unfolding, unfolding_study
 from experiments.finetuning import compare, table
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from experiments.unfolding_study import Samples, study
 from jaxpriors.data.matched import Simulation
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES
-from jaxpriors.evaluation.report import format_table, over_seeds
+from jaxpriors.evaluation.report import format_quality, format_table, over_seeds
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.finetuning import SHIPPED
 from jaxpriors.methods.omnifold import OmniFold
@@ -119,3 +120,67 @@ def test_epochs_until_the_other_networks_best():
     lines = table([sooner, never]).splitlines()
     assert lines[1].split() == ["3", "0.60000", "(2)", "0.40000", "(3)", "2"]
     assert lines[2].split() == ["4", "0.60000", "(2)", "0.61000", "(2)", "never"]
+
+
+def _known(n, seed):
+    """Jets with a column of the weights that turn them into others."""
+    jets = random_jets(n, seed)
+    truth = np.exp(0.5 * np.tanh((jets.multiplicity - 20) / 8))
+    return dataclasses.replace(jets, columns={dis_study.TRUTH: truth})
+
+
+def test_the_scattering_study_has_its_tables_and_figures(tmp_path):
+    fits = {"MLP": [dataclasses.replace(STEP, training=TINY)] * 2}
+    other = _known(900, 1)
+    pairs = {
+        "table4": (random_jets(900, 0), random_jets(900, 2, mean_multiplicity=23)),
+        "analytic": (_known(900, 3), other.with_weight(other.columns[dis_study.TRUTH])),
+    }
+    told = []
+    found = dis_study.study(pairs, fits, tmp_path, told.append)
+    row = found["table4"]["MLP"]
+    assert {"auc", "auc_error", "accuracy", "rejection50", "rejection50_error", "ece"} <= set(row)
+    assert row["best_auc"] >= row["auc"] > 0.5
+    assert {"mse", "mse_constant", "chi2", "correlation", "bias"} == set(
+        found["known_ratio"]["MLP"]
+    )
+    assert (tmp_path / "figures" / "observables.png").exists()
+    assert "rejection at 50 %" in format_quality(found)
+    # a second call finds all that was done
+    before = len(told)
+    assert dis_study.study(pairs, fits, tmp_path, told.append) == found
+    assert not any("epoch" in record for record in told[before:])
+
+
+def test_the_analytic_ratio_is_of_the_jet_alone():
+    jets = random_jets(200, 0)
+    order = np.random.default_rng(0).permutation(200)
+    np.testing.assert_allclose(dis_study.analytic(jets)[order], dis_study.analytic(jets[order]))
+    assert dis_study.analytic(jets).std() > 0.1
+
+
+def test_the_papers_scattering_is_that_of_its_appendix():
+    """arXiv:2603.08802, Appendix B: Lion, 3e-5, weight decay 0.2, 20 epochs, two L-GATr."""
+    fits = dis._paper_fits(2, None)
+    assert list(fits) == ["lgatr-1M", "lgatr-2M", "lgatr-slim", "pet"]  # none to fine-tune is given
+    for label, some in fits.items():
+        assert [one.training.seed for one in some] == [0, 1]
+        training = some[0].training
+        assert (training.optimizer.rule, training.optimizer.learning_rate) == ("lion", 3e-5)
+        assert training.optimizer.weight_decay == 0.2 and training.epochs == 20
+        assert training.batch_size == (256 if label == "pet" else 512)
+    sizes = {}
+    for label in ("lgatr-1M", "lgatr-2M"):
+        shapes = jax.eval_shape(fits[label][0].initial, jax.random.key(0))
+        sizes[label] = sum(x.size for x in jax.tree.leaves(shapes))
+    assert 1.0e6 < sizes["lgatr-1M"] < 1.2e6 and 2.0e6 < sizes["lgatr-2M"] < 2.3e6
+
+
+def test_one_file_may_hold_both_scatterings(tmp_path):
+    jets = random_jets(40, 0)
+    one, two = dis.by_label(jets.with_label(np.arange(40) % 2), tmp_path / "h1.h5")
+    np.testing.assert_array_equal(one.multiplicity, jets[::2].multiplicity)
+    np.testing.assert_array_equal(two.multiplicity, jets[1::2].multiplicity)
+    for wrong in (jets, jets.with_label(1)):
+        with pytest.raises(InputError, match=r"h1\.h5: found the labels .* expected 0 and 1"):
+            dis.by_label(wrong, tmp_path / "h1.h5")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def data_simulate(
-    recipe: Literal["zjets", "jetclass"] = "zjets",
+    recipe: Literal["zjets", "dis", "jetclass"] = "zjets",
     /,
     variant: Literal["simulation", "data", "vincia", "simulation-variations"] = "simulation",
     events: int = 10_000,
@@ -29,10 +29,11 @@ def data_simulate(
     was interrupted goes on where it was; the same request again returns at once.
 
     Args:
-        recipe: zjets (jets that recoil against a Z boson) or jetclass (ten labelled classes of
-            boosted jets, for pretraining; its only variant is simulation).
-        variant: simulation and data differ in tune, hadronisation and recoil; vincia has another
-            shower; simulation-variations carries the exact weights of other shower scales.
+        recipe: zjets (jets that recoil against a Z boson), dis (jets of deep-inelastic ep
+            scattering at HERA) or jetclass (ten labelled classes of boosted jets, for pretraining).
+        variant: simulation; data, with other settings of Pythia (zjets: tune, hadronisation and
+            recoil; dis: the shower); vincia, another shower (zjets); simulation-variations, which
+            carries the exact weights of other shower scales (zjets, dis).
         events: accepted events.
         seed: same seed, same sample, whatever the number of processes.
         out: file to write; default: <recipe>-<variant>.h5 in this folder.

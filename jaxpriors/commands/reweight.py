@@ -1,9 +1,13 @@
-"""`jaxpriors reweight` and `jaxpriors report`."""
+"""`jaxpriors reweight`, `jaxpriors ratio` and `jaxpriors report`."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
@@ -15,38 +19,11 @@ Compute = Literal["float32", "tensorfloat32", "bfloat16"]
 Model = Literal[Network, "mlp"]
 
 
-def reweight(
-    simulation: Path,
-    data: Path,
-    /,
-    out: Path,
-    model: tuple[Model, ...] = ("lgatr-slim",),
-    size: Literal["small", "paper"] = "small",
-    level: str | None = None,
-    columns: dict[str, str] | None = None,
-    coordinates: str | None = None,
-    features: Literal["full", "momenta"] = "full",
-    beam: Literal["lightlike", "spacelike", "timelike", "xyplane", "none"] = "lightlike",
-    time: bool = True,
-    pretrained: Path | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    precision: Compute = "float32",
-    ensemble: int | None = None,
-    bootstrap: bool = False,
-    seed: int = 0,
-    resume: bool = False,
-) -> int:
-    """Reweight one sample into another.
-
-    Trains a classifier between the two, weights each simulated event by the likelihood ratio,
-    and writes weights.h5, metrics.json and figures into a folder.
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What is fitted to which columns of two samples: the options of `reweight` and `ratio`.
 
     Args:
-        simulation: HDF5 file of the sample to reweight.
-        data: HDF5 file of the sample to look like.
-        out: folder of the run; must not exist, unless --resume.
         model: one or several networks; pet-finetuned is a pet that starts from pretrained weights,
             mlp sees the six observables alone.
         size: small (minutes on two cores) or paper (arXiv:2603.08802, Appendix B, and for PET
@@ -70,37 +47,119 @@ def reweight(
         bootstrap: let each network of the ensemble weigh the training events with Poisson numbers
             of its own, so that the spread covers the statistics of the samples as well.
         seed: of the split into parts, the weights and the order of events.
+    """
+
+    model: tuple[Model, ...] = ("lgatr-slim",)
+    size: Literal["small", "paper"] = "small"
+    level: str | None = None
+    columns: dict[str, str] | None = None
+    coordinates: str | None = None
+    features: Literal["full", "momenta"] = "full"
+    beam: Literal["lightlike", "spacelike", "timelike", "xyplane", "none"] = "lightlike"
+    time: bool = True
+    pretrained: Path | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    precision: Compute = "float32"
+    ensemble: int | None = None
+    bootstrap: bool = False
+    seed: int = 0
+
+    def classifiers(self) -> tuple[RatioClassifier, ...]:
+        """One for each model; InputError for options that none of them has."""
+        found = classifiers(
+            self.model,
+            self.size,
+            self.seed,
+            self.features,
+            self.beam,
+            self.time,
+            self.pretrained,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            precision=self.precision,
+        )
+        return tuple(
+            dataclasses.replace(one, ensemble=self.ensemble, bootstrap=self.bootstrap)
+            for one in found
+        )
+
+    def samples(self, simulation: Path, data: Path) -> tuple[Events, Events]:
+        """The samples of two files."""
+        return read_samples(simulation, data, self.level, self.columns, self.coordinates)
+
+    def sources(self, simulation: Path, data: Path) -> dict[str, Any]:
+        """Where the samples are from, for the run's record."""
+        return {
+            "simulation": str(simulation),
+            "data": str(data),
+            "level": self.level,
+            "columns": self.columns,
+            "coordinates": self.coordinates,
+        }
+
+
+def reweight(
+    simulation: Path,
+    data: Path,
+    /,
+    out: Path,
+    fit: Annotated[Fit, tyro.conf.arg(name="")] = Fit(),
+    resume: bool = False,
+) -> int:
+    """Reweight one sample into another.
+
+    Trains a classifier between the two, weights each simulated event by the likelihood ratio,
+    and writes weights.h5, metrics.json and figures into a folder.
+
+    Args:
+        simulation: HDF5 file of the sample to reweight.
+        data: HDF5 file of the sample to look like.
+        out: folder of the run; must not exist, unless --resume.
+        fit: what is fitted.
         resume: go on with the run in the folder.
     """
-    import dataclasses
-
     from jaxpriors.methods.reweighting import Reweighting
 
-    chosen = tuple(
-        dataclasses.replace(one, ensemble=ensemble, bootstrap=bootstrap)
-        for one in classifiers(
-            model,
-            size,
-            seed,
-            features,
-            beam,
-            time,
-            pretrained,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            precision=precision,
-        )
+    config = Reweighting(fit.classifiers(), seed=fit.seed)
+    samples = fit.samples(simulation, data)
+    return run(*samples, config, out, resume, fit.sources(simulation, data))
+
+
+def ratio(
+    simulation: Path,
+    data: Path,
+    /,
+    out: Path,
+    truth: str | None = None,
+    fit: Annotated[Fit, tyro.conf.arg(name="")] = Fit(),
+    resume: bool = False,
+) -> int:
+    """Learn the likelihood ratio of two samples, calibrate it, and measure how good it is.
+
+    As `reweight`, and: the log ratios are divided by the temperature that suits the validation
+    events best; AUC, accuracy, rejection and calibration error with statistical errors are
+    printed; a reliability diagram is drawn; the mean ratio and the moments of the reweighted
+    simulation are compared with 1 and the data's, and the ratios with the true ones, if known.
+
+    Args:
+        simulation: HDF5 file of the sample in the denominator.
+        data: HDF5 file of the sample in the numerator.
+        out: folder of the run; must not exist, unless --resume.
+        truth: the simulation's column with weights that turn it into the data, where such are
+            known.
+        fit: what is fitted.
+        resume: go on with the run in the folder.
+    """
+    from jaxpriors.methods.reweighting import Reweighting
+
+    config = Reweighting(
+        fit.classifiers(), seed=fit.seed, observables="jet", calibrate=True, truth=truth
     )
-    samples = read_samples(simulation, data, level, columns, coordinates)
-    sources = {
-        "simulation": str(simulation),
-        "data": str(data),
-        "level": level,
-        "columns": columns,
-        "coordinates": coordinates,
-    }
-    return run(*samples, Reweighting(chosen, seed=seed), out, resume, sources)
+    samples = fit.samples(simulation, data)
+    return run(*samples, config, out, resume, fit.sources(simulation, data))
 
 
 def classifiers(
@@ -168,8 +227,6 @@ def classifier(
 
     numbers: those of `training.loop.with_numbers`.
     """
-    import dataclasses
-
     from jaxpriors.methods.classifier import RatioClassifier
     from jaxpriors.training.loop import with_numbers
 
@@ -187,46 +244,69 @@ def run(
     resume: bool,
     sources: dict[str, Any],
 ) -> int:
-    """Run (or go on with) a reweighting in a folder and print its table."""
-    import dataclasses
-
-    from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
+    """Run (or go on with) a reweighting in a folder and print its tables."""
     from jaxpriors.commands.progress import Display
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
-    from jaxpriors.evaluation.report import format_table
-    from jaxpriors.methods import reweighting
-    from jaxpriors.training.runs import open_run, read_json
 
     use_all_cores()
     use_compilation_cache()
-    sources = {**sources, "digests": [simulation.digest(), data.digest()]}
     with Display() as display:
-        prepared = None
-        if not (out / "metrics.json").exists():
-            display({"stage": "looking at the samples"})
-            prepared = reweighting.prepare(simulation, data, config)
-        lengths = None if prepared is None else multiplicity(*prepared.part("train"))
-        filled = tuple(
-            with_chunks(one, lengths, begun(out, "classifiers", number, "training"), display)
-            for number, one in enumerate(config.classifiers)
-        )
-        config = dataclasses.replace(config, classifiers=filled)
-        open_run(out, {**reweighting.resolved(config), "sources": sources}, resume)
-        if prepared is not None:
-            reweighting.reweight(prepared, config, out, display)
-    print(format_table(read_json(out / "metrics.json")))
+        metrics = fitted(simulation, data, config, out, resume, sources, display)
+    print(tables(metrics))
     print(f"\nweights, figures and metrics: {out}")
     return 0
 
 
+def fitted(
+    simulation: Events,
+    data: Events,
+    config: Reweighting,
+    out: Path,
+    resume: bool,
+    sources: dict[str, Any],
+    display: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """The metrics of a reweighting in that folder, which is run unless it was."""
+    from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
+    from jaxpriors.methods import reweighting
+    from jaxpriors.training.runs import open_run, read_json
+
+    sources = {**sources, "digests": [simulation.digest(), data.digest()]}
+    prepared = None
+    if not (out / "metrics.json").exists():
+        display({"stage": "looking at the samples"})
+        prepared = reweighting.prepare(simulation, data, config)
+    lengths = None if prepared is None else multiplicity(*prepared.part("train"))
+    filled = tuple(
+        with_chunks(one, lengths, begun(out, "classifiers", number, "training"), display)
+        for number, one in enumerate(config.classifiers)
+    )
+    config = dataclasses.replace(config, classifiers=filled)
+    open_run(out, {**reweighting.resolved(config), "sources": sources}, resume)
+    if prepared is not None:
+        reweighting.reweight(prepared, config, out, display)
+    return dict(read_json(out / "metrics.json"))
+
+
+def tables(metrics: dict[str, Any]) -> str:
+    """All tables of a run's metrics.json as text."""
+    from jaxpriors.evaluation.report import format_known, format_quality, format_table
+
+    found = [format_table(metrics)]
+    if "table4" in metrics:
+        found.append(format_quality(metrics))
+    if "known_ratio" in metrics:
+        found.append(format_known(metrics))
+    return "\n\n".join(found)
+
+
 def report(run: Path, /) -> int:
-    """Print the table of a finished run.
+    """Print the tables of a finished run.
 
     Args:
         run: folder of the run.
     """
-    from jaxpriors.evaluation.report import format_table
     from jaxpriors.training.runs import read_json
 
-    print(format_table(read_json(run / "metrics.json")))
+    print(tables(read_json(run / "metrics.json")))
     return 0

@@ -133,6 +133,21 @@ class Events:
         order = np.lexsort((-np.hypot(self.p4[:, 1], self.p4[:, 2]), event))
         return dataclasses.replace(self, p4=self.p4[order], pid=self.pid[order])
 
+    def hardest(self, most: int) -> Events:
+        """The same events with at most so many constituents each, those of largest pT.
+
+        The jets' four-momenta stay as they are. Raises InputError for less than one.
+        """
+        if most < 1:
+            raise InputError(f"constituents: found {most}, expected at least 1 of each event")
+        ordered = self.sorted_by_pt()
+        place = np.arange(len(self.p4)) - np.repeat(self.offsets[:-1], self.multiplicity)
+        kept = place < most
+        offsets = col.offsets_of(np.minimum(self.multiplicity, most))
+        return dataclasses.replace(
+            ordered, p4=ordered.p4[kept], pid=ordered.pid[kept], offsets=offsets
+        )
+
     def padded(self, maximum: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The constituents as rectangular arrays, padded with zeros at the end.
 

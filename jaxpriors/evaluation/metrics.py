@@ -174,7 +174,7 @@ def wasserstein(
     """
     samples = []
     for values, weights in ((p_values, p_weights), (q_values, q_weights)):
-        values, weights = _checked("wasserstein", values, weights)
+        values, weights = checked("wasserstein", values, weights)
         if not weights.sum() > 0:
             raise InputError(
                 f"wasserstein: {len(values)} weights add up to {weights.sum():g}; "
@@ -219,20 +219,8 @@ def auc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = Non
     scores (n,) any monotonic function of the likelihood ratio, labels (n,) of 0 and 1. Exact,
     from ranks; the error is DeLong's, from the spread of each event's own contribution.
     """
-    scores, weights = _checked("auc", scores, weights)
-    labels = np.asarray(labels)
-    if labels.shape != scores.shape or not np.isin(labels, (0, 1)).all():
-        raise InputError(
-            f"auc: labels have shape {labels.shape} and values {np.unique(labels)[:5].tolist()}; "
-            f"expected shape {scores.shape} of 0 and 1"
-        )
-    one = labels == 1
+    scores, one, weights = classes("auc", scores, labels, weights)
     total_one, total_zero = weights[one].sum(), weights[~one].sum()
-    if not (total_one > 0 and total_zero > 0):
-        raise InputError(
-            f"auc: the weights add up to {total_one:g} for label 1 and {total_zero:g} for label 0; "
-            "expected positive numbers"
-        )
     distinct, place = np.unique(scores, return_inverse=True)
     at_one = np.bincount(place, weights * one, minlength=len(distinct))
     at_zero = np.bincount(place, weights * ~one, minlength=len(distinct))
@@ -316,9 +304,34 @@ def check_weights(name: str, weights: np.ndarray) -> WeightReport:
     return report
 
 
-def _checked(
+def classes(
+    name: str, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, which of them have label 1, and weights, (n,) all; InputError where they do not fit.
+
+    The weights of each label must add up to a positive number.
+    """
+    scores, weights = checked(name, scores, weights)
+    labels = np.asarray(labels)
+    if labels.shape != scores.shape or not np.isin(labels, (0, 1)).all():
+        raise InputError(
+            f"{name}: labels have shape {labels.shape} and values "
+            f"{np.unique(labels)[:5].tolist()}; expected shape {scores.shape} of 0 and 1"
+        )
+    one = labels == 1
+    totals = weights[one].sum(), weights[~one].sum()
+    if not min(totals) > 0:
+        raise InputError(
+            f"{name}: the weights add up to {totals[0]:g} for label 1 and {totals[1]:g} for "
+            "label 0; expected positive numbers"
+        )
+    return scores, one, weights
+
+
+def checked(
     name: str, values: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Values and weights (n,) as float64, None as one each; InputError where they are none."""
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.ndim != 1 or weights.shape != values.shape:
@@ -339,7 +352,7 @@ def _bin_indices(
     values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bin number and weight of each value within the range."""
-    values, weights = _checked("histogram", values, weights)
+    values, weights = checked("histogram", values, weights)
     edges = np.asarray(edges, dtype=np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise InputError(f"histogram: edges are {edges.tolist()}; expected ascending numbers")

@@ -8,7 +8,7 @@ host and a pure function of the events, so that callers may keep the result.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,43 @@ def observables(
         "zg": zg,
         "tau21": _ratio(tau2, width),
     }
+
+
+def jet_observables(events: Events) -> dict[str, np.ndarray]:
+    """pT and mass in GeV, multiplicity and width of the jets, name → (n,) float64."""
+    jet = _jets(events)
+    return {
+        "pt": kinematics.pt(jet),
+        "mass": kinematics.mass(jet),
+        "multiplicity": events.multiplicity.astype(np.float64),
+        "width": _width(events, jet),
+    }
+
+
+def spanning(
+    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], bins: int = 20
+) -> tuple[Observable, ...]:
+    """What ``jet_observables`` gave of two samples, in ranges that hold 99 % of each.
+
+    Bins of the multiplicity hold as many integers each, as few as ``bins`` at most can.
+    """
+    found = []
+    for name, symbol, label, unit in (
+        ("pt", "pT", r"Jet $p_T$", "GeV"),
+        ("mass", "m", r"Jet mass $m$", "GeV"),
+        ("multiplicity", "M", r"Constituent multiplicity $M$", ""),
+        ("width", "w", r"Jet width $w$", ""),
+    ):
+        both = [np.quantile(sample[name], (0.005, 0.995)) for sample in (one, other)]
+        low, high = min(q[0] for q in both), max(q[1] for q in both)
+        count = bins
+        if name == "multiplicity":
+            low, step = np.floor(low) - 0.5, np.ceil((np.ceil(high) - np.floor(low) + 1) / bins)
+            count = int(np.ceil((np.ceil(high) + 0.5 - low) / step))
+            high = low + count * step
+        high = high if high > low else low + 1  # all alike
+        found.append(Observable(name, symbol, label, unit, float(low), float(high), count))
+    return tuple(found)
 
 
 def with_observables(events: Events) -> Events:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.calibration import Reliability
 from jaxpriors.evaluation.metrics import Histogram, histogram
 from jaxpriors.evaluation.observables import OBSERVABLES, Observable
 
@@ -151,6 +152,28 @@ def seeds_figure(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         label = f"{model}, mean of {len(losses)} seeds"
         axes.plot(epochs, losses.mean(0), thick, color=colour, linewidth=2.2, label=label)
     _label_losses(axes, "Validation loss")
+    return figure
+
+
+def calibration_figure(diagrams: Mapping[str, Reliability]) -> Figure:
+    """Observed against predicted shares of data, and their difference below, for each model."""
+    figure = Figure(figsize=(5.0, 5.6), layout="constrained")
+    main, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+    for number, (model, found) in enumerate(diagrams.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        error = f"{100 * found.expected_error():.2f} %"
+        for axes, values in ((main, found.observed), (below, found.observed - found.predicted)):
+            axes.errorbar(
+                found.predicted, values, yerr=found.error, fmt="o-", color=colour, markersize=3.5,
+                linewidth=1.2, label=f"{model}, error {error}",
+            )  # fmt: skip
+    main.axline((0.5, 0.5), slope=1, color="black", linewidth=0.8)
+    below.axhline(0.0, color="black", linewidth=0.8)
+    main.set_ylabel("Observed share of data", fontsize=11)
+    below.set_ylabel("Difference", fontsize=11)
+    below.set_xlabel("Predicted share of data", fontsize=11)
+    main.legend(frameon=False, fontsize=9)
+    _ticks(main, below)
     return figure
 
 

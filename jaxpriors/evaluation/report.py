@@ -100,6 +100,50 @@ def format_table(values: Mapping[str, Any]) -> str:
     return "\n\n".join(_formatted(name, values[name]) for name in present)
 
 
+def format_quality(values: Mapping[str, Any]) -> str:
+    """How well models tell data from simulation, as aligned text, from a run's metrics.json.
+
+    Raises InputError if it holds no ``table4`` of `evaluation.likelihood_ratio.separation`.
+    """
+    table = values.get("table4") if isinstance(values, Mapping) else None
+    cells = {"auc", "auc_error", "accuracy", "accuracy_error", "rejection50", "rejection50_error"}
+    cells |= {"ece", "ece_floor"}
+    if not isinstance(table, Mapping) or not all(cells <= set(row) for row in table.values()):
+        raise InputError("metrics: found no 'table4' of {model: {'auc', …, 'ece', …}}")
+    rows = [["", "AUC", "accuracy", "rejection at 50 %", "calibration error", "mean ratio"]]
+    for model, row in table.items():
+        ratio = values.get("closure", {}).get(model)
+        rows.append(
+            [
+                model,
+                f"{row['auc']:.4f} ± {row['auc_error']:.4f}",
+                f"{row['accuracy']:.4f} ± {row['accuracy_error']:.4f}",
+                f"{row['rejection50']:.3f} ± {row['rejection50_error']:.3f}",
+                f"{100 * row['ece']:.2f} % (floor {100 * row['ece_floor']:.2f} %)",
+                f"{ratio['mean_ratio']:.4f} ± {ratio['mean_ratio_error']:.4f}" if ratio else "",
+            ]
+        )
+        if row.get("best_auc", row["auc"]) > row["auc"]:
+            best = [f"{row['best_auc']:.4f}", f"{row['best_accuracy']:.4f}"]
+            rows.append(["  best of each", *best, f"{row['best_rejection50']:.3f}", "", ""])
+    lines = ["Data against simulation, test events (0.5, 0.5, 2: they look alike)", ""]
+    return "\n".join([*lines, *_aligned(rows)])
+
+
+def format_known(values: Mapping[str, Any]) -> str:
+    """Learned against true log ratios of each model, as aligned text, from a run's metrics.json."""
+    heads = ["", "squared error", "of a constant", "correlation", "bias, small to large ratios"]
+    rows, names = [heads], list[str]()
+    for model, row in values["known_ratio"].items():
+        names = list(row["chi2"])
+        bias = " ".join(f"{b:+.3f}" for b in row["bias"])
+        numbers = [f"{row[n]:.5f}" for n in ("mse", "mse_constant", "correlation")]
+        shapes = [f"{t['chi2']:.1f}/{t['ndf']} ({t['p']:.3f})" for t in row["chi2"].values()]
+        rows.append([model, *numbers, bias, *shapes])
+    heads += [f"χ² of {name}" for name in names]
+    return "\n".join(["Log ratios against those that are known, test events", "", *_aligned(rows)])
+
+
 def _formatted(name: str, table: Mapping[str, Any]) -> str:
     cells = {"value", "error", "floor", PRIOR[name]}
     if not all(

@@ -7,6 +7,7 @@ the cost, and no step sees an event in one of its roles alone.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,6 +51,7 @@ class Labelled:
 
 
 Parts = tuple[Labelled, Labelled]  # to train on and to validate on
+LEAST_LOSS = 0.05  # of a validation: below, hardly an event could be of either sample
 
 
 def labelled(simulation: Events, data: Events, columns: Sequence[str] = ()) -> Events:
@@ -165,3 +167,13 @@ def make_loss(preprocessing: Preprocessing, precision: Precision) -> Loss:
         return (weight * entropy).mean(1).sum()
 
     return loss
+
+
+def check_overlap(validation_loss: float) -> None:
+    """Raise InputError where this loss says that the samples hardly overlap: no ratio exists."""
+    if validation_loss < LEAST_LOSS:
+        raise InputError(
+            f"the samples can be told apart (validation loss {validation_loss:.3f}, "
+            f"{math.log(2):.3f} where they are alike); expected data that overlap with the "
+            "simulation"
+        )

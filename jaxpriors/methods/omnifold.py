@@ -48,7 +48,7 @@ from jaxpriors.data.unfolded import Unfolded
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import effective_sample_size, weight_report
 from jaxpriors.methods.classifier import RatioClassifier
-from jaxpriors.methods.labels import Parts, one_sample, two_samples
+from jaxpriors.methods.labels import Parts, check_overlap, one_sample, two_samples
 from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.methods.trainings import LATER
 from jaxpriors.preprocessing import columns_of
@@ -58,7 +58,6 @@ from jaxpriors.training.runs import PACKAGES, differences, write_lines
 Level = Literal["detector", "particle"]
 STEPS: tuple[Level, Level] = ("detector", "particle")
 RESULT = "unfolding.h5"
-LEAST_LOSS = 0.05  # of a validation: below, hardly an event could be of either sample
 LEAST_SIZE = 0.01  # effective sample size, as a share of what it is without pull or push
 PATIENCE = 3  # epochs without a better validation loss, in every step
 
@@ -367,16 +366,11 @@ def _fit(
         model, trained = classifier.fit_labelled(
             trained_on, validated_on, folder / "checkpoints" / name, tell, start
         )
+        best = min(trained.history, key=lambda r: r["validation_loss"])
+        check_overlap(best["validation_loss"])
     except InputError as error:
         raise InputError(f"iteration {iteration}, {level} level: {error}") from None
     model.save(folder / "model" / name)
-    best = min(trained.history, key=lambda r: r["validation_loss"])
-    if best["validation_loss"] < LEAST_LOSS:
-        raise InputError(
-            f"iteration {iteration}, {level} level: the samples can be told apart (validation loss "
-            f"{best['validation_loss']:.3f}, {math.log(2):.3f} where they are alike); expected "
-            "data that overlap with the simulation"
-        )
     found = log_ratios_of(model, events, config)
     report = {
         "iteration": iteration,

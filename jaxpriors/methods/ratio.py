@@ -13,6 +13,7 @@ from jax import Array
 from jaxpriors.data.batching import Batch
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.calibration import temperature
 from jaxpriors.methods import ensemble
 from jaxpriors.methods.ensemble import Ensemble
 from jaxpriors.methods.finetuning import Origin
@@ -35,8 +36,8 @@ class RatioModel:
     """A fitted likelihood ratio: the network and all that it needs to read events.
 
     lengths: padded lengths that programs are compiled for. origin: of weights that were fine-tuned.
-    The log ratio of an ensemble is the mean of its networks' log ratios: its ratio is the geometric
-    mean of theirs.
+    temperature: what the networks' logits are divided by (``calibrated``). The log ratio of an
+    ensemble is the mean of its networks' log ratios: its ratio is the geometric mean of theirs.
     """
 
     preprocessing: Preprocessing
@@ -44,6 +45,7 @@ class RatioModel:
     precision: Precision
     classifier: Classifier | Ensemble
     origin: Origin | None = None
+    temperature: float = 1.0
 
     def log_ratio(self, events: Events) -> np.ndarray:
         """log p_data / p_simulation of each event, (n,) float64.
@@ -61,12 +63,23 @@ class RatioModel:
         events = events.with_columns(columns_of(self.preprocessing.config))
         networks = ensemble.size_of(self.classifier)
         forward = make_forward(self.preprocessing, self.precision, networks)
-        return predict(forward, self.classifier, events, self.lengths, networks).T
+        logits = predict(forward, self.classifier, events, self.lengths, networks)
+        return logits.T / self.temperature
 
     def logits(self, batch: Batch) -> Array:
         """log p_data / p_simulation of a batch's rows, (B,) float32; runs under jit."""
         each = member_logits(self.classifier, batch, None, self.preprocessing, self.precision)
-        return each.mean(1)
+        return each.mean(1) / self.temperature
+
+    def calibrated(self, simulation: Events, data: Events) -> "RatioModel":
+        """The model at the temperature that suits these events best (`evaluation.calibration`).
+
+        They must be others than those it was trained on; an ensemble has one temperature.
+        """
+        found = temperature(
+            self.log_ratio(simulation), self.log_ratio(data), simulation.weight, data.weight
+        )
+        return dataclasses.replace(self, temperature=self.temperature * found)
 
     def reweight(self, simulation: Events) -> np.ndarray:
         """Weights (n,) float64 that turn simulation into data, keeping the sum of its weights.
@@ -90,6 +103,7 @@ class RatioModel:
             "lengths": list(self.lengths),
             "precision": dataclasses.asdict(self.precision),
             "networks": len(networks),
+            "temperature": self.temperature,
         }
         if self.origin is not None:
             content["origin"] = dataclasses.asdict(self.origin)
@@ -108,12 +122,13 @@ class RatioModel:
             )
             origin = Origin.from_json(content["origin"]) if "origin" in content else None
             files = _files(content.get("networks", 1))
+            scale = float(content.get("temperature", 1.0))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
             ) from None
         networks = [load_network(folder / name) for name in files]
-        return cls(*rest, ensemble.around(networks), origin)
+        return cls(*rest, ensemble.around(networks), origin, scale)
 
 
 def _files(networks: int) -> list[str]:

@@ -1,8 +1,9 @@
 """Named sizes of networks: a table of numbers.
 
 ``paper`` are the networks of arXiv:2603.08802, Appendix B, OmniLearn's PET (arXiv:2404.16091) and
-MultiFold's MLP (arXiv:1911.09107), which has one size; ``small`` train in minutes on two cores. The
-numbers of in and out channels follow from the inputs.
+MultiFold's MLP (arXiv:1911.09107), which has one size; ``small`` train in minutes on two cores.
+``LGATR_2M`` is the larger L-GATr of the paper's deep-inelastic scattering. The numbers of in and
+out channels follow from the inputs.
 """
 
 from jaxpriors.models.lgatr import LGATrConfig
@@ -55,6 +56,7 @@ PRESETS: dict[str, dict[str, NetworkConfig]] = {
     "pet": _PET,
     "mlp": {"small": MLPConfig(), "paper": MLPConfig()},
 }
+LGATR_2M = _lgatr(20, 40, 15, 4)
 
 
 def preset(model: str, size: str) -> NetworkConfig:

@@ -7,6 +7,7 @@ from jaxpriors import kinematics
 from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events, grid_rounded
 from jaxpriors.errors import InputError
+from tests.helpers.jets import random_jets
 
 
 def sample(n: int = 6, seed: int = 0, **changes) -> Events:
@@ -216,3 +217,16 @@ def test_negative_weights_are_kept():
 def test_refuses_padded(p4, mask, message):
     with pytest.raises(InputError, match=message):
         Events.from_padded(p4, mask)
+
+
+def test_the_hardest_constituents_are_kept():
+    events = random_jets(50, 0)
+    few = events.hardest(5)
+    np.testing.assert_array_equal(few.multiplicity, np.minimum(events.multiplicity, 5))
+    np.testing.assert_array_equal(few.jet_p4, events.jet_p4)
+    for i in range(len(events)):
+        pt = np.hypot(*events[i].p4[:, 1:3].T)
+        np.testing.assert_allclose(np.hypot(*few[i].p4[:, 1:3].T), np.sort(pt)[::-1][:5])
+    assert events.hardest(1000).digest() == events.sorted_by_pt().digest()
+    with pytest.raises(InputError, match="constituents: found 0"):
+        events.hardest(0)

@@ -8,6 +8,7 @@ from matplotlib.patches import StepPatch
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation import plots
+from jaxpriors.evaluation.calibration import reliability
 from jaxpriors.evaluation.metrics import histogram
 from jaxpriors.evaluation.observables import OBSERVABLES
 
@@ -99,6 +100,20 @@ def test_curves_of_several_seeds_are_drawn_with_their_mean():
     np.testing.assert_allclose(lines[:3], [[0.7, 0.6], [0.8, 0.5], [0.75, 0.55]])
     assert len({line.get_color() for line in axes.lines[:3]}) == 1
     assert len({line.get_color() for line in axes.lines}) == 2
+
+
+def test_a_reliability_diagram_has_a_curve_for_each_model_and_the_diagonal():
+    rng = np.random.default_rng(0)
+    exact = [x / 2 - 1 / 8 for x in (rng.normal(0, 1, 4000), rng.normal(0.5, 1, 4000))]
+    diagrams = {"exact": reliability(*exact), "flat": reliability(*(0.2 * r for r in exact))}
+    main, below = plots.calibration_figure(diagrams).axes
+    labels = main.get_legend_handles_labels()[1]
+    assert [label.split(",")[0] for label in labels] == ["exact", "flat"]
+    for axes, minus in ((main, 0), (below, 1)):
+        for line, found in zip(axes.containers, diagrams.values(), strict=True):
+            x, y = line[0].get_data()
+            np.testing.assert_allclose(x, found.predicted)
+            np.testing.assert_allclose(y, found.observed - minus * found.predicted)
 
 
 def test_save_figure_writes_both_files_and_nothing_else(tmp_path):

@@ -15,6 +15,13 @@ from jaxpriors.errors import InputError
 BATCH = 250
 NEUTRINOS = (12, 14, 16)
 PARTICLE_ETA_MAX = 5.0
+VARIATIONS = {
+    "fsr_mur_half": "fsr:muRfac=0.5",
+    "fsr_mur_double": "fsr:muRfac=2.0",
+    "isr_mur_half": "isr:muRfac=0.5",
+    "isr_mur_double": "isr:muRfac=2.0",
+}
+"""Other renormalisation scales of the showers, final and initial, by name."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +47,29 @@ class Record:
     p4: np.ndarray
     weights: dict[str, np.ndarray]
 
-    def visible(self, accepted: np.ndarray) -> Particles:
-        """Final particles but neutrinos, |eta| < 5, of the accepted (n,) events, numbered anew."""
+    def visible(self, accepted: np.ndarray, but: np.ndarray | None = None) -> Particles:
+        """Final particles but neutrinos, |eta| < 5, of the accepted (n,) events, numbered anew.
+
+        but: places in the record of particles that are left out as well.
+        """
         final = (self.status > 0) & ~np.isin(np.abs(self.pid), NEUTRINOS) & accepted[self.event]
+        if but is not None:
+            final[but] = False
         particles = Particles(
             (np.cumsum(accepted) - 1)[self.event[final]], self.p4[final], self.pid[final]
         )
         return particles[np.abs(col.pt_eta_phi(particles.p4)[1]) < PARTICLE_ETA_MAX]
+
+    def variations(self, accepted: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns `weight_...` of the accepted (n,) events, where ``varied`` asked for them."""
+        found = {name: self.weights[name] for name in VARIATIONS if name in self.weights}
+        return {f"weight_{name}": weight[accepted] for name, weight in found.items()}
+
+
+def varied(changes: dict[str, str]) -> tuple[str, str]:
+    """Settings: each event carries the weights that these changes of its showers would give it."""
+    listed = ", ".join(f"{name} {change}" for name, change in changes.items())
+    return "UncertaintyBands:doVariations = on", f"UncertaintyBands:List = {{{listed}}}"
 
 
 def records(

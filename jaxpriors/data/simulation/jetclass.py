@@ -14,9 +14,9 @@ import numpy as np
 
 from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events
-from jaxpriors.data.simulation.detector import simulate_detector
+from jaxpriors.data.simulation.detector import Detector, simulate_detector
 from jaxpriors.data.simulation.generator import NEUTRINOS, Record, records
-from jaxpriors.data.simulation.jets import leading_jets, to_events, within
+from jaxpriors.data.simulation.jets import collect, leading_jets, to_events, within
 
 QUARKS, LEPTONS = (1, 2, 3, 4, 5), (11, 13)
 _COMMON = (
@@ -86,7 +86,8 @@ SELECTION = (
     "level (visible particles, |eta| < 5) and detector level"
 )
 CHUNK = 10_000
-JET_PT_MIN, JET_PT_MAX, JET_ETA_MAX, RADIUS, DISTANCE = 500.0, 1000.0, 2.0, 0.8, 0.6
+DETECTOR = Detector()
+JET_PT_MIN, JET_PT_MAX, JET_ETA, RADIUS, DISTANCE = 500.0, 1000.0, (-2.0, 2.0), 0.8, 0.6
 
 
 def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Events]:
@@ -118,16 +119,11 @@ def _generate_class(
     pythia_seed, detector_seed = (int(word) for word in sequence.generate_state(2))
     random = np.random.default_rng(detector_seed)
     process = PROCESSES[LABELS[label]]
-    parts: dict[str, list[Events]] = {"particle": [], "detector": []}
-    accepted = 0
-    for record in records(VARIANTS[variant][LABELS[label]], pythia_seed, process.products):
-        levels = _select(record, process, random)
-        accepted += len(levels["particle"])
-        for level, sample in levels.items():
-            parts[level].append(sample.with_label(label))
-        if accepted >= events:
-            return {level: Events.concatenate(some)[:events] for level, some in parts.items()}
-    raise AssertionError("the generator never ends")
+    made = (
+        {level: sample.with_label(label) for level, sample in _select(one, process, random).items()}
+        for one in records(VARIANTS[variant][LABELS[label]], pythia_seed, process.products)
+    )
+    return collect(made, events)
 
 
 def _select(record: Record, process: Process, random: np.random.Generator) -> dict[str, Events]:
@@ -143,14 +139,12 @@ def _select(record: Record, process: Process, random: np.random.Generator) -> di
     jets = {}
     for level, found in (
         ("particle", particles),
-        ("detector", simulate_detector(particles, random)),
+        ("detector", simulate_detector(particles, random, DETECTOR)),
     ):
         jets[level] = leading_jets(
             found, record.n, radius=RADIUS, pt_min=JET_PT_MIN, near=p4, distance=DISTANCE
         )
-        chosen &= within(
-            jets[level], record.n, pt_min=JET_PT_MIN, pt_max=JET_PT_MAX, eta_max=JET_ETA_MAX
-        )
+        chosen &= within(jets[level], record.n, pt_min=JET_PT_MIN, pt_max=JET_PT_MAX, eta=JET_ETA)
     return {level: to_events(jet, chosen, columns) for level, jet in jets.items()}
 
 

@@ -1,8 +1,9 @@
-"""Anti-kT jets (arXiv:0802.1189) of generated or measured particles, as Events."""
+"""Jets by anti-kT (arXiv:0802.1189) or kT (hep-ph/9305266) of generated or measured particles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ def leading_jets(
     *,
     radius: float,
     pt_min: float,
+    algorithm: Literal["antikt", "kt"] = "antikt",
     near: np.ndarray | None = None,
     distance: float = np.inf,
 ) -> Particles:
@@ -26,8 +28,9 @@ def leading_jets(
     Args:
         particles: what is clustered.
         n: number of events.
-        radius: R of the anti-kT algorithm.
+        radius: R of the algorithm.
         pt_min: least transverse momentum in GeV.
+        algorithm: antikt or kt.
         near: (n, 4) momenta; only jets within `distance` (Delta R) of them are looked at.
         distance: see `near`.
     """
@@ -37,9 +40,8 @@ def leading_jets(
     starts = offsets(particles, n)
     energy, px, py, pz = particles.p4.T
     events = ak.unflatten(ak.zip({"px": px, "py": py, "pz": pz, "E": energy}), np.diff(starts))
-    clusters = fastjet.ClusterSequence(
-        events, fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
-    )
+    kind = {"antikt": fastjet.antikt_algorithm, "kt": fastjet.kt_algorithm}[algorithm]
+    clusters = fastjet.ClusterSequence(events, fastjet.JetDefinition(kind, radius))
     jets = clusters.inclusive_jets(pt_min)
     rank = jets.px**2 + jets.py**2
     if near is not None:
@@ -55,11 +57,11 @@ def leading_jets(
 
 
 def within(
-    jet: Particles, n: int, *, eta_max: float, pt_min: float, pt_max: float = np.inf
+    jet: Particles, n: int, *, eta: tuple[float, float], pt_min: float, pt_max: float = np.inf
 ) -> np.ndarray:
-    """Which of the `n` events' jets have pt_min < pt < pt_max and |eta| < eta_max; (n,) bool."""
-    pt, eta, _ = col.pt_eta_phi(col.sums(jet.p4, offsets(jet, n)))
-    return (pt > pt_min) & (pt < pt_max) & (np.abs(eta) < eta_max)
+    """Which of the `n` events' jets have pt_min < pt < pt_max and eta in that range; (n,) bool."""
+    pt, found, _ = col.pt_eta_phi(col.sums(jet.p4, offsets(jet, n)))
+    return (pt > pt_min) & (pt < pt_max) & (found > eta[0]) & (found < eta[1])
 
 
 def offsets(particles: Particles, n: int) -> np.ndarray:
@@ -81,3 +83,16 @@ def to_events(jet: Particles, chosen: np.ndarray, columns: Mapping[str, np.ndarr
         columns={name: column[chosen] for name, column in columns.items()},
     )
     return grid_rounded(events.sorted_by_pt())
+
+
+def collect(made: Iterable[dict[str, Events]], events: int) -> dict[str, Events]:
+    """The first `events` of what is made, level by level; `made` must not end before."""
+    parts: dict[str, list[Events]] = {}
+    accepted = 0
+    for levels in made:
+        for level, sample in levels.items():
+            parts.setdefault(level, []).append(sample)
+        accepted += len(sample)
+        if accepted >= events:
+            return {level: Events.concatenate(some)[:events] for level, some in parts.items()}
+    raise AssertionError(f"{accepted} events were made, expected {events}")

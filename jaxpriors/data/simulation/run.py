@@ -29,13 +29,12 @@ from typing import Any
 from jaxpriors.data.events import Events
 from jaxpriors.data.files import LEVELS, read_metadata
 from jaxpriors.data.sample_files import read_events, write_events
-from jaxpriors.data.simulation import jetclass, zjets
-from jaxpriors.data.simulation.detector import Detector
+from jaxpriors.data.simulation import dis, jetclass, zjets
 from jaxpriors.errors import InputError
 
 # A recipe is a module with VARIANTS (name -> settings), SELECTION, LABELS (names of the classes),
-# CHUNK (events that are made and kept together) and generate().
-RECIPES: dict[str, ModuleType] = {"zjets": zjets, "jetclass": jetclass}
+# CHUNK (events that are made and kept together), DETECTOR (its parametrisation) and generate().
+RECIPES: dict[str, ModuleType] = {"zjets": zjets, "dis": dis, "jetclass": jetclass}
 NOTE = (
     "Simulated with Pythia 8 and a parametric detector. The variants differ in settings of "
     "Pythia; they stand in for other generators (such as Herwig), and the detector stands in for "
@@ -130,7 +129,7 @@ def describe(recipe: str, variant: str, seed: int, chunk: int) -> dict[str, Any]
         "variant": variant,
         "settings": RECIPES[recipe].VARIANTS[variant],
         "selection": RECIPES[recipe].SELECTION,
-        "detector": asdict(Detector()),
+        "detector": asdict(RECIPES[recipe].DETECTOR),
         "seed": seed,
         "chunk": chunk,
         "versions": _versions(("pythia8mc", "fastjet")),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from jaxpriors.data.events import Events
-from jaxpriors.data.simulation.detector import Particles, simulate_detector
-from jaxpriors.data.simulation.generator import Record, records
-from jaxpriors.data.simulation.jets import leading_jets, to_events, within
+from jaxpriors.data.simulation.detector import Detector, Particles, simulate_detector
+from jaxpriors.data.simulation.generator import VARIATIONS, Record, records, varied
+from jaxpriors.data.simulation.jets import collect, leading_jets, to_events, within
 
 _COMMON = (
     "Beams:eCM = 14000",
@@ -22,12 +22,6 @@ _COMMON = (
     "PhaseSpace:pTHatMin = 180",
     "PartonLevel:MPI = off",
 )
-_VARIATIONS = {
-    "fsr_mur_half": "fsr:muRfac=0.5",
-    "fsr_mur_double": "fsr:muRfac=2.0",
-    "isr_mur_half": "isr:muRfac=0.5",
-    "isr_mur_double": "isr:muRfac=2.0",
-}
 VARIANTS: dict[str, tuple[str, ...]] = {
     "simulation": (*_COMMON, "Tune:pp = 26"),
     "data": (
@@ -37,15 +31,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "SpaceShower:dipoleRecoil = on",
     ),
     "vincia": (*_COMMON, "PartonShowers:model = 2"),
-    # Each event carries the weights that other renormalisation scales of its showers would give.
-    "simulation-variations": (
-        *_COMMON,
-        "Tune:pp = 26",
-        "UncertaintyBands:doVariations = on",
-        "UncertaintyBands:List = {"
-        + ", ".join(f"{name} {change}" for name, change in _VARIATIONS.items())
-        + "}",
-    ),
+    "simulation-variations": (*_COMMON, "Tune:pp = 26", *varied(VARIATIONS)),
 }
 SELECTION = (
     "pt(Z) > 200 GeV (generated); hardest anti-kT R = 0.4 jet with pt > 20 GeV and |eta| < 2.5, "
@@ -53,7 +39,8 @@ SELECTION = (
 )
 LABELS: tuple[str, ...] = ()
 CHUNK = 2000
-Z_PT_MIN, JET_PT_MIN, JET_ETA_MAX, RADIUS = 200.0, 20.0, 2.5, 0.4
+DETECTOR = Detector()
+Z_PT_MIN, JET_PT_MIN, JET_ETA, RADIUS = 200.0, 20.0, (-2.5, 2.5), 0.4
 
 
 def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Events]:
@@ -67,16 +54,10 @@ def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Even
     sequence = np.random.SeedSequence([seed, list(VARIANTS).index(variant), chunk])
     pythia_seed, detector_seed = (int(word) for word in sequence.generate_state(2))
     random = np.random.default_rng(detector_seed)
-    parts: dict[str, list[Events]] = {"particle": [], "detector": []}
-    accepted = 0
-    for record in records(VARIANTS[variant], pythia_seed):
-        levels = _select(*_boosted(record), random)
-        accepted += len(levels["particle"])
-        for level, sample in levels.items():
-            parts[level].append(sample)
-        if accepted >= events:
-            return {level: Events.concatenate(some)[:events] for level, some in parts.items()}
-    raise AssertionError("the generator never ends")
+    made = (
+        _select(*_boosted(record), random) for record in records(VARIANTS[variant], pythia_seed)
+    )
+    return collect(made, events)
 
 
 def _boosted(record: Record) -> tuple[Particles, dict[str, np.ndarray]]:
@@ -88,11 +69,9 @@ def _boosted(record: Record) -> tuple[Particles, dict[str, np.ndarray]]:
     hard = (record.status == -23) & (record.pid != 23)
     parton[record.event[hard]] = record.pid[hard]
     columns = {"z_pt": z_pt.astype(np.float32), "parton": parton}
-    for name in _VARIATIONS:
-        if name in record.weights:
-            columns[f"weight_{name}"] = record.weights[name]
     accepted = z_pt > Z_PT_MIN
-    return record.visible(accepted), {name: column[accepted] for name, column in columns.items()}
+    kept = {name: column[accepted] for name, column in columns.items()}
+    return record.visible(accepted), kept | record.variations(accepted)
 
 
 def _select(
@@ -104,10 +83,10 @@ def _select(
         level: leading_jets(found, n, radius=RADIUS, pt_min=JET_PT_MIN)
         for level, found in (
             ("particle", particles),
-            ("detector", simulate_detector(particles, random)),
+            ("detector", simulate_detector(particles, random, DETECTOR)),
         )
     }
     chosen = np.ones(n, dtype=bool)
     for jet in jets.values():
-        chosen &= within(jet, n, pt_min=JET_PT_MIN, eta_max=JET_ETA_MAX)
+        chosen &= within(jet, n, pt_min=JET_PT_MIN, eta=JET_ETA)
     return {level: to_events(jet, chosen, columns) for level, jet in jets.items()}

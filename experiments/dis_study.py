@@ -1,0 +1,170 @@
+"""The study of `experiments.dis`: samples, tables and figures of several models."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.dis import Case
+from jaxpriors.commands.progress import Display
+from jaxpriors.commands.reweight import fitted
+from jaxpriors.commands.setup import cache_folder, use_all_cores, use_compilation_cache
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.splitting import split
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.observables import jet_observables
+from jaxpriors.evaluation.plots import observable_figure, save_figure
+from jaxpriors.evaluation.report import format_known, format_quality
+from jaxpriors.methods.classifier import RatioClassifier
+from jaxpriors.methods.ratio import RatioModel, reweighted
+from jaxpriors.methods.reweighting import Reweighting, prepare, resolved
+from jaxpriors.training.loop import Record
+from jaxpriors.training.runs import environment, open_run, read_json, write_json
+
+TABLE, TRUTH = "table4", "truth"
+SHOWER = "weight_fsr_mur_half"
+LEVEL = "detector"
+BEST = ("auc", "accuracy", "rejection50")
+Say = Callable[[Record], None]
+Pair = tuple[Events, Events]
+
+
+def run(
+    make: Callable[[Say], dict[str, Pair]],
+    fits: dict[str, list[RatioClassifier]],
+    out: Path,
+    resume: bool,
+    sources: dict[str, Any],
+) -> int:
+    """Fit every model and seed, and print the tables.
+
+    make: gives the pair "table4" and those with known ratios, by their case. fits: label → one
+    classifier for each seed. InputError where there is nothing to fit.
+    """
+    if not fits or not all(fits.values()):
+        raise InputError(f"models, seeds: found {fits}, expected at least one of each")
+    use_all_cores()
+    use_compilation_cache()
+    asked = {label: [resolved(_config(one)) for one in some] for label, some in fits.items()}
+    open_run(out, {"fits": asked, "sources": sources}, resume)
+    if not (out / "metrics.json").exists():
+        with Display() as display:
+            metrics = study(make(display), fits, out, display)
+        write_json(out / "metrics.json", {**metrics, "environment": environment()})
+    metrics = read_json(out / "metrics.json")
+    print(format_quality(metrics))
+    for case in (name for name in metrics if name.startswith("known_ratio")):
+        print(f"\n{format_known({'known_ratio': metrics[case]})}\n({case})")
+    print(f"\nweights, figures and metrics: {out}")
+    return 0
+
+
+def study(
+    samples: dict[str, Pair], fits: dict[str, list[RatioClassifier]], out: Path, say: Say
+) -> dict[str, Any]:
+    """Fit, draw Figure 3, and give {"table4": …, "closure": …, "known_ratio": …}."""
+    metrics: dict[str, Any] = {TABLE: {}, "closure": {}}
+    for case, pair in samples.items():
+        key = {"analytic": "known_ratio", "shower": "known_ratio_shower"}.get(case, case)
+        for label, some in fits.items():
+            seeds = some if case == TABLE else some[:1]
+            found = []
+            for seed, one in enumerate(seeds):
+                say({"stage": f"{case}: {label}, seed {seed}"})
+                folder = out / case / label / f"seed-{seed}"
+                config = _config(one, None if case == TABLE else TRUTH)
+                found.append(fitted(*pair, config, folder, True, {"case": case}, say))
+            if case == TABLE:
+                metrics[TABLE][label] = over_seeds([m[TABLE][some[0].model] for m in found])
+                metrics["closure"][label] = found[0]["closure"][some[0].model]
+            else:
+                metrics.setdefault(key, {})[label] = found[0]["known_ratio"][some[0].model]
+    say({"stage": "drawing"})
+    draw(samples[TABLE], fits, out)
+    return metrics
+
+
+def _config(one: RatioClassifier, truth: str | None = None) -> Reweighting:
+    """All with the same test events."""
+    return Reweighting((one,), observables="jet", calibrate=True, truth=truth)
+
+
+def over_seeds(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each number, the best value of each metric and the spread of the AUC."""
+    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    best = {f"best_{key}": max(row[key] for row in rows) for key in BEST}
+    areas = [row["auc"] for row in rows]
+    spread = float(np.std(areas, ddof=1)) if len(areas) > 1 else 0.0
+    return {**mean, **best, "auc_spread": spread}
+
+
+def draw(pair: Pair, fits: dict[str, list[RatioClassifier]], out: Path) -> None:
+    """Figure 3: jets of the test events, and reweighted by the first seed of each model."""
+    first = next(iter(fits.values()))[0]
+    prepared = prepare(*pair, _config(first))
+    simulation, data = prepared.part("test")
+    weights = {}
+    for label, some in fits.items():
+        model = RatioModel.load(out / TABLE / label / "seed-0" / "model" / some[0].model)
+        weights[label] = reweighted(simulation.weight, model.log_ratio(simulation))
+    drawn = observable_figure(
+        prepared.observables["data"],
+        prepared.observables["simulation"],
+        weights,
+        data_weights=data.weight,
+        simulation_weights=simulation.weight,
+        observables=prepared.shown,
+    )
+    figures = out / "figures"
+    figures.mkdir(exist_ok=True)
+    save_figure(drawn, figures / "observables")
+
+
+def simulated(events: int, constituents: int, cases: tuple[Case, ...], say: Say) -> dict[str, Pair]:
+    """The stand-ins at detector level, made at the first call and then taken.
+
+    The known ratios are of other events, each half of them in one of the roles.
+    """
+
+    def sample(variant: str, number: int) -> Events:
+        return _sample(variant, number, say).hardest(constituents)
+
+    found = {TABLE: (sample("simulation", events), sample("data", events))}
+    if not cases:
+        return found
+    varied = sample("simulation-variations", events)
+    halves = split(len(varied), (0.5, 0.5), 1)
+    for case in cases:
+        truth = analytic(varied) if case == "analytic" else varied.columns[SHOWER]
+        known = dataclasses.replace(varied, columns=varied.columns | {TRUTH: truth})
+        simulation, data = (known[half] for half in halves)
+        found[case] = simulation, data.with_weight(data.columns[TRUTH])
+    return found
+
+
+def _sample(variant: str, events: int, say: Say) -> Events:
+    from jaxpriors.data.simulation.run import simulate
+
+    say({"stage": f"simulating {events} events of {variant}, or taking them"})
+    path = cache_folder() / "samples" / f"dis-{variant}-{events}.h5"
+
+    def progress(done: int, total: int) -> None:
+        say({"stage": f"  {done} of {total}"})
+
+    simulate("dis", variant, events, 23, out=path, processes=2, progress=progress, overwrite=True)
+    return read_events(path, LEVEL)
+
+
+def analytic(events: Events) -> np.ndarray:
+    """Weights (n,) that make jets heavier, richer in constituents and wider."""
+    jets = jet_observables(events)
+    return np.exp(
+        0.4 * np.tanh((jets["mass"] - 5) / 2.5)
+        + 0.3 * np.tanh((jets["multiplicity"] - 11) / 5)
+        - 0.3 * np.tanh((jets["width"] - 0.2) / 0.1)
+    )

@@ -1,0 +1,129 @@
+"""Receiver operating characteristic: rejection, accuracy and significance improvement.
+
+Scores are any rising function of the likelihood ratio, labels 1 (signal, or data) and 0
+(background, or simulation). Weights may be negative; each class is normalised to its own sum.
+Every function raises InputError for values that are not finite and classes without weight.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.metrics import classes, effective_sample_size
+
+
+class Curve(NamedTuple):
+    """Efficiencies of cuts score ≥ t, t falling: signal and background, both (K,), from 0 to 1.
+
+    background_size: effective number of background events.
+    """
+
+    signal: np.ndarray
+    background: np.ndarray
+    background_size: float
+
+
+class Measured(NamedTuple):
+    """A number and its statistical error."""
+
+    value: float
+    error: float
+
+
+def roc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Curve:
+    """The curve through all distinct scores (n,) of events with labels 0 and 1 (n,)."""
+    scores, one, weights = classes("roc", scores, labels, weights)
+    return _curve(np.unique(-scores, return_inverse=True)[1], one, weights)
+
+
+def _curve(place: np.ndarray, one: np.ndarray, weights: np.ndarray) -> Curve:
+    """That of events in the order of their places, from 0, equal ones together."""
+    signal, background = (
+        np.cumsum(np.bincount(place[chosen], weights[chosen], place.max() + 1))
+        for chosen in (one, ~one)
+    )
+    return Curve(
+        np.concatenate([[0.0], signal / signal[-1]]),
+        np.concatenate([[0.0], background / background[-1]]),
+        effective_sample_size(weights[~one]),
+    )
+
+
+def rejection(curve: Curve, efficiency: float = 0.5) -> float:
+    """1 over the background efficiency at that signal efficiency, interpolated.
+
+    Not above the effective number of background events, of which one at least is thought to pass
+    (2603.08802, Table 4, at 0.5).
+    """
+    if not 0 < efficiency <= 1:
+        raise InputError(f"efficiency: found {efficiency}, expected more than 0 and at most 1")
+    rising = np.maximum.accumulate(curve.signal)
+    passed = float(np.interp(efficiency, rising, curve.background))
+    return 1 / max(passed, 1 / curve.background_size)
+
+
+def rejection_with_error(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    efficiency: float = 0.5,
+    *,
+    replicas: int = 100,
+    seed: int = 0,
+) -> Measured:
+    """``rejection`` and its error from a Poisson bootstrap; same seed, same result."""
+    scores, one, weights = classes("roc", scores, labels, weights)
+    place = np.unique(-scores, return_inverse=True)[1]
+    value = rejection(_curve(place, one, weights), efficiency)
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(replicas):
+        drawn = weights * rng.poisson(1.0, len(weights))
+        if drawn[one].sum() > 0 and drawn[~one].sum() > 0:
+            found.append(rejection(_curve(place, one, drawn), efficiency))
+    return Measured(value, float(np.std(found, ddof=1)))
+
+
+def accuracy(
+    log_ratios: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> Measured:
+    """Share of events on the right side of a log ratio (n,) of 0, where both classes count alike.
+
+    The error is that of the two shares.
+    """
+    log_ratios, one, weights = classes("accuracy", log_ratios, labels, weights)
+    shares, variance = [], 0.0
+    for chosen, right in ((one, log_ratios > 0), (~one, log_ratios <= 0)):
+        w, good = weights[chosen], right[chosen]
+        share = float(w[good].sum() / w.sum())
+        shares.append(share)
+        variance += float(np.sum((w * (good - share)) ** 2) / w.sum() ** 2)
+    return Measured(float(np.mean(shares)), 0.5 * float(np.sqrt(variance)))
+
+
+def significance_improvement(curve: Curve, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Signal efficiency and ε_S / √ε_B, both (K,), of cuts that leave ``least`` background events.
+
+    least: effective number, below which the improvement is one of chance. Both are empty where no
+    cut leaves so many.
+    """
+    if not least > 0:
+        raise InputError(f"least: found {least}, expected a number of events above 0")
+    kept = curve.background * curve.background_size >= least
+    return curve.signal[kept], curve.signal[kept] / np.sqrt(curve.background[kept])
+
+
+def maximum_improvement(curve: Curve, least: float) -> float:
+    """The largest significance improvement of the cuts that leave ``least`` background events.
+
+    Raises InputError where there is none: fewer background events than that.
+    """
+    found = significance_improvement(curve, least)[1]
+    if not len(found):
+        raise InputError(
+            f"background: {curve.background_size:.1f} effective events, expected at least {least:g}"
+        )
+    return float(found.max())

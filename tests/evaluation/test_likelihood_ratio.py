@@ -1,0 +1,103 @@
+"""The measures of a ratio, on Gaussians whose ratio is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.likelihood_ratio import against_truth, closure, separation, shapes
+from jaxpriors.evaluation.observables import Observable
+
+SHIFT = 0.5
+X = Observable("x", "x", "x", "", -3.0, 3.5, 20)
+
+
+def gaussians(n=40_000, seed=0):
+    """Points of N(0, 1), the simulation, and of N(SHIFT, 1), the data."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 1, n), rng.normal(SHIFT, 1, n)
+
+
+def exact(x):
+    return SHIFT * x - SHIFT**2 / 2
+
+
+def test_separation_is_that_of_the_gaussians():
+    found = separation(*map(exact, gaussians()), replicas=20)
+    assert found["auc"] == pytest.approx(norm.cdf(SHIFT / np.sqrt(2)), abs=4 * found["auc_error"])
+    expected = norm.cdf(SHIFT / 2)
+    assert found["accuracy"] == pytest.approx(expected, abs=4 * found["accuracy_error"])
+    expected = 1 / norm.sf(SHIFT)
+    assert found["rejection50"] == pytest.approx(expected, abs=4 * found["rejection50_error"])
+    assert found["ece"] < 2 * found["ece_floor"] < 0.02
+
+
+def test_the_exact_ratio_closes():
+    simulation, data = gaussians()
+    found = closure(exact(simulation), {"x": simulation}, {"x": data})
+    assert found["mean_ratio"] == pytest.approx(1, abs=4 * found["mean_ratio_error"])
+    for moment, value in (("mean", SHIFT), ("mean_square", 1 + SHIFT**2)):
+        row = found["moments"]["x"][moment]
+        assert row["data"] == pytest.approx(value, abs=0.05)
+        assert row["reweighted"] == pytest.approx(value, abs=0.05)
+        assert abs(row["pull"]) < 4
+    assert found["moments"]["x"]["mean"]["simulation"] == pytest.approx(0, abs=0.03)
+
+
+def test_a_wrong_ratio_does_not_close():
+    simulation, data = gaussians()
+    found = closure(2 * exact(simulation), {"x": simulation}, {"x": data})
+    assert abs(found["mean_ratio"] - 1) > 10 * found["mean_ratio_error"]
+    assert abs(found["moments"]["x"]["mean"]["pull"]) > 10
+
+
+def test_pulls_are_of_unit_spread_over_samples():
+    pulls = []
+    for seed in range(200):
+        simulation, data = gaussians(1000, seed)
+        found = closure(exact(simulation), {"x": simulation}, {"x": data})
+        pulls.append(found["moments"]["x"]["mean"]["pull"])
+    assert np.std(pulls) == pytest.approx(1, abs=0.2) and abs(np.mean(pulls)) < 0.3
+
+
+def test_the_truth_is_recognised_whatever_its_normalisation():
+    simulation, _ = gaussians()
+    truth = 7 * np.exp(exact(simulation))
+    found = against_truth(exact(simulation), truth)
+    # 7 e^r / mean is e^r up to the fluctuation of the mean
+    assert found["mse"] < 1e-4 < found["mse_constant"]
+    assert found["mse_constant"] == pytest.approx(SHIFT**2 + SHIFT**4 / 4, rel=0.05)
+    assert found["correlation"] == pytest.approx(1)
+    np.testing.assert_allclose(found["bias"], 0, atol=0.01)
+
+
+def test_a_ratio_that_is_too_flat_is_biased_at_both_ends():
+    simulation, _ = gaussians()
+    found = against_truth(0.5 * exact(simulation), np.exp(exact(simulation)))
+    assert found["bias"][0] > 0.1 and found["bias"][-1] < -0.1
+    assert found["correlation"] == pytest.approx(1)
+    assert found["mse"] == pytest.approx(found["mse_constant"] / 4, rel=0.05)
+
+
+def test_weights_are_repeated_events():
+    simulation, _ = gaussians(500)
+    count = np.random.default_rng(1).integers(1, 4, len(simulation))
+    learned, truth = 0.8 * exact(simulation), np.exp(exact(simulation))
+    one = against_truth(learned, truth, count)
+    more = against_truth(np.repeat(learned, count), np.repeat(truth, count))
+    for key in ("mse", "mse_constant", "correlation"):
+        assert one[key] == pytest.approx(more[key])
+
+
+def test_shapes_agree_with_the_exact_weights_alone():
+    simulation, data = gaussians()
+    samples = {"x": simulation}, {"x": data}, (X,)
+    good = shapes(*samples, np.exp(exact(simulation)))["x"]
+    bad = shapes(*samples, np.ones(len(simulation)))["x"]
+    assert good["ndf"] == 19 and good["p"] > 0.001 > bad["p"]
+
+
+@pytest.mark.parametrize("truth", [np.array([1.0, 0.0]), np.array([1.0])])
+def test_true_ratios_are_positive_and_one_for_each_event(truth):
+    with pytest.raises(InputError, match="true ratios: found shape"):
+        against_truth(np.zeros(2), truth)

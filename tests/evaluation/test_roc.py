@@ -1,0 +1,106 @@
+"""Curves against counting by hand, and against what Gaussians must give."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.metrics import auc
+from jaxpriors.evaluation.roc import (
+    accuracy,
+    maximum_improvement,
+    rejection,
+    rejection_with_error,
+    roc,
+    significance_improvement,
+)
+
+
+def gaussians(n, shift=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    scores = np.concatenate([rng.normal(shift, 1, n), rng.normal(0, 1, n)])
+    return scores, np.repeat([1, 0], n)
+
+
+def test_the_curve_counts_events_with_ties():
+    curve = roc(np.array([3.0, 2, 2, 1]), np.array([1, 1, 0, 0]))
+    np.testing.assert_allclose(curve.signal, [0, 0.5, 1, 1])
+    np.testing.assert_allclose(curve.background, [0, 0, 0.5, 1])
+    assert curve.background_size == 2
+
+
+def test_weights_are_repeated_events():
+    rng = np.random.default_rng(1)
+    scores, labels = gaussians(50, seed=1)
+    count = rng.integers(1, 4, len(scores))
+    weighted = roc(scores, labels, count)
+    repeated = roc(np.repeat(scores, count), np.repeat(labels, count))
+    np.testing.assert_allclose(weighted.signal, repeated.signal)
+    np.testing.assert_allclose(weighted.background, repeated.background)
+
+
+def test_the_area_below_is_the_auc():
+    scores, labels = gaussians(500)
+    curve = roc(scores, labels)
+    area = np.trapezoid(curve.signal, curve.background)
+    assert area == pytest.approx(auc(scores, labels).value, abs=1e-12)
+
+
+def test_rejection_and_accuracy_of_gaussians():
+    scores, labels = gaussians(200_000)
+    found = rejection_with_error(scores, labels, replicas=30)
+    expected = 1 / norm.sf(1)  # half of the signal lies above its mean
+    assert found.value == pytest.approx(expected, abs=5 * found.error)
+    assert found.error == pytest.approx(0.03, rel=0.5)
+    right = accuracy(scores - 0.5, labels)  # the log ratio is scores - 1/2
+    assert right.value == pytest.approx(norm.cdf(0.5), abs=4 * right.error)
+    assert right.error == pytest.approx(np.sqrt(0.25 / 400_000), rel=0.1)
+
+
+def test_the_bootstrap_error_is_the_spread_over_samples():
+    values = [rejection(roc(*gaussians(2000, seed=k))) for k in range(100)]
+    errors = [rejection_with_error(*gaussians(2000, seed=k), replicas=50).error for k in range(10)]
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.3)
+
+
+def test_improvement_needs_background():
+    scores, labels = gaussians(1000, shift=3.0)
+    curve = roc(scores, labels)
+    signal, improvement = significance_improvement(curve, 10)
+    assert np.all(improvement <= maximum_improvement(curve, 10))
+    passed = (scores[labels == 0][:, None] >= np.sort(scores)[None]).sum(0)
+    best = max(
+        np.mean(scores[labels == 1] >= cut) / np.sqrt(count / 1000)
+        for cut, count in zip(np.sort(scores), passed, strict=True)
+        if count >= 10
+    )
+    assert maximum_improvement(curve, 10) == pytest.approx(best)
+    assert len(signal) == len(improvement) and signal[-1] == 1 == improvement[-1]
+    with pytest.raises(InputError, match=r"1000\.0 effective events, expected at least 2000"):
+        maximum_improvement(curve, 2000)
+
+
+def test_no_separation_improves_nothing_and_rejects_half():
+    scores, labels = gaussians(100_000, shift=0.0)
+    assert rejection(roc(scores, labels)) == pytest.approx(2, rel=0.02)
+    assert maximum_improvement(roc(scores, labels), 1000) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "weights", "message"),
+    [
+        ([1.0, np.nan], [0, 1], None, "not finite"),
+        ([1.0, 2.0], [0, 2], None, "labels have shape"),
+        ([1.0, 2.0], [1, 1], None, "0 for label 0"),
+        ([1.0, 2.0], [1, 0], [-1.0, 1.0], "-1 for label 1"),
+    ],
+)
+def test_bad_input(scores, labels, weights, message):
+    weights = None if weights is None else np.array(weights)
+    with pytest.raises(InputError, match=message):
+        roc(np.array(scores), np.array(labels), weights)
+
+
+def test_the_efficiency_is_checked():
+    with pytest.raises(InputError, match="efficiency: found 0"):
+        rejection(roc(*gaussians(10)), 0)
