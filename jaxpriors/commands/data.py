@@ -12,11 +12,20 @@ if TYPE_CHECKING:
 
     from jaxpriors.data.events import Events
 
+Variant = Literal[
+    "simulation", "data", "vincia", "simulation-variations", "background", "signal", "sidebands"
+]
+
+
+Layout = Literal[
+    "named", "omnilearn", "omnilearn-jetclass", "omnilearn-dijets", "energyflow", "lhco"
+]
+
 
 def data_simulate(
-    recipe: Literal["zjets", "dis", "jetclass"] = "zjets",
+    recipe: Literal["zjets", "dis", "jetclass", "lhco"] = "zjets",
     /,
-    variant: Literal["simulation", "data", "vincia", "simulation-variations"] = "simulation",
+    variant: Variant = "simulation",
     events: int = 10_000,
     seed: int = 0,
     out: Path | None = None,
@@ -30,10 +39,12 @@ def data_simulate(
 
     Args:
         recipe: zjets (jets that recoil against a Z boson), dis (jets of deep-inelastic ep
-            scattering at HERA) or jetclass (ten labelled classes of boosted jets, for pretraining).
+            scattering at HERA), jetclass (ten labelled classes of boosted jets, for pretraining)
+            or lhco (events of two jets as in the LHC Olympics).
         variant: simulation; data, with other settings of Pythia (zjets: tune, hadronisation and
             recoil; dis: the shower); vincia, another shower (zjets); simulation-variations, which
-            carries the exact weights of other shower scales (zjets, dis).
+            carries the exact weights of other shower scales (zjets, dis); background, signal and
+            sidebands (lhco).
         events: accepted events.
         seed: same seed, same sample, whatever the number of processes.
         out: file to write; default: <recipe>-<variant>.h5 in this folder.
@@ -101,8 +112,9 @@ def data_convert(
     particle: dict[str, str] | None = None,
     detector: dict[str, str] | None = None,
     coordinates: str | None = None,
-    layout: Literal["named", "omnilearn", "omnilearn-jetclass", "energyflow"] = "named",
+    layout: Layout = "named",
     sample: str | None = None,
+    window: tuple[float, float] | None = None,
     events: int | None = None,
     compact: bool = False,
     overwrite: bool = False,
@@ -121,9 +133,12 @@ def data_convert(
             or pt,y,phi.
         layout: named (columns with names), omnilearn (datasets data, jet, pid, or reco and gen),
             omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
-            jet's eta, and jets with fewer than two constituents are left out), or energyflow (the
-            Z+jets samples of Zenodo 3548091).
+            jet's eta, and jets with fewer than two constituents are left out), omnilearn-dijets
+            (two jets an event, as of the LHC Olympics), energyflow (the Z+jets samples of Zenodo
+            3548091), or lhco (the particles of the LHC Olympics' R&D set, Zenodo 4536377, which
+            are clustered into two jets).
         sample: of energyflow: pythia21, pythia25, pythia26 or herwig.
+        window: of lhco: lowest and highest m_jj of the events to convert, in GeV.
         events: convert the first events only.
         compact: store rounded momenta, where masses follow from the identities.
         overwrite: replace an existing file.
@@ -142,6 +157,8 @@ def data_convert(
     samples: Events | dict[str, Events]
     if sample is not None and layout != "energyflow":
         raise InputError(f"--sample is of --layout energyflow; found it with {layout}")
+    if window is not None and layout != "lhco":
+        raise InputError(f"--window is of --layout lhco; found it with {layout}")
     if layout == "named":
         samples = _read_named(source, columns, particle, detector, coordinates, events)
         metadata = read_metadata(source)
@@ -152,6 +169,14 @@ def data_convert(
 
         chunks = energyflow_files(source, sample or "")
         samples, metadata = read_energyflow(chunks, events), {"sample": sample}
+    elif layout == "lhco":
+        from jaxpriors.data.lhco import read_lhco_events
+
+        samples, metadata = read_lhco_events(source, window=window, stop=events), {"window": window}
+    elif layout == "omnilearn-dijets":
+        from jaxpriors.data.omnilearn_dijets import read_omnilearn_dijets
+
+        samples, metadata = read_omnilearn_dijets(source, stop=events), {}
     else:
         samples, metadata = _read_omnilearn(source, layout == "omnilearn-jetclass", events), {}
     metadata |= {"converted_from": source.name}

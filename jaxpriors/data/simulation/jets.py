@@ -22,8 +22,11 @@ def leading_jets(
     algorithm: Literal["antikt", "kt"] = "antikt",
     near: np.ndarray | None = None,
     distance: float = np.inf,
+    number: int = 1,
 ) -> Particles:
-    """The constituents of the hardest jet of each of `n` events; none where there is no jet.
+    """The constituents of the hardest jets of each of `n` events; none where there is no jet.
+
+    Jet k of event i is number `number` i + k in what is returned.
 
     Args:
         particles: what is clustered.
@@ -33,6 +36,7 @@ def leading_jets(
         algorithm: antikt or kt.
         near: (n, 4) momenta; only jets within `distance` (Delta R) of them are looked at.
         distance: see `near`.
+        number: of jets of each event.
     """
     import awkward as ak
     import fastjet
@@ -48,12 +52,16 @@ def leading_jets(
         counts = ak.num(jets.px).to_numpy()
         flat = np.stack([ak.flatten(jets[name]).to_numpy() for name in ("E", "px", "py", "pz")], -1)
         matched = kinematics.delta_r(flat, np.repeat(near, counts, axis=0)) < distance
-        rank = ak.mask(rank, ak.unflatten(matched, counts))
-    hardest = ak.argmax(rank, axis=1, keepdims=True)
-    inside = ak.drop_none(clusters.constituent_index(pt_min)[hardest])
+        rank = ak.where(ak.unflatten(matched, counts), rank, -1.0)
+    order = ak.argsort(rank, axis=1, ascending=False)[:, :number]
+    order = order[rank[order] >= 0]
+    inside = clusters.constituent_index(pt_min)[order]
     rows = ak.flatten(inside, axis=None).to_numpy()
-    owner = np.repeat(np.arange(n), ak.sum(ak.num(inside, axis=2), axis=1).to_numpy())
-    return particles[starts[owner] + rows]
+    sizes = ak.flatten(ak.num(inside, axis=2)).to_numpy()
+    event = np.repeat(np.arange(n), ak.num(order, axis=1).to_numpy())
+    place = np.arange(len(event)) - np.searchsorted(event, event)
+    found = particles[np.repeat(starts[event], sizes) + rows]
+    return Particles(np.repeat(number * event + place, sizes), found.p4, found.pid)
 
 
 def within(

@@ -29,12 +29,12 @@ from typing import Any
 from jaxpriors.data.events import Events
 from jaxpriors.data.files import LEVELS, read_metadata
 from jaxpriors.data.sample_files import read_events, write_events
-from jaxpriors.data.simulation import dis, jetclass, zjets
+from jaxpriors.data.simulation import dis, jetclass, lhco, zjets
 from jaxpriors.errors import InputError
 
 # A recipe is a module with VARIANTS (name -> settings), SELECTION, LABELS (names of the classes),
 # CHUNK (events that are made and kept together), DETECTOR (its parametrisation) and generate().
-RECIPES: dict[str, ModuleType] = {"zjets": zjets, "dis": dis, "jetclass": jetclass}
+RECIPES: dict[str, ModuleType] = {"zjets": zjets, "dis": dis, "jetclass": jetclass, "lhco": lhco}
 NOTE = (
     "Simulated with Pythia 8 and a parametric detector. The variants differ in settings of "
     "Pythia; they stand in for other generators (such as Herwig), and the detector stands in for "
