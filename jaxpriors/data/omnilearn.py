@@ -12,7 +12,8 @@
 | `reco_subs`, …  | (N, 6)       | their substructure; kept as the column `substructure`        |
 
 A constituent is a row whose third feature is not 0. The azimuth of a jet is not stored: it is 0
-in what is read. The LHC Olympics layout with two jets an event, `data` (N, 2, P, F), is not read.
+in what is read. The LHC Olympics layout with two jets an event, `data` (N, 2, P, F), is read by
+`jaxpriors.data.omnilearn_dijets`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _CHARGED_KINDS = (211, -11, -13)
 
 def omnilearn_levels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The levels that a file (or the files of a folder) holds; none for a single sample."""
-    with open_source(_files(path)[0]) as source:
+    with open_source(files_of(path)[0]) as source:
         return LEVELS if set(_NAMES.values()) <= source.arrays.keys() else ()
 
 
@@ -82,11 +83,11 @@ def read_omnilearn_events(
     """
     blocks: list[_Block] = []
     first = 0
-    for file in _files(path):
+    for file in files_of(path):
         with open_source(file) as source:
             sample = _open(source, level)
             last = len(sample.data) if stop is None else min(stop - first, len(sample.data))
-            for begin, end in _spans(max(start - first, 0), last, sample.data.shape):
+            for begin, end in spans(max(start - first, 0), last, sample.data.shape):
                 blocks.append(_read_block(sample, slice(begin, end), signed_eta, at_least))
             first += len(sample.data)
     if not blocks:
@@ -184,7 +185,7 @@ class _Block:
     columns: dict[str, np.ndarray]
 
 
-def _files(path: str | os.PathLike[str]) -> list[Path]:
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [path]
@@ -221,7 +222,10 @@ def _open(source: Source, level: str | None) -> _Sample:
             )
     shape = arrays[data].shape
     if len(shape) == 4:
-        raise InputError(f"{source.path}: {data!r} has shape {shape}: two jets an event, not read")
+        raise InputError(
+            f"{source.path}: {data!r} has shape {shape}: two jets an event, expected one; layout "
+            "omnilearn-dijets reads them"
+        )
     if len(shape) != 3 or shape[2] not in WIDTHS:
         raise InputError(
             f"{source.path}: {data!r} has shape {shape}, "
@@ -255,7 +259,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def _spans(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def spans(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Consecutive ranges of events whose constituents' features are at most `BLOCK` numbers."""
     rows = max(1, BLOCK // max(1, int(np.prod(shape[1:]))))
     for begin in range(start, stop, rows):
@@ -264,13 +268,13 @@ def _spans(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[int,
 
 def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | None) -> _Block:
     """Some events of a sample as flat columns."""
-    data, jet = _numbers(sample.data, rows), _numbers(sample.jet, rows)
+    data, jet = numbers(sample.data, rows), numbers(sample.jet, rows)
     number = np.arange(rows.start, rows.stop)
     mask = data[..., 2] != 0
     multiplicity = mask.sum(axis=1)
     kept = np.ones(len(data), dtype=bool)
     if at_least is None:
-        _refuse(sample, number, multiplicity == 0, "has no constituents, expected at least one")
+        refuse(sample.path, number, multiplicity == 0, "has no constituents, expected at least one")
     else:
         kept = multiplicity >= at_least
         if sample.partner is not None:
@@ -280,32 +284,22 @@ def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | 
 
     particles = data[mask]
     event = np.repeat(number, multiplicity)
-    _refuse(
-        sample, event, ~np.isfinite(particles).all(axis=1), "holds features that are not finite"
+    refuse(
+        sample.path,
+        event,
+        ~np.isfinite(particles).all(axis=1),
+        "holds features that are not finite",
     )
-    _refuse(sample, number, ~np.isfinite(jet).all(axis=1), "has a jet that is not finite")
-    _check_raw(sample, particles)
-    _refuse(sample, number, jet[:, 0] <= 0, "has a jet whose pt is not positive")
+    refuse(sample.path, number, ~np.isfinite(jet).all(axis=1), "has a jet that is not finite")
+    check_raw(sample.path, particles)
+    refuse(sample.path, number, jet[:, 0] <= 0, "has a jet whose pt is not positive")
     rounded = jet[:, 2] < -ENERGY_TOLERANCE * jet[:, 0]
-    _refuse(sample, number, rounded, "has a jet of negative mass")
+    refuse(sample.path, number, rounded, "has a jet of negative mass")
     jets = np.stack([jet[:, 0], jet[:, 1], np.zeros(len(jet)), np.maximum(jet[:, 2], 0)], axis=-1)
 
     sign = np.where(jet[:, 1] < 0, -1.0, 1.0) if signed_eta else np.ones(len(jet))
     eta = np.repeat(jet[:, 1], multiplicity) + particles[:, 0] * np.repeat(sign, multiplicity)
-    with np.errstate(over="ignore", invalid="ignore"):  # found by the validation of the events
-        pt, phi, energy = np.exp(particles[:, 3]), particles[:, 1], np.exp(particles[:, 5])
-        momentum = pt * np.cosh(eta)
-        p4 = np.stack(
-            [np.maximum(energy, momentum), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)],
-            axis=-1,
-        ).astype(np.float32)
-    _refuse(
-        sample,
-        event,
-        energy < (1 - ENERGY_TOLERANCE) * momentum,
-        "has energies below the momenta that follow from log pt and eta, expected E >= |p| "
-        "(was delta eta multiplied by the sign of the jet's eta, as in JetClass?)",
-    )
+    p4 = momenta(sample.path, event, particles, eta, particles[:, 1])
     columns = {"multiplicity": jet[:, 3]}
     if sample.subs is not None:
         columns["substructure"] = np.asarray(sample.subs[rows])[kept]
@@ -320,25 +314,49 @@ def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | 
     )
 
 
-def _numbers(array: Any, rows: slice) -> np.ndarray:
+def momenta(
+    path: Path, event: np.ndarray, particles: np.ndarray, eta: np.ndarray, phi: np.ndarray
+) -> np.ndarray:
+    """(E, px, py, pz) in GeV, (total, 4) float32, of log pt and log E and these angles (total,).
+
+    Raises InputError for energies below |p|; event (total,): the number of each one's event.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # found by the validation of the events
+        pt, energy = np.exp(particles[:, 3]), np.exp(particles[:, 5])
+        momentum = pt * np.cosh(eta)
+        p4 = np.stack(
+            [np.maximum(energy, momentum), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)],
+            axis=-1,
+        ).astype(np.float32)
+    refuse(
+        path,
+        event,
+        energy < (1 - ENERGY_TOLERANCE) * momentum,
+        "has energies below the momenta that follow from log pt and eta, expected E >= |p| "
+        "(was delta eta multiplied by the sign of the jet's eta, as in JetClass?)",
+    )
+    return p4
+
+
+def numbers(array: Any, rows: slice) -> np.ndarray:
     """Rows of a dataset as float64."""
     return np.asarray(array[rows]).astype(np.float64)
 
 
-def _refuse(sample: _Sample, event: np.ndarray, flags: np.ndarray, fault: str) -> None:
+def refuse(path: Path, event: np.ndarray, flags: np.ndarray, fault: str) -> None:
     """Raise for the first flagged entry, whose event's number stands at its place in `event`."""
     if flags.any():
         events = np.unique(event[flags])
-        raise InputError(f"{sample.path}: event {events[0]} ({len(events)} such events) {fault}")
+        raise InputError(f"{path}: event {events[0]} ({len(events)} such events) {fault}")
 
 
-def _check_raw(sample: _Sample, particles: np.ndarray) -> None:
+def check_raw(path: Path, particles: np.ndarray) -> None:
     """The seventh feature is the distance from the jet, unless features were normalised."""
     distance = np.hypot(particles[:, 0], particles[:, 1])
     wrong = np.abs(particles[:, 6] - distance) > 1e-2 * (1 + distance)
     if 2 * wrong.sum() > len(wrong):
         raise InputError(
-            f"{sample.path}: the seventh feature is not the distance that follows from the first "
+            f"{path}: the seventh feature is not the distance that follows from the first "
             f"two; expected values that were not normalised, in the order {', '.join(FEATURES[:7])}"
         )
 
@@ -351,9 +369,11 @@ def _identities(sample: _Sample, particles: np.ndarray, event: np.ndarray) -> np
     if particles.shape[1] == 8:
         return charge * 211
     flags = particles[:, 8:13] > 0.5
-    _refuse(sample, event, flags.sum(axis=1) > 1, "has constituents of several kinds at once")
+    refuse(sample.path, event, flags.sum(axis=1) > 1, "has constituents of several kinds at once")
     charged = flags @ np.isin(_KINDS, _CHARGED_KINDS)
-    _refuse(sample, event, charged & (charge == 0), "has charged constituents whose charge is 0")
+    refuse(
+        sample.path, event, charged & (charge == 0), "has charged constituents whose charge is 0"
+    )
     return (flags @ np.array(_KINDS) * np.where(charged, charge, 1)).astype(np.int32)
 
 
@@ -364,7 +384,7 @@ def _labels(sample: _Sample, rows: slice) -> np.ndarray:
         checks.check_integers(f"{sample.path}: 'pid'", found)
         return found.reshape(-1).astype(np.int32)
     wrong = ~np.isin(found, (0, 1)).all(axis=1) | (found.sum(axis=1) != 1)
-    _refuse(sample, np.arange(rows.start, rows.stop), wrong, "has a label that is not one-hot")
+    refuse(sample.path, np.arange(rows.start, rows.stop), wrong, "has a label that is not one-hot")
     return found.argmax(axis=1).astype(np.int32)
 
 
@@ -376,7 +396,7 @@ def _write_sample(
     packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
     features = file.create_dataset(data, shape, np.float32, **(packed if len(events) else {}))
     jets = file.create_dataset(jet, (len(events), len(JET_FEATURES)), np.float32)
-    for begin, end in _spans(0, len(events), shape):
+    for begin, end in spans(0, len(events), shape):
         some = events[begin:end]
         p4, pid, length = some.sorted_by_pt().padded(width)
         found, mask, found_jets = raw_features(

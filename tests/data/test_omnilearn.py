@@ -218,7 +218,7 @@ def _set(index, value):
     ("name", "change", "message"),
     [
         ("data", lambda x: x[..., :9], r"'data' has shape \(40, \d+, 9\), expected \(N, P, 7 or 8"),
-        ("data", lambda x: x[:, None], "two jets an event, not read"),
+        ("data", lambda x: x[:, None], "two jets an event, expected one"),
         ("data", lambda x: x.astype("S4"), r"'data' has dtype \|S4, expected numbers"),
         ("jet", lambda x: x[:, :3], r"'jet' has shape \(40, 3\), expected \(40, 4\)"),
         ("jet", lambda x: x[:39], r"'jet' has shape \(39, 4\), expected \(40, 4\)"),
