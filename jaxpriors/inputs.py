@@ -190,13 +190,31 @@ def _features(batch: Batch, xp: Any) -> tuple[Any, Any]:
     jet = batch.jet_p4[:, None]
     # padding takes the jet's own momentum: every logarithm and ratio below is finite
     p4 = xp.where(valid[..., None], batch.p4, jet)
-    jet_pt, pt = kinematics.pt(jet, xp), kinematics.pt(p4, xp)
-    delta_eta = kinematics.eta(p4, xp) - kinematics.eta(jet, xp)
-    delta_phi = kinematics.delta_phi(kinematics.phi(p4, xp), kinematics.phi(jet, xp), xp)
     identity = xp.full(batch.pid.shape, OTHER_IDENTITY, xp.float32)
     for code, value in IDENTITY.items():
         identity = xp.where(batch.pid == code, xp.float32(value), identity)
-    constituents = xp.stack(
+    constituents = xp.concatenate([relative_kinematics(p4, jet, xp), identity[..., None]], axis=-1)
+    jets = xp.stack(
+        [
+            kinematics.pt(batch.jet_p4, xp),
+            kinematics.eta(batch.jet_p4, xp),
+            kinematics.mass(batch.jet_p4, xp),
+            batch.length.astype(xp.float32),
+        ],
+        axis=-1,
+    )
+    return constituents, jets
+
+
+def relative_kinematics(p4: Any, jet: Any, xp: Any) -> Any:
+    """(B, P, 7), the CONSTITUENT_FEATURES but the identity, of momenta p4 (B, P, 4).
+
+    jet (B, P or 1, 4): that of each constituent.
+    """
+    jet_pt, pt = kinematics.pt(jet, xp), kinematics.pt(p4, xp)
+    delta_eta = kinematics.eta(p4, xp) - kinematics.eta(jet, xp)
+    delta_phi = kinematics.delta_phi(kinematics.phi(p4, xp), kinematics.phi(jet, xp), xp)
+    return xp.stack(
         [
             delta_eta,
             delta_phi,
@@ -205,17 +223,6 @@ def _features(batch: Batch, xp: Any) -> tuple[Any, Any]:
             xp.log(pt / jet_pt),
             xp.log(p4[..., 0] / jet[..., 0]),
             xp.hypot(delta_eta, delta_phi),
-            identity,
         ],
         axis=-1,
     )
-    jets = xp.stack(
-        [
-            jet_pt[:, 0],
-            kinematics.eta(batch.jet_p4, xp),
-            kinematics.mass(batch.jet_p4, xp),
-            batch.length.astype(xp.float32),
-        ],
-        axis=-1,
-    )
-    return constituents, jets

@@ -11,8 +11,18 @@ from typing import Any
 
 from jax import Array
 
+from jaxpriors.data import dijets
 from jaxpriors.data.batching import Batch
 from jaxpriors.data.events import Events
+from jaxpriors.dijet_inputs import (
+    DijetCloud,
+    DijetCloudConfig,
+    DijetConfig,
+    build_clouds,
+    build_tokens,
+    fit_clouds,
+    fit_tokens,
+)
 from jaxpriors.errors import InputError
 from jaxpriors.features import (
     PointCloud,
@@ -75,13 +85,67 @@ class NumbersPreprocessing:
         return build_numbers(batch, self.standardisation)
 
 
-InputsConfig = InputConfig | PointCloudConfig | NumbersConfig
-Preprocessing = TokenPreprocessing | PointCloudPreprocessing | NumbersPreprocessing
+@dataclass(frozen=True)
+class DijetPreprocessing:
+    """Events of two jets as rows of tokens (`jaxpriors.dijet_inputs`)."""
+
+    config: DijetConfig
+    standardisation: Standardisation
+
+    @classmethod
+    def fit(cls, config: DijetConfig, events: Events) -> "DijetPreprocessing":
+        """Standardised to these events; InputError where an input is not finite."""
+        return cls(config, fit_tokens(events))
+
+    def __call__(self, batch: Batch) -> Inputs:
+        """The tokens of a batch; runs under jit."""
+        return build_tokens(batch, self.config, self.standardisation)
+
+
+@dataclass(frozen=True)
+class DijetCloudPreprocessing:
+    """Events of two jets as two point clouds each (`jaxpriors.dijet_inputs`)."""
+
+    config: DijetCloudConfig
+    standardisation: PointCloudStandardisation
+
+    @classmethod
+    def fit(cls, config: DijetCloudConfig, events: Events) -> "DijetCloudPreprocessing":
+        """Standardised to these events; InputError where an input is not finite."""
+        return cls(config, fit_clouds(events))
+
+    def __call__(self, batch: Batch) -> DijetCloud:
+        """The point clouds of a batch; runs under jit."""
+        return build_clouds(batch, self.config, self.standardisation)
+
+
+InputsConfig = InputConfig | PointCloudConfig | NumbersConfig | DijetConfig | DijetCloudConfig
+Preprocessing = (
+    TokenPreprocessing
+    | PointCloudPreprocessing
+    | NumbersPreprocessing
+    | DijetPreprocessing
+    | DijetCloudPreprocessing
+)
 
 
 def columns_of(config: InputsConfig) -> tuple[str, ...]:
     """The columns of the events that a network with these inputs reads."""
+    if isinstance(config, DijetConfig | DijetCloudConfig):
+        return dijets.COLUMNS
     return config.columns if isinstance(config, NumbersConfig) else ()
+
+
+def seen(config: InputsConfig, events: Events) -> Events:
+    """What a network with these inputs sees of events: their constituents and columns.
+
+    Raises InputError where a column is missing.
+    """
+    if isinstance(config, DijetConfig | DijetCloudConfig):
+        dijets.check(events)
+        if config.constituents is not None:
+            events = dijets.leading(events, config.constituents)
+    return events.with_columns(columns_of(config))
 
 
 def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
@@ -93,6 +157,10 @@ def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
         return PointCloudPreprocessing.fit(config, events)
     if isinstance(config, NumbersConfig):
         return NumbersPreprocessing.fit(config, events)
+    if isinstance(config, DijetConfig):
+        return DijetPreprocessing.fit(config, events)
+    if isinstance(config, DijetCloudConfig):
+        return DijetCloudPreprocessing.fit(config, events)
     return TokenPreprocessing.fit(config, events)
 
 
@@ -100,6 +168,8 @@ KINDS = {
     TokenPreprocessing: "tokens",
     PointCloudPreprocessing: "point cloud",
     NumbersPreprocessing: "numbers",
+    DijetPreprocessing: "dijet tokens",
+    DijetCloudPreprocessing: "dijet point clouds",
 }
 
 
@@ -127,5 +197,11 @@ def preprocessing_from_json(data: dict[str, Any]) -> Preprocessing:
     if kind == "numbers":
         return NumbersPreprocessing(
             NumbersConfig(**inputs), NumbersStandardisation.from_json(learnt)
+        )
+    if kind == "dijet tokens":
+        return DijetPreprocessing(DijetConfig(**inputs), Standardisation.from_json(learnt))
+    if kind == "dijet point clouds":
+        return DijetCloudPreprocessing(
+            DijetCloudConfig(**inputs), PointCloudStandardisation.from_json(learnt)
         )
     raise InputError(f"kind: found {kind!r}, expected one of {sorted(KINDS.values())}")

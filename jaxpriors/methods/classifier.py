@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
 from jaxpriors.data.splitting import split
+from jaxpriors.dijet_inputs import DijetCloudConfig
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.features import PointCloudConfig
@@ -35,6 +37,7 @@ from jaxpriors.methods.trainings import FINE_TUNED, TRAINING
 from jaxpriors.models.classifiers import Classifier, classifier_of, init_classifier, takes
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.pet import PETConfig
+from jaxpriors.models.pet_twojet import two_jets
 from jaxpriors.models.presets import NetworkConfig, preset
 from jaxpriors.numbers import NumbersConfig
 from jaxpriors.preprocessing import (
@@ -42,6 +45,7 @@ from jaxpriors.preprocessing import (
     Preprocessing,
     columns_of,
     fit_preprocessing,
+    seen,
 )
 from jaxpriors.training.checkpoints import digest
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
@@ -63,13 +67,15 @@ class RatioClassifier:
     model, size: a row of ``models.presets.PRESETS``; network, training: others than its own.
     inputs: an ``InputConfig`` for L-GATr, a ``PointCloudConfig`` for PET, a ``NumbersConfig`` with
     columns of the events for an MLP (MultiFold); None is its default, of an MLP the columns named
-    as the observables (`evaluation.observables.with_observables` makes them).
+    as the observables (`evaluation.observables.with_observables` makes them). For events of two
+    jets it is a ``DijetConfig`` for L-GATr, a ``DijetCloudConfig`` for PET.
     validation: share of the events that decide on the best epoch (where none are given).
     Model "pet-finetuned" is a PET that starts from ``pretrained``, a ported network or the folder
     of a pretraining (None: the weights in this package), which decides on its size.
     ensemble: how many networks are trained as one program, None for one by itself. All see the same
     batches; network i starts as one by itself does with ``training.seed`` + i. The best epoch is
-    that with the least mean of their validation losses. A device works on ``training.micro_batch``
+    that with the least mean of their validation losses, or with ``each_best`` each network's own. A
+    device works on ``training.micro_batch``
     events times networks at once. With ``bootstrap``, each network weighs the training events with
     Poisson numbers of its own, so that the networks' spread covers the statistics of the sample.
     """
@@ -83,6 +89,7 @@ class RatioClassifier:
     pretrained: str | Path | Pretrained | None = None
     ensemble: int | None = None
     bootstrap: bool = False
+    each_best: bool = False
 
     def resolved(self) -> "RatioClassifier":
         """The same with all that is None filled in.
@@ -96,6 +103,8 @@ class RatioClassifier:
             raise InputError(f"ensemble: found {self.ensemble}, expected at least 1")
         if self.bootstrap and self.ensemble is None:
             raise InputError("bootstrap: found no ensemble, expected its number of networks")
+        if self.each_best and self.ensemble is None:
+            raise InputError("each_best: found no ensemble, expected its number of networks")
         network, pretrained = self._network()
         kernel = getattr(network, "attention_implementation", "xla")
         if self.ensemble is not None and kernel != "xla":
@@ -108,13 +117,13 @@ class RatioClassifier:
         if inputs is None and pretrained is not None:
             inputs = finetuning.inputs_config(pretrained)
         elif inputs is None:
-            inputs = _DEFAULT_INPUTS[expected]
+            inputs = _DEFAULT_INPUTS[expected[0]]
         if not isinstance(inputs, expected):
             raise InputError(
-                f"inputs: found {type(inputs).__name__}, expected {expected.__name__} for "
-                f"{self.model}"
+                f"inputs: found {type(inputs).__name__}, expected "
+                f"{' or '.join(kind.__name__ for kind in expected)} for {self.model}"
             )
-        bivector = isinstance(inputs, InputConfig) and inputs.beam == "xyplane"
+        bivector = getattr(inputs, "beam", None) == "xyplane"
         if isinstance(network, LGATrSlimConfig) and bivector:
             raise InputError(
                 "beam: found 'xyplane', a bivector, which lgatr-slim has no channels for; expected "
@@ -134,18 +143,25 @@ class RatioClassifier:
                     f"only {FINE_TUNED} starts from pretrained weights"
                 )
             try:
-                return self.network or preset(self.model, self.size), None
+                network = self.network or preset(self.model, self.size)
             except ValueError as error:
                 raise InputError(str(error)) from None
+            return self._of_two_jets(network), None
         pretrained = self.pretrained
         if not isinstance(pretrained, Pretrained):
             pretrained = finetuning.find(pretrained)
-        network = finetuning.network_config(pretrained)
+        network = self._of_two_jets(finetuning.network_config(pretrained))
         if self.network not in (None, network):
             raise InputError(
                 f"network: found {self.network}, expected that of the pretrained weights: {network}"
             )
         return network, pretrained
+
+    def _of_two_jets(self, network: NetworkConfig) -> NetworkConfig:
+        """That configuration, of a PET with inputs of two jets as one for two jets."""
+        if isinstance(self.inputs, DijetCloudConfig) and isinstance(network, PETConfig):
+            return two_jets(network)
+        return network
 
     def initial(self, key: Array) -> tuple[Classifier, Origin | None]:
         """One network before training, and where its weights are from if not from chance."""
@@ -221,9 +237,12 @@ class RatioClassifier:
             index = [split(len(events), shares, seed) for events in (simulation, data)]
             validation = simulation[index[0][1]], data[index[1][1]]
             simulation, data = simulation[index[0][0]], data[index[1][0]]
-        columns = columns_of(config.inputs)
-        parts = [labelled(*pair, columns) for pair in ((simulation, data), validation)]
-        return self.fit_labelled(Labelled(parts[0]), Labelled(parts[1]), folder, progress)
+        parts = []
+        for pair in ((simulation, data), validation):
+            shown = [seen(config.inputs, events) for events in pair]
+            both = labelled(shown[0], shown[1], columns_of(config.inputs))
+            parts.append(Labelled(both))
+        return self.fit_labelled(parts[0], parts[1], folder, progress)
 
     def fit_labelled(
         self,
@@ -255,9 +274,10 @@ class RatioClassifier:
         lengths = batches.buckets.lengths
         forward = make_forward(preprocessing, training.precision, networks)
 
-        def validation_loss(classifier: Classifier | Ensemble) -> float:
+        def validation_loss(classifier: Classifier | Ensemble) -> np.ndarray:
             logits = predict(forward, classifier, validated_on.events, lengths, networks)
-            return weighted_cross_entropy(logits, validated_on)
+            losses = weighted_cross_entropy(logits, validated_on)
+            return losses if self.each_best else losses.mean()
 
         classifier, origin = config._start(start)
         if origin is not None and start is None:
@@ -279,6 +299,7 @@ class RatioClassifier:
             progress,
             identity,
             stacked=self.ensemble is not None,
+            each_best=self.each_best,
         )
         model = RatioModel(
             preprocessing=preprocessing,

@@ -18,8 +18,9 @@ from jax import Array
 from jaxpriors.errors import InputError
 from jaxpriors.features import FEATURES, JET_FEATURES, PointCloudConfig
 from jaxpriors.models.pet import PET, PETConfig
+from jaxpriors.models.pet_twojet import PETTwoJetClassifier, PETTwoJetClassifierConfig
 from jaxpriors.porting.networks import build, load_network, read_config, template
-from jaxpriors.porting.omnilearn import replace_classes
+from jaxpriors.porting.omnilearn import CLASSES, replace_classes
 from jaxpriors.porting.trees import slots, state_from_network
 from jaxpriors.preprocessing import preprocessing_from_json
 from jaxpriors.training.runs import read_json
@@ -123,11 +124,14 @@ def inputs_config(pretrained: Pretrained) -> PointCloudConfig:
     return found
 
 
-def start(pretrained: Pretrained, config: PETConfig, key: Array) -> tuple[PET, Origin]:
+def start(
+    pretrained: Pretrained, config: PETConfig, key: Array
+) -> tuple[PET | PETTwoJetClassifier, Origin]:
     """The network to fine-tune, with what became of the pretrained tensors.
 
-    config: that of ``network_config``. Raises InputError where the file is damaged or its PET has
-    no head for classification.
+    config: that of ``network_config``, or ``pet_twojet.two_jets`` of it: body and head are then
+    taken over but for the tensors of another shape, and what is about two jets starts afresh.
+    Raises InputError where the file is damaged or its PET has no head for classification.
     """
     source = load_network(pretrained.path)
     if source.cls is None:
@@ -136,6 +140,8 @@ def start(pretrained: Pretrained, config: PETConfig, key: Array) -> tuple[PET, O
             "classification (cls), expected one with it"
         )
     dropped = () if source.gen is None else ("gen",)
+    if isinstance(config, PETTwoJetClassifierConfig):
+        return _start_two_jets(source, pretrained, config, key, dropped)
     network, new = replace_classes(dataclasses.replace(source, gen=None), 1, key)
     state = state_from_network(network)
     if TOKEN in [slot.name for slot in slots(template(config, ("cls",)))] and TOKEN not in state:
@@ -143,3 +149,24 @@ def start(pretrained: Pretrained, config: PETConfig, key: Array) -> tuple[PET, O
         new += (TOKEN,)
     origin = Origin(pretrained.file, pretrained.digest, len(state) - len(new), new, dropped)
     return build(config, state, prefix=""), origin
+
+
+def _start_two_jets(
+    source: PET,
+    pretrained: Pretrained,
+    config: PETTwoJetClassifierConfig,
+    key: Array,
+    dropped: tuple[str, ...],
+) -> tuple[PETTwoJetClassifier, Origin]:
+    """A classifier of two jets with what fits of a pretrained PET."""
+    state = state_from_network(PETTwoJetClassifier.init(key, config))
+    known = state_from_network(dataclasses.replace(source, gen=None))
+    several = source.config.num_classes > 1
+    kept = {
+        name: known[name]
+        for name, array in state.items()
+        if name in known and known[name].shape == array.shape and not (several and name in CLASSES)
+    }
+    new = tuple(sorted(state.keys() - kept.keys()))
+    origin = Origin(pretrained.file, pretrained.digest, len(kept), new, dropped)
+    return build(config, state | kept, prefix=""), origin

@@ -145,15 +145,15 @@ def one_sample(
     return parts[0], parts[1]
 
 
-def weighted_cross_entropy(logits: np.ndarray, sample: Labelled) -> float:
-    """Mean over events (n,) and networks of weight × binary cross-entropy of logits (n, k)."""
+def weighted_cross_entropy(logits: np.ndarray, sample: Labelled) -> np.ndarray:
+    """Mean over events of weight × binary cross-entropy of each network's logits (n, k); (k,)."""
     events = sample.events
     weight = events.weight[:, None] if sample.weight is None else sample.weight
     label = events.label if sample.label is None else sample.label
     assert label is not None
     label = label.reshape(len(logits), -1)
     entropy = np.logaddexp(0.0, logits) - label * logits
-    return float(np.mean(np.sum(weight * entropy, axis=0)) / len(events))
+    return np.sum(weight * entropy, axis=0) / len(events)
 
 
 @lru_cache(maxsize=32)

@@ -175,7 +175,7 @@ def make_probabilities(preprocessing: PointCloudPreprocessing, precision: Precis
 
 
 def over_events(
-    forward: Forward, network: PET, events: Events, lengths: tuple[int, ...], rows: int = 128
+    forward: Forward, network: Any, events: Events, lengths: tuple[int, ...], rows: int = 128
 ) -> dict[str, np.ndarray]:
     """``forward`` of every event, in the events' order: name → (n, …) float64.
 

@@ -21,9 +21,9 @@ from jaxpriors.models.classifiers import Classifier
 from jaxpriors.porting.networks import load_network, save_network
 from jaxpriors.preprocessing import (
     Preprocessing,
-    columns_of,
     preprocessing_from_json,
     preprocessing_to_json,
+    seen,
 )
 from jaxpriors.training.parallel import chunk_rows, map_rows
 from jaxpriors.training.precision import Precision
@@ -60,7 +60,7 @@ class RatioModel:
         Raises InputError where a column that the networks read is missing, FloatingPointError where
         a number is not finite.
         """
-        events = events.with_columns(columns_of(self.preprocessing.config))
+        events = seen(self.preprocessing.config, events)
         networks = ensemble.size_of(self.classifier)
         forward = make_forward(self.preprocessing, self.precision, networks)
         logits = predict(forward, self.classifier, events, self.lengths, networks)

@@ -6,6 +6,8 @@ from typing import Any
 from jax import Array
 
 from jaxpriors.algebra import embed_vector, extract_vector
+from jaxpriors.data.dijets import JET_COLUMNS
+from jaxpriors.dijet_inputs import DijetCloud, DijetCloudConfig, DijetConfig
 from jaxpriors.features import FEATURES, JET_FEATURES, PointCloud, PointCloudConfig
 from jaxpriors.inputs import InputConfig, Inputs
 from jaxpriors.layers.attention import Mask
@@ -14,6 +16,7 @@ from jaxpriors.models.lgatr import LGATr, LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlim, LGATrSlimConfig
 from jaxpriors.models.mlp import MLP, MLPConfig
 from jaxpriors.models.pet import PET, PETConfig
+from jaxpriors.models.pet_twojet import PETTwoJetClassifier, PETTwoJetClassifierConfig
 from jaxpriors.models.presets import NetworkConfig
 from jaxpriors.numbers import NumbersConfig
 from jaxpriors.preprocessing import InputsConfig
@@ -106,6 +109,28 @@ class PETClassifier:
 
 
 @module
+class DijetPETClassifier:
+    """Logit: the one output of PET for events of two jets."""
+
+    network: PETTwoJetClassifier
+
+    @classmethod
+    def init(cls, key: Array, config: PETTwoJetClassifierConfig) -> "DijetPETClassifier":
+        """One class; the numbers of features follow from the inputs."""
+        features, jets = len(FEATURES), len(JET_COLUMNS)
+        config = dataclasses.replace(
+            config, num_features=features, num_jet_features=jets, num_classes=1
+        )
+        return cls(PETTwoJetClassifier.init(key, config))
+
+    def __call__(self, inputs: DijetCloud, *, key: Array | None = None) -> Array:
+        """Logits (B,). ``key`` switches the drops on."""
+        given = inputs.features, inputs.mask, inputs.jets, inputs.mass
+        logits, _ = self.network(*given, key=key)
+        return logits[:, 0]
+
+
+@module
 class MLPClassifier:
     """Logit: the one output of an MLP on the event's numbers."""
 
@@ -121,7 +146,9 @@ class MLPClassifier:
         return self.network(inputs, key=key)
 
 
-Classifier = LGATrClassifier | LGATrSlimClassifier | PETClassifier | MLPClassifier
+Classifier = (
+    LGATrClassifier | LGATrSlimClassifier | PETClassifier | DijetPETClassifier | MLPClassifier
+)
 
 
 def classifier_of(network: Any) -> Classifier:
@@ -132,18 +159,23 @@ def classifier_of(network: Any) -> Classifier:
         return LGATrClassifier(network)
     if isinstance(network, PET):
         return PETClassifier(network)
+    if isinstance(network, PETTwoJetClassifier):
+        return DijetPETClassifier(network)
     if isinstance(network, MLP):
         return MLPClassifier(network)
     raise TypeError(
-        f"network: found {type(network).__name__}, expected LGATr, LGATrSlim, PET or MLP"
+        f"network: found {type(network).__name__}, expected LGATr, LGATrSlim, PET, "
+        "PETTwoJetClassifier or MLP"
     )
 
 
-def takes(config: NetworkConfig) -> type[InputsConfig]:
-    """The kind of inputs that a network of this configuration takes."""
+def takes(config: NetworkConfig) -> tuple[type[InputsConfig], ...]:
+    """The kinds of inputs that a network of this configuration takes, the usual one first."""
+    if isinstance(config, PETTwoJetClassifierConfig):
+        return (DijetCloudConfig,)
     if isinstance(config, PETConfig):
-        return PointCloudConfig
-    return NumbersConfig if isinstance(config, MLPConfig) else InputConfig
+        return (PointCloudConfig,)
+    return (NumbersConfig,) if isinstance(config, MLPConfig) else (InputConfig, DijetConfig)
 
 
 def init_classifier(key: Array, config: NetworkConfig, inputs: InputsConfig) -> Classifier:
@@ -153,12 +185,14 @@ def init_classifier(key: Array, config: NetworkConfig, inputs: InputsConfig) -> 
     """
     if not isinstance(inputs, takes(config)):
         raise TypeError(f"{type(config).__name__} takes no inputs of {type(inputs).__name__}")
+    if isinstance(config, PETTwoJetClassifierConfig):
+        return DijetPETClassifier.init(key, config)
     if isinstance(config, PETConfig):
         return PETClassifier.init(key, config)
     if isinstance(inputs, NumbersConfig):
         assert isinstance(config, MLPConfig)
         return MLPClassifier.init(key, config, len(inputs.columns))
-    assert isinstance(inputs, InputConfig)
+    assert isinstance(inputs, InputConfig | DijetConfig)
     if isinstance(config, LGATrSlimConfig):
         return LGATrSlimClassifier.init(key, config, inputs.scalars)
     assert isinstance(config, LGATrConfig)

@@ -9,6 +9,7 @@ places.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,19 @@ def _check_jet_blocks(config: TwoJetConfig) -> None:
 
 
 TwoJetConfig = PETTwoJetClassifierConfig | PETTwoJetGeneratorConfig
+
+
+def two_jets(config: PETConfig) -> PETTwoJetClassifierConfig:
+    """The classifier of two jets whose body and head are as large as those of a PET.
+
+    One for two jets stays as it is.
+    """
+    if isinstance(config, PETTwoJetClassifierConfig):
+        return config
+    own = {f.name: getattr(config, f.name) for f in dataclasses.fields(PETConfig)}
+    for name in ("num_jet_features", "num_classes"):
+        del own[name]
+    return PETTwoJetClassifierConfig(**own)
 
 
 def relative_normalisation(

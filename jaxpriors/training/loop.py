@@ -125,12 +125,13 @@ def train(
     params: Any,
     loss: Loss,
     batches: Batches,
-    validation_loss: Callable[[Any], float],
+    validation_loss: Callable[[Any], float | np.ndarray],
     config: TrainingConfig,
     folder: Path,
     progress: Callable[[Record], None] = lambda record: None,
     identity: str = "",
     stacked: bool = False,
+    each_best: bool = False,
 ) -> Trained:
     """Train ``params`` on ``batches``; keep checkpoints in ``folder`` and go on from the last one.
 
@@ -141,27 +142,29 @@ def train(
 
     ``identity`` stands for the data and all settings; it is kept with the checkpoints.
     ``stacked``: the parameters are those of several networks, as `optimizers.each_alone` has them.
+    With ``each_best``, ``validation_loss`` gives one loss for each of them, (k,), and each network
+    that is returned is that of its own best epoch; patience ends when none gets better.
 
     Raises:
         InputError: the folder's checkpoints have another identity.
         TrainingError: a loss or gradient that is not finite; the last checkpoint stays.
     """
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        return _train(
-            params, loss, batches, validation_loss, config, checkpoints, progress, identity, stacked
-        )
+        how = progress, identity, stacked, each_best
+        return _train(params, loss, batches, validation_loss, config, checkpoints, *how)
 
 
 def _train(
     params: Any,
     loss: Loss,
     batches: Batches,
-    validation_loss: Callable[[Any], float],
+    validation_loss: Callable[[Any], float | np.ndarray],
     config: TrainingConfig,
     checkpoints: Checkpoints,
     progress: Callable[[Record], None],
     identity: str,
     stacked: bool,
+    each_best: bool,
 ) -> Trained:
     # The update, and the state before it.
     rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
@@ -170,7 +173,7 @@ def _train(
     optimizer = _optimizer(config.optimizer, updates, stacked)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
     params = jax.tree.map(jnp.copy, params)
-    state = initial_state(params, optimizer, config.seed, average=config.ema is not None)
+    state = initial_state(params, optimizer, config.seed, config.ema is not None, each_best)
     state = replicate(state, mesh)
     seconds = {"compile": 0.0, "train": 0.0, "validate": 0.0}
     history: list[Record] = []
@@ -221,7 +224,8 @@ def _train(
 
         # Validation, the epoch's record, a checkpoint.
         started = time.perf_counter()
-        value = validation_loss(state.params)
+        losses = np.atleast_1d(validation_loss(state.params))
+        value = float(losses.mean())
         seconds["validate"] += time.perf_counter() - started
         best = min([r["validation_loss"] for r in history], default=np.inf)
         record: Record = {
@@ -232,12 +236,17 @@ def _train(
             "best": bool(value < best),
             "seconds": dict(seconds),
         }
+        if each_best:
+            record["validation_losses"] = losses.tolist()
         if not np.isfinite(value):
             raise TrainingError(
                 f"validation loss is {value} after epoch {epoch + 1} (step {record['step']})"
             )
         history.append(record)
         state = dataclasses.replace(state, epoch_loss=jnp.zeros_like(state.epoch_loss))
+        if state.best is not None:
+            now = replicate(jnp.asarray(losses, jnp.float32), mesh)
+            state = dataclasses.replace(state, best=state.best.after(now, state.params))
         saved = {"identity": identity, "history": history, "seconds": seconds}
         checkpoints.save(record["step"], _copy(state), saved, value)
         progress(record)
@@ -245,6 +254,8 @@ def _train(
 
     # The best epoch's parameters.
     checkpoints.wait()
+    if state.best is not None:
+        return Trained(state.best.params, history, seconds)
     assert checkpoints.best is not None
     state, _ = checkpoints.restore(checkpoints.best, state)
     return Trained(state.params, history, seconds, state.average)
@@ -298,7 +309,8 @@ def _finished(history: list[Record], config: TrainingConfig) -> bool:
     """Whether all epochs are done, or the validation loss has not fallen for ``patience``."""
     if not history:
         return False
-    best = int(np.argmin([r["validation_loss"] for r in history]))
+    each = [r.get("validation_losses", [r["validation_loss"]]) for r in history]
+    best = int(np.argmin(each, axis=0).max())
     stale = len(history) - 1 - best
     return len(history) >= config.epochs or (
         config.patience is not None and stale >= config.patience

@@ -17,12 +17,39 @@ Loss = Callable[[Any, Any, Array], Array]
 
 
 @module
+class Best:
+    """Of each of k networks, its least validation loss (k,) and the parameters of that epoch.
+
+    The networks' parameters are stacked along a leading axis.
+    """
+
+    losses: Array
+    params: Any
+
+    @classmethod
+    def before(cls, params: Any) -> "Best":
+        """Before the first epoch."""
+        number = jax.tree.leaves(params)[0].shape[0]
+        return cls(jnp.full(number, jnp.inf), jax.tree.map(jnp.copy, params))
+
+    def after(self, losses: Array, params: Any) -> "Best":
+        """After an epoch with these losses (k,) and parameters."""
+        better = losses < self.losses
+
+        def chosen(new: Array, old: Array) -> Array:
+            return jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+        return Best(chosen(losses, self.losses), jax.tree.map(chosen, params, self.params))
+
+
+@module
 class TrainState:
-    """Everything that a step changes.
+    """Everything that changes in a training.
 
     step: updates made so far. seed: of the randomness. epoch_loss: sum of the steps' losses since
     the epoch's start, kept on the device so that nothing waits for it. average: the exponential
-    moving average of the parameters, None where none is kept.
+    moving average of the parameters, None where none is kept. best: what each of several networks
+    is best with, None where that is not asked for; steps leave it alone.
     """
 
     step: Array
@@ -31,10 +58,15 @@ class TrainState:
     optimizer: Any
     epoch_loss: Array
     average: Any = None
+    best: Best | None = None
 
 
 def initial_state(
-    params: Any, optimizer: optax.GradientTransformation, seed: int = 0, average: bool = False
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    seed: int = 0,
+    average: bool = False,
+    each_best: bool = False,
 ) -> TrainState:
     """The state before the first step; an average starts from the parameters."""
     return TrainState(
@@ -44,6 +76,7 @@ def initial_state(
         optimizer=optimizer.init(params),
         epoch_loss=jnp.zeros((), jnp.float32),
         average=jax.tree.map(jnp.copy, params) if average else None,
+        best=Best.before(params) if each_best else None,
     )
 
 
@@ -93,6 +126,7 @@ def make_step(
                 optimizer=optimizer_state,
                 epoch_loss=state.epoch_loss + value,
                 average=average,
+                best=state.best,
             ),
             state,
         )

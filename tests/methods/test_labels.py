@@ -107,7 +107,9 @@ def test_a_batch_has_the_loss_of_its_events():
         loss = jax.jit(make_loss(preprocessing, Precision()))(networks, batch, jax.random.key(0))
         forward = make_forward(preprocessing, Precision(), 3 if given is sample else 1)
         logits = np.asarray(forward(networks, batch), np.float64)[:n]
-        assert float(loss) / n == pytest.approx(weighted_cross_entropy(logits, given), rel=1e-5)
+        assert float(loss) / n == pytest.approx(
+            weighted_cross_entropy(logits, given).mean(), rel=1e-5
+        )
 
 
 def test_a_network_without_weights_is_refused():

@@ -158,3 +158,59 @@ def test_another_network_does_not_fit_the_checkpoint(tmp_path):
     other = {"weight": jnp.zeros(4), "bias": jnp.zeros(())}
     with pytest.raises(InputError, match=r"array .*weight is float32\[3\], expected float32\[4\]"):
         train(other, _loss, Sample(Y), _validate, CONFIG, tmp_path / "run")
+
+
+TWO = jax.tree.map(lambda x: jnp.stack([x, x + 1]), PARAMS)
+
+
+def _loss_of_two(params, part, key):
+    return jax.vmap(lambda one: _loss(one, part, key))(params).mean()
+
+
+def _train_two(folder, validate, progress=lambda record: None, **changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    options = {"stacked": True, "each_best": True}
+    return train(TWO, _loss_of_two, Sample(Y), validate, config, folder, progress, **options)
+
+
+def _scripted(losses):
+    """Validation losses (epochs, 2) that were decided before; keeps what was validated."""
+    kept = []
+
+    def validate(params):
+        kept.append(jax.tree.map(np.asarray, params))
+        return np.array(losses[len(kept) - 1])
+
+    return validate, kept
+
+
+def test_each_network_keeps_its_own_best_epoch(tmp_path):
+    validate, kept = _scripted([(3, 9), (2, 8), (4, 1), (5, 6)])
+    trained = _train_two(tmp_path, validate)
+    for i, epoch in enumerate((1, 2)):
+        assert np.array_equal(trained.params["weight"][i], kept[epoch]["weight"][i])
+    assert [r["validation_loss"] for r in trained.history] == [6, 5, 2.5, 5.5]
+    assert trained.history[1]["validation_losses"] == [2, 8]
+
+
+def test_patience_ends_when_no_network_gets_better(tmp_path):
+    losses = [(3, 9), (2, 9.5), (4, 9.5), (5, 1), (6, 2), (6, 3), (6, 4)]
+    validate, _ = _scripted(losses)
+    trained = _train_two(tmp_path, validate, patience=2, epochs=7)
+    assert len(trained.history) == 6  # two after the fourth, in which the second was best
+
+
+def test_own_best_epochs_survive_a_kill(tmp_path):
+    losses = [(1, 9), (2, 8), (4, 7), (5, 6)]
+    whole = _train_two(tmp_path / "whole", _scripted(losses)[0])
+
+    def kill(record):
+        if record.get("epoch") == 3 and record.get("step") == 3 and "steps" in record:
+            raise Killed
+
+    with pytest.raises(Killed):
+        _train_two(tmp_path / "killed", _scripted(losses)[0], kill)
+    again = _train_two(tmp_path / "killed", _scripted(losses[2:])[0])
+    assert np.array_equal(again.params["weight"], whole.params["weight"])
+    finished = _train_two(tmp_path / "killed", _scripted([])[0])
+    assert np.array_equal(finished.params["weight"], whole.params["weight"])
