@@ -324,3 +324,62 @@ def _ticks(*axes: Axes) -> None:
     for each in axes:
         each.tick_params(direction="in", top=True, right=True, which="both", labelsize=9.5)
         each.minorticks_on()
+
+
+def improvement_figure(
+    curves: Mapping[str, Sequence[np.ndarray]],
+    maxima: Mapping[str, Mapping[int, Mapping[str, float]]],
+    supervised: Mapping[str, Mapping[str, float]],
+    efficiencies: np.ndarray,
+    background: int,
+) -> Figure:
+    """Significance improvement of several models, as 2603.08802, Figure 4.
+
+    Left: curves, model → (median, low, high) at the signal efficiencies. Right: maxima, model →
+    number of injected events → {"median", "low", "high"}, with those of the supervised trainings
+    as lines. background: events in the data.
+    """
+    figure = Figure(figsize=(9.4, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for number, (model, (median, low, high)) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        style = LINE_STYLES[number % len(LINE_STYLES)]
+        left.fill_between(efficiencies, low, high, color=colour, alpha=0.25, linewidth=0)
+        left.plot(efficiencies, median, style, color=colour, linewidth=1.6, label=model)
+    for number, (model, points) in enumerate(maxima.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        style = LINE_STYLES[number % len(LINE_STYLES)]
+        found = [[p[name] for p in points.values()] for name in ("median", "low", "high")]
+        right.fill_between(list(points), found[1], found[2], color=colour, alpha=0.25, linewidth=0)
+        right.plot(list(points), found[0], style, marker="o", markersize=3.5, color=colour,
+                   linewidth=1.6, label=model)  # fmt: skip
+        if model in supervised:
+            right.axhline(supervised[model]["median"], color=colour, linestyle=":", linewidth=1.0)
+    left.plot(efficiencies, np.sqrt(efficiencies), color="black", linewidth=0.8, label="random")
+    left.set_xlabel(r"Signal efficiency $\varepsilon_S$", fontsize=11)
+    left.set_ylabel(r"$\varepsilon_S / \sqrt{\varepsilon_B}$", fontsize=11)
+    right.set_xlabel(f"Signal events among {background} of background", fontsize=11)
+    right.set_ylabel(r"Maximum of $\varepsilon_S / \sqrt{\varepsilon_B}$", fontsize=11)
+    left.set_ylim(bottom=0)
+    right.set_ylim(bottom=0)
+    left.legend(frameon=False, fontsize=9)
+    _ticks(left, right)
+    return figure
+
+
+def roc_figure(rejections: Mapping[str, Sequence[np.ndarray]], efficiencies: np.ndarray) -> Figure:
+    """Background rejection 1 / ε_B against the signal efficiency: model → (median, low, high)."""
+    figure = Figure(figsize=(5.0, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (model, (median, low, high)) in enumerate(rejections.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        style = LINE_STYLES[number % len(LINE_STYLES)]
+        axes.fill_between(efficiencies, low, high, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(efficiencies, median, style, color=colour, linewidth=1.6, label=model)
+    axes.plot(efficiencies, 1 / efficiencies, color="black", linewidth=0.8, label="random")
+    axes.set_yscale("log")
+    axes.set_xlabel(r"Signal efficiency $\varepsilon_S$", fontsize=11)
+    axes.set_ylabel(r"Background rejection $1 / \varepsilon_B$", fontsize=11)
+    axes.legend(frameon=False, fontsize=9)
+    _ticks(axes)
+    return figure

@@ -127,7 +127,7 @@ def format_quality(values: Mapping[str, Any]) -> str:
             best = [f"{row['best_auc']:.4f}", f"{row['best_accuracy']:.4f}"]
             rows.append(["  best of each", *best, f"{row['best_rejection50']:.3f}", "", ""])
     lines = ["Data against simulation, test events (0.5, 0.5, 2: they look alike)", ""]
-    return "\n".join([*lines, *_aligned(rows)])
+    return "\n".join([*lines, *aligned(rows)])
 
 
 def format_known(values: Mapping[str, Any]) -> str:
@@ -141,7 +141,7 @@ def format_known(values: Mapping[str, Any]) -> str:
         shapes = [f"{t['chi2']:.1f}/{t['ndf']} ({t['p']:.3f})" for t in row["chi2"].values()]
         rows.append([model, *numbers, bias, *shapes])
     heads += [f"χ² of {name}" for name in names]
-    return "\n".join(["Log ratios against those that are known, test events", "", *_aligned(rows)])
+    return "\n".join(["Log ratios against those that are known, test events", "", *aligned(rows)])
 
 
 def _formatted(name: str, table: Mapping[str, Any]) -> str:
@@ -162,7 +162,7 @@ def _formatted(name: str, table: Mapping[str, Any]) -> str:
         if any(cells[n].get("best", cells[n]["value"]) < cells[n]["value"] for n in names):
             rows.append(["  best of each", *(_number(cells[n]["best"], None) for n in names)])
         rows.append(["  floor", *(_number(cells[n]["floor"], None) for n in names)])
-    return "\n".join([TITLES[name], "", *_aligned(rows)])
+    return "\n".join([TITLES[name], "", *aligned(rows)])
 
 
 def _heading(name: str) -> str:
@@ -174,7 +174,8 @@ def _number(value: float, error: float | None) -> str:
     return f"{value:.2f}{NO_ERROR if error is None else f' ±{error:5.2f}'}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells, headings first, as lines whose columns have one width."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     head, *body = rows
     lines = [[cell.center(width) for cell, width in zip(head, widths, strict=True)]]

@@ -1,0 +1,122 @@
+"""How well scores find a signal: significance improvement, ROC, over an ensemble of trainings.
+
+Scores are (k, n): of k networks for n test events with labels 0 (background) and 1 (signal). The
+significance improvement of a cut is ε_S / √ε_B. Its maximum is taken over cuts that leave at least
+so many background events (``least``): below, it is one of chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.metrics import auc
+from jaxpriors.evaluation.report import aligned
+from jaxpriors.evaluation.roc import maximum_improvement, roc, significance_improvement
+
+EFFICIENCIES = np.linspace(0.01, 1, 100)
+"""Signal efficiencies at which curves are given."""
+BAND = (0.16, 0.84)
+
+
+def summary(values: np.ndarray) -> dict[str, Any]:
+    """{"median", "low", "high", "values"} of k numbers; low to high are 68 % of them."""
+    low, median, high = np.quantile(values, [BAND[0], 0.5, BAND[1]])
+    return {
+        "median": float(median),
+        "low": float(low),
+        "high": float(high),
+        "values": [float(v) for v in values],
+    }
+
+
+def performance(scores: np.ndarray, labels: np.ndarray, least: float) -> dict[str, Any]:
+    """{"max_sic", "auc"}, a ``summary`` of each; labels (n,).
+
+    Raises InputError for fewer background events than ``least`` and for scores that are not finite.
+    """
+    maxima = [maximum_improvement(roc(one, labels), least) for one in scores]
+    areas = [auc(one, labels).value for one in scores]
+    return {"max_sic": summary(np.array(maxima)), "auc": summary(np.array(areas))}
+
+
+def curves(scores: np.ndarray, labels: np.ndarray, least: float) -> dict[str, np.ndarray]:
+    """Significance improvement and background rejection at EFFICIENCIES: "sic", "rejection".
+
+    Each is (k, 100), NaN where the cut leaves fewer than ``least`` background events.
+    """
+    found: dict[str, list[np.ndarray]] = {"sic": [], "rejection": []}
+    for one in scores:
+        signal, improvement = significance_improvement(roc(one, labels), least)
+        if not len(signal):
+            raise InputError(
+                f"background: {np.sum(labels == 0)} test events, expected at least {least:g}"
+            )
+        sic = np.interp(EFFICIENCIES, signal, improvement, left=np.nan)
+        found["sic"].append(sic)
+        found["rejection"].append((sic / EFFICIENCIES) ** 2)
+    return {name: np.stack(some) for name, some in found.items()}
+
+
+def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Median, low and high over the networks of (k, m), each (m,); NaN where any network has it."""
+    low, median, high = np.quantile(values, [BAND[0], 0.5, BAND[1]], axis=0)
+    return median, low, high
+
+
+def chance(value: float, null: np.ndarray) -> float:
+    """The share of the null distribution (m,) that is as large, (1 + number) / (1 + m)."""
+    return float((1 + np.sum(np.asarray(null) >= value)) / (1 + len(null)))
+
+
+def format_anomaly(values: Mapping[str, Any]) -> str:
+    """The table of a run's metrics.json: maximum significance improvement of each injection.
+
+    Raises InputError if there is no such table.
+    """
+    table = values.get("max_sic") if isinstance(values, Mapping) else None
+    if not isinstance(table, Mapping) or not table:
+        raise InputError("metrics: found no 'max_sic' of {model: {n_injected: {'median', …}}}")
+    injected = list(next(iter(table.values())))
+    heads = ["", *(f"{n} injected" for n in injected), "supervised", "null", "chance of 0 injected"]
+    rows = [heads]
+    for model, row in table.items():
+        cells = [_cell(row[n]) for n in injected]
+        for name in ("supervised", "null"):
+            cells.append(_cell(values.get(name, {}).get(model)))
+        found = values.get("null", {}).get(model)
+        cells.append(f"{found['chance']:.2f}" if found and "chance" in found else "")
+        rows.append([model, *cells])
+    lines = [
+        "Maximum significance improvement, median (68 % band) of the trainings, with at least "
+        f"{values['min_background']:g} background events behind the cut",
+        "",
+    ]
+    return "\n".join([*lines, *aligned(rows)])
+
+
+def format_search(values: Mapping[str, Any]) -> str:
+    """The table of a search's metrics.json: data events behind cuts, and those expected."""
+    rows = [["template behind", "data events", "expected", "significance"]]
+    for cut in values["cuts"]:
+        expected = f"{cut['expected']:.1f} ± {cut['expected_error']:.1f}"
+        share, observed = f"{100 * cut['share']:g} %", f"{cut['observed']:g}"
+        rows.append([share, observed, expected, f"{cut['significance']:+.2f}"])
+    area = values["auc"]
+    lines = [f"AUC of data against template: {area['value']:.4f} ± {area['error']:.4f}", ""]
+    lines += aligned(rows)
+    if "test" in values:
+        lines += [
+            "",
+            f"Test events: AUC {_cell(values['test']['auc'])}, maximum significance improvement "
+            f"{_cell(values['test']['max_sic'])} with at least {values['min_background']:g} "
+            "background events behind the cut",
+        ]
+    return "\n".join(lines)
+
+
+def _cell(found: Mapping[str, float] | None) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f}-{found['high']:.2f})" if found else ""

@@ -1,0 +1,218 @@
+"""Weak supervision finds a signal that is there, and nothing where nothing is."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpriors import InputError
+from jaxpriors.cli import run
+from jaxpriors.data import dijets
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import write_events
+from jaxpriors.dijet_inputs import DijetConfig
+from jaxpriors.evaluation.anomaly import performance
+from jaxpriors.methods import anomaly, finetuning
+from jaxpriors.methods.anomaly import TRAINING, search, select, shuffled, train, train_null
+from jaxpriors.methods.anomaly_search import Search, excess
+from jaxpriors.models.presets import preset
+from jaxpriors.porting.trees import state_from_network
+from jaxpriors.training.runs import read_json
+from tests.helpers.dijets import random_dijets
+from tests.helpers.jets import random_jets
+
+TINY = dataclasses.replace(
+    preset("lgatr-slim", "small"),
+    hidden_v_channels=2,
+    hidden_s_channels=8,
+    num_heads=2,
+    num_blocks=1,
+)
+SHORT = dataclasses.replace(TRAINING["small"], epochs=4, patience=None, buckets=1, batch_size=64)
+BACKGROUND, SIGNAL = 0.05, 0.09  # how wide the jets are
+
+
+def sample(number, seed, width=BACKGROUND):
+    return random_dijets(number, seed, width, constituents=3)
+
+
+def with_signal(background, signal):
+    return Events.concatenate([sample(background, 1), sample(signal, 2, SIGNAL)])
+
+
+def config(networks=2, **changes):
+    training = dataclasses.replace(SHORT, **changes)
+    return search("lgatr-slim", networks=networks, constituents=6, training=training, network=TINY)
+
+
+TEMPLATE = sample(600, 3)
+TEST = Events.concatenate([sample(600, 4).with_label(0), sample(300, 5, SIGNAL).with_label(1)])
+
+
+def found(data, tmp_path, how=train):
+    model = how(data, TEMPLATE, config(), tmp_path)
+    return performance(model.log_ratios(TEST), TEST.label, 10)
+
+
+def test_a_signal_is_found_and_none_is_not(tmp_path):
+    strong = found(with_signal(300, 150), tmp_path / "strong")
+    none = found(with_signal(300, 1)[:300], tmp_path / "none")
+    assert strong["max_sic"]["low"] > 3 > none["max_sic"]["median"]
+    assert strong["auc"]["low"] > 0.9
+
+
+def test_random_labels_are_balanced_and_differ_between_networks():
+    data = sample(200, 6)
+    trained, validated = shuffled(data, TEMPLATE, config(3))
+    assert len(trained.events) + len(validated.events) == 800
+    for part in (trained, validated):
+        share = part.label.mean(0)
+        np.testing.assert_allclose(share, 0.25, atol=0.01)
+        for side in (part.label, 1 - part.label):
+            np.testing.assert_allclose((part.weight * side).sum(0), len(part.events) / 2)
+        assert not np.array_equal(part.label[:, 0], part.label[:, 1])
+
+
+def test_networks_with_random_labels_learn_no_signal(tmp_path):
+    """Not even one that is there."""
+    null = found(with_signal(300, 150), tmp_path, train_null)
+    assert null["auc"]["high"] < 0.9
+
+
+def test_a_killed_training_goes_on_to_the_same_scores(tmp_path):
+    data = with_signal(120, 40)
+    whole = train(data, TEMPLATE, config(), tmp_path / "whole").log_ratios(TEST)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(record):
+        if record.get("epoch") == 3 and record.get("step") == 2 and "steps" in record:
+            raise Killed
+
+    with pytest.raises(Killed):
+        config().fit_with_history(TEMPLATE, data, None, tmp_path / "killed", kill)
+    again = train(data, TEMPLATE, config(), tmp_path / "killed").log_ratios(TEST)
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_each_network_is_that_of_its_own_best_epoch(tmp_path):
+    """The validation losses of the networks that come back are the least of each."""
+    data = with_signal(120, 40)
+    one = config(3, epochs=5)
+    steep = dataclasses.replace(one.training.optimizer, learning_rate=0.02, warmup=0.0)
+    one = dataclasses.replace(one, training=dataclasses.replace(one.training, optimizer=steep))
+    _, trained = one.fit_with_history(TEMPLATE, data, None, tmp_path)
+    losses = np.array([r["validation_losses"] for r in trained.history])
+    assert losses.shape == (5, 3)
+    alone = dataclasses.replace(one, ensemble=1)
+    _, single = alone.fit_with_history(TEMPLATE, data, None, tmp_path / "one")
+    np.testing.assert_allclose(
+        [r["validation_losses"][0] for r in single.history], losses[:, 0], rtol=2e-3
+    )
+    assert len(set(losses.argmin(0))) > 1 or losses.argmin(0)[0] < 4
+
+
+def test_fine_tuning_takes_over_body_and_head():
+    one = search("pet-finetuned", networks=2)
+    classifier, origin = one.initial(jax.random.key(0))
+    source = finetuning.load_network(finetuning.SHIPPED)
+    before, after = state_from_network(source), state_from_network(classifier.network)
+    for name, array in after.items():
+        if name.startswith("body.") or name.startswith("cls.blocks."):
+            np.testing.assert_array_equal(array, before[name])
+            assert name not in origin.new
+    assert {"cls.out.weight", "cls.film.weight", "mass.0.weight"} <= set(origin.new)
+    assert any(name.startswith("jetenc.") for name in origin.new)
+    assert origin.kept + len(origin.new) == len(after)
+    assert one.training.optimizer.body_factor == 10
+
+
+def test_samples_that_teach_nothing_are_refused():
+    data = sample(50, 1)
+    with pytest.raises(InputError, match="data: found no columns"):
+        select(random_jets(10, 0), TEMPLATE, None)
+    with pytest.raises(InputError, match="template: no event in the signal region 10 < m_jj < 20"):
+        wide = dataclasses.replace(data, jet_p4=data.jet_p4 / 233)
+        select(wide, TEMPLATE, (10, 20))
+    with pytest.raises(InputError, match="data: no event in the signal region"):
+        select(data, TEMPLATE, (10, 20))
+    with pytest.raises(InputError, match="template: 7 events have a label other than 0"):
+        select(data, TEMPLATE.with_label(np.arange(600) < 7), None)
+    with pytest.raises(InputError, match="at most 2 constituents of its jets and all constit"):
+        select(data, dijets.leading(TEMPLATE, 2), None)
+    select(dijets.leading(data, 2), dijets.leading(TEMPLATE, 2), None)
+
+
+@pytest.mark.parametrize(
+    ("shift", "message"),
+    [(5000.0, "jet1_pt: data and template have no overlap"), (400.0, "jet1_pt: tells data from")],
+)
+def test_inputs_that_tell_the_samples_apart_are_refused(shift, message):
+    data = sample(50, 1)
+    moved = data.columns | {"jet1_pt": data.columns["jet1_pt"] + np.float32(shift)}
+    moved["jet1_pt"][0] -= np.float32(shift if shift < 1000 else 0)
+    with pytest.raises(InputError, match=message):
+        select(dataclasses.replace(data, columns=moved), TEMPLATE, None)
+
+
+def test_a_constant_label_column_leaks():
+    """Such as a multiplicity that says which sample an event is of."""
+    data = sample(50, 1)
+    told = dataclasses.replace(
+        data, columns=data.columns | {"jet2_multiplicity": np.full(50, 200, np.float32)}
+    )
+    with pytest.raises(InputError, match="jet2_multiplicity: data and template have no overlap"):
+        select(told, dijets.leading(TEMPLATE, 6), None)
+
+
+def test_excesses_are_counted_against_the_template():
+    rng = np.random.default_rng(0)
+    scores = {"data": rng.normal(size=4000), "template": rng.normal(size=8000)}
+    scores["data"][:60] += 6
+    weights = {"data": np.ones(4000), "template": np.full(8000, 0.5)}
+    halves = {n: [np.arange(0, len(s), 2), np.arange(1, len(s), 2)] for n, s in scores.items()}
+    cut = excess(scores, weights, halves, 0.01)
+    assert cut["expected"] == pytest.approx(40, rel=0.05)
+    assert cut["expected_error"] == pytest.approx(40 / np.sqrt(80), rel=0.05)
+    assert cut["observed"] == pytest.approx(100, abs=15)
+    assert cut["significance"] > 6
+    scores["data"] = rng.normal(size=4000)
+    assert abs(excess(scores, weights, halves, 0.1)["significance"]) < 3
+
+
+def test_the_command_searches_and_goes_on(tmp_path, monkeypatch, capsys):
+    samples = {"data": with_signal(300, 60), "template": TEMPLATE, "test": TEST}
+    for name, events in samples.items():
+        write_events(tmp_path / f"{name}.h5", events)
+    monkeypatch.setitem(anomaly.TRAINING, "small", dataclasses.replace(SHORT, epochs=2))
+    original = preset("lgatr-slim", "small")
+    monkeypatch.setattr("jaxpriors.methods.classifier.preset", lambda *_: TINY)
+    assert original != TINY
+    out = tmp_path / "run"
+    command = ["anomaly", *(str(tmp_path / f"{n}.h5") for n in ("data", "template"))]
+    command += ["--test", str(tmp_path / "test.h5"), "--out", str(out), "--networks", "2"]
+    command += ["--constituents", "6", "--region", "3300", "3700"]
+    assert run(command) == 0
+    text = capsys.readouterr().out
+    assert "AUC of data against template" in text and "maximum significance improvement" in text
+    metrics = read_json(out / "metrics.json")
+    inside = dijets.inside(samples["data"], (3300, 3700))
+    assert metrics["events"]["data"] == inside.sum() < len(inside)
+    assert [cut["share"] for cut in metrics["cuts"]] == [0.1]  # others leave too few events
+    assert run(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run([*command, "--resume"]) == 0
+    assert run([*command[:3], "--out", str(tmp_path / "no"), "--region", "1", "2"]) == 2
+    assert "no event in the signal region" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_scores_are_of_networks_that_did_not_see_the_event():
+    prepared = Search(config(), (3300, 3700)).prepare(with_signal(100, 10), TEMPLATE)
+    mass = dijets.dijet_mass(with_signal(100, 10))
+    np.testing.assert_array_equal(prepared.row, np.flatnonzero((mass > 3300) & (mass < 3700)))
+    with pytest.raises(InputError, match=r"test: found labels \[\] in 100 events"):
+        Search(config()).prepare(TEMPLATE, TEMPLATE, sample(100, 0))
+    assert isinstance(config().inputs, DijetConfig)
