@@ -31,6 +31,7 @@ from jaxpriors.features import (
 )
 from jaxpriors.methods.diffusion import EVALUATIONS, Sampler, sample
 from jaxpriors.models.pet import PET
+from jaxpriors.models.pet_twojet import PETTwoJetGenerator
 from jaxpriors.porting.networks import load_network
 from jaxpriors.preprocessing import PointCloudPreprocessing, preprocessing_from_json
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
@@ -226,36 +227,18 @@ def generate(
         )
     if multiplicity.min(initial=1) < 1:
         raise InputError(f"multiplicity: found {multiplicity.min()}, expected at least 1")
-    offsets = np.concatenate([[0], np.cumsum(multiplicity)])
-    noise = np.random.default_rng(config.seed).standard_normal((offsets[-1], GENERATED), np.float32)
     learnt = generator.preprocessing.standardisation
-    jet = ((conditions.jet - learnt.mean) / learnt.std).astype(np.float32)
-    wanted = np.eye(generator.classes, dtype=np.float32)[label]
-
-    mesh = data_mesh()
-    network = replicate(generator.network, mesh)
-    most = max(min(config.batch_size, len(conditions)), 1)
-    rows = -(-most // mesh.size) * mesh.size
-    features = np.full((offsets[-1], GENERATED), np.nan)
-    done = 0
-    for index, length in _batches(multiplicity, rows, generator.network.config.mode):
-        chosen = np.resize(index, rows)  # the last batch is filled up with some jets once more
-        valid = np.arange(length) < multiplicity[chosen, None]
-        flat = np.where(valid, offsets[chosen, None] + np.arange(length), 0)
-        start = np.where(valid[..., None], noise[flat], 0)
-        given = shard_rows((start, valid, jet[chosen], wanted[chosen]), mesh)
-        samples = np.asarray(_samples(network, *given, config.steps, config.sampler))
-        features[flat[valid]] = samples[valid]
-        done += len(index)
-        progress(done, len(conditions))
-
+    jet = (conditions.jet - learnt.mean) / learnt.std
+    wanted = np.eye(generator.classes)[label]
+    features = sample_features(generator.network, multiplicity, jet, wanted, config, progress)
     mean, std = NORMALISATION[generator.preprocessing.config.normalisation].constituents()
     p4, raised = momenta(features * std[:GENERATED] + mean[:GENERATED], conditions)
     bad = np.flatnonzero(~np.isfinite(p4).all(axis=-1))
     if len(bad):
+        first = int(np.repeat(np.arange(len(label)), multiplicity)[bad[0]])
         raise FloatingPointError(
             f"the network's samples give {len(bad)} of {len(p4)} constituents momenta that are not "
-            f"finite, the first in jet {int(np.searchsorted(offsets, bad[0], side='right')) - 1}"
+            f"finite, the first in jet {first}"
         )
     names = [f"condition_{name}" for name in JET_FEATURES]
     events = Events.from_flat(
@@ -266,6 +249,40 @@ def generate(
         columns=dict(zip(names, conditions.jet.T, strict=True)),
     )
     return Generated(events.sorted_by_pt(), raised)
+
+
+def sample_features(
+    network: PET | PETTwoJetGenerator,
+    multiplicity: np.ndarray,
+    jet: np.ndarray,
+    label: np.ndarray,
+    config: SamplingConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Normalised features (total, 3) float64 of the constituents of n jets, one after another.
+
+    multiplicity (n,), standardised features of the jets (n, J), and the label (n, Y) that the
+    network is conditioned on.
+    """
+    offsets = np.concatenate([[0], np.cumsum(multiplicity)])
+    noise = np.random.default_rng(config.seed).standard_normal((offsets[-1], GENERATED), np.float32)
+    jet, label = jet.astype(np.float32), label.astype(np.float32)
+    mesh = data_mesh()
+    network = replicate(network, mesh)
+    rows = -(-max(min(config.batch_size, len(jet)), 1) // mesh.size) * mesh.size
+    features = np.full((offsets[-1], GENERATED), np.nan)
+    done = 0
+    for index, length in _batches(multiplicity, rows, network.config.mode):
+        chosen = np.resize(index, rows)  # the last batch is filled up with some jets once more
+        valid = np.arange(length) < multiplicity[chosen, None]
+        flat = np.where(valid, offsets[chosen, None] + np.arange(length), 0)
+        start = np.where(valid[..., None], noise[flat], 0)
+        given = shard_rows((start, valid, jet[chosen], label[chosen]), mesh)
+        samples = np.asarray(_samples(network, *given, config.steps, config.sampler))
+        features[flat[valid]] = samples[valid]
+        done += len(index)
+        progress(done, len(jet))
+    return features
 
 
 def momenta(features: np.ndarray, conditions: Conditions) -> tuple[np.ndarray, int]:
@@ -304,7 +321,7 @@ def _batches(multiplicity: np.ndarray, rows: int, mode: str) -> Iterator[tuple[n
 
 @partial(jax.jit, static_argnames=("steps", "sampler"))
 def _samples(
-    network: PET,
+    network: PET | PETTwoJetGenerator,
     noise: Array,
     mask: Array,
     jet: Array,
