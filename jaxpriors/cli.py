@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from jaxpriors.commands import data, port
+from jaxpriors.commands.anomaly import anomaly, template
 from jaxpriors.commands.export import export
 from jaxpriors.commands.generate import generate
 from jaxpriors.commands.pretrain import pretrain
@@ -26,6 +27,7 @@ def _port() -> None:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
+    "anomaly": anomaly,
     "data": _data,
     "export": export,
     "generate": generate,
@@ -51,6 +53,10 @@ GROUPS: dict[str, dict[str, Callable[..., int]]] = {
         "verify": port.port_verify,
     },
 }
+INNER: dict[tuple[str, ...], Callable[..., int]] = {
+    ("unfold", "apply"): apply,
+    ("anomaly", "template"): template,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code."""
     commands, program = COMMANDS, "jaxpriors"
-    if arguments[:2] == ["unfold", "apply"]:
-        commands, program, arguments = {"apply": apply}, "jaxpriors unfold", arguments[1:]
+    if (command := INNER.get(tuple(arguments[:2]))) is not None:
+        commands, program = {arguments[1]: command}, f"jaxpriors {arguments[0]}"
+        arguments = arguments[1:]
     elif len(arguments) > 0 and arguments[0] in GROUPS:
         commands, program = GROUPS[arguments[0]], f"jaxpriors {arguments[0]}"
         arguments = arguments[1:]

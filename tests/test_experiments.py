@@ -6,18 +6,23 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import dis, dis_study, unfolding, unfolding_study
+from experiments import anomaly_study, dis, dis_study, unfolding, unfolding_study
 from experiments.finetuning import compare, table
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from experiments.unfolding_study import Samples, study
 from jaxpriors.data.matched import Simulation
+from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.anomaly import format_anomaly
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.evaluation.report import format_quality, format_table, over_seeds
+from jaxpriors.methods import anomaly as anomaly_method
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.finetuning import SHIPPED
 from jaxpriors.methods.omnifold import OmniFold
 from jaxpriors.methods.trainings import TRAINING
+from jaxpriors.models.presets import preset
+from tests.helpers.dijets import random_dijets
 from tests.helpers.jets import random_jets
 
 TINY = dataclasses.replace(TRAINING["mlp"]["small"], epochs=2, batch_size=64)
@@ -184,3 +189,79 @@ def test_one_file_may_hold_both_scatterings(tmp_path):
     for wrong in (jets, jets.with_label(1)):
         with pytest.raises(InputError, match=r"h1\.h5: found the labels .* expected 0 and 1"):
             dis.by_label(wrong, tmp_path / "h1.h5")
+
+
+TWO_JETS = dataclasses.replace(
+    preset("lgatr-slim", "small"),
+    hidden_v_channels=2,
+    hidden_s_channels=8,
+    num_heads=2,
+    num_blocks=1,
+)
+
+
+def _two_jets(n, seed, width=0.05):
+    return random_dijets(n, seed, width, constituents=3)
+
+
+def _scan(injected=(0, 60), nulls=1):
+    training = dataclasses.replace(
+        anomaly_method.TRAINING["small"], epochs=4, patience=None, batch_size=64, buckets=1
+    )
+    one = anomaly_method.search(
+        "lgatr-slim", networks=2, constituents=6, training=training, network=TWO_JETS
+    )
+    return anomaly_study.Scan((one,), injected, nulls, 5)
+
+
+def _anomaly_samples(injected=60):
+    return anomaly_study.Samples.of(
+        _two_jets(700, 0), _two_jets(500, 1), _two_jets(460, 2, 0.09), injected, 0.6
+    )
+
+
+def test_the_anomaly_study_has_its_table_and_figures(tmp_path):
+    samples = _anomaly_samples()
+    assert len(samples.background) == 280 and len(samples.test) == 420 + 200
+    assert len(samples.data(60)) == 340
+    found = anomaly_study.study(samples, _scan(), tmp_path, lambda record: None)
+    rows = found["max_sic"]["lgatr-slim"]
+    assert set(rows) == {"0", "60"} and len(rows["0"]["values"]) == 2
+    assert rows["60"]["median"] > rows["0"]["median"]
+    assert found["supervised"]["lgatr-slim"]["median"] > 3
+    assert 1 / 3 <= found["null"]["lgatr-slim"]["chance"] <= 1  # of two null trainings
+    assert found["min_background"] == 5
+    assert "60 injected" in format_anomaly(found)
+    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    assert {"improvement.png", "roc.png"} <= names
+
+
+def test_a_study_goes_on_with_what_was_scored(tmp_path, monkeypatch):
+    samples, scan = _anomaly_samples(), _scan(nulls=0)
+    whole = anomaly_study.study(samples, scan, tmp_path, lambda record: None)
+    (tmp_path / "lgatr-slim" / "60" / "scores.h5").unlink()
+    trained = []
+    train = anomaly_method.train
+
+    def counted(data, *rest):
+        trained.append(len(data))
+        return train(data, *rest)
+
+    monkeypatch.setattr(anomaly_method, "train", counted)
+    again = anomaly_study.study(samples, scan, tmp_path, lambda record: None)
+    assert trained == [len(samples.data(60))] and again == whole
+
+
+def test_samples_and_scans_that_make_no_study_are_refused(tmp_path):
+    with pytest.raises(InputError, match="signal: found 460 events, expected at least 600"):
+        _anomaly_samples(300)
+    with pytest.raises(InputError, match=r"injected: found \(50, 0\)"):
+        _scan((50, 0))
+    write_events(tmp_path / "a.h5", _two_jets(20, 0))
+    with pytest.raises(InputError, match="found labels None, expected 0 "):
+        anomaly_study.of_files(tmp_path / "a.h5", tmp_path / "a.h5", 5, 1)
+    write_events(tmp_path / "b.h5", _two_jets(20, 0).with_label(np.arange(20) > 9))
+    with pytest.raises(InputError, match="background: found 10 events asked for of 10"):
+        anomaly_study.of_files(tmp_path / "b.h5", tmp_path / "a.h5", 10, 1)
+    found = anomaly_study.of_files(tmp_path / "b.h5", tmp_path / "a.h5", 4, 2)
+    assert len(found.background) == 4 and len(found.template) == 20

@@ -1,0 +1,306 @@
+"""The study of `experiments.anomaly`: samples, the scan over injections, tables and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.commands.progress import Display
+from jaxpriors.commands.setup import cache_folder, use_all_cores, use_compilation_cache
+from jaxpriors.data import dijets
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.simulation import lhco
+from jaxpriors.data.splitting import split
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation import anomaly as evaluation
+from jaxpriors.evaluation.plots import improvement_figure, roc_figure, save_figure
+from jaxpriors.methods import anomaly
+from jaxpriors.methods.background_template import make_template, split_region
+from jaxpriors.methods.classifier import RatioClassifier
+from jaxpriors.methods.dijet_generation import TemplateConfig
+from jaxpriors.methods.generation import SamplingConfig
+from jaxpriors.training.loop import Record
+from jaxpriors.training.runs import environment, open_run, read_json, write_json
+
+LEVEL = "detector"
+SEED = 31  # of the simulated samples
+NULL, SUPERVISED = "null", "supervised"
+Say = Callable[[Record], None]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Events of two jets in the signal region, none of them in two of these.
+
+    background and template to train on, signal to inject, of which the first so many are taken,
+    reference: signal for the supervised trainings; test: labelled, background 0 and signal 1.
+    """
+
+    background: Events
+    template: Events
+    signal: Events
+    reference: Events
+    test: Events
+
+    @classmethod
+    def of(
+        cls, background: Events, template: Events, signal: Events, injected: int, test: float
+    ) -> Samples:
+        """Share the events out: a share ``test`` of the background is to test with.
+
+        Of the signal events ``injected`` are, and half of the others are to test with.
+
+        Raises InputError where no signal is left for the supervised reference or to test with.
+        """
+        if len(signal) < 2 * injected:
+            raise InputError(
+                f"signal: found {len(signal)} events, expected at least {2 * injected}, twice as "
+                "many as are injected at most"
+            )
+        order = np.random.default_rng([0, len(signal)]).permutation(len(signal))
+        pool, rest = signal[order[:injected]], signal[order[injected:]]
+        for_test, for_reference = split(len(rest), (0.5, 0.5), 0)
+        tested, taken = split(len(background), (test, 1 - test), 0)
+        parts = background[tested].with_label(0), rest[for_test].with_label(1)
+        return cls(
+            background=background[taken],
+            template=template,
+            signal=pool,
+            reference=rest[for_reference],
+            test=Events.concatenate([p.with_columns(dijets.COLUMNS) for p in parts]),
+        )
+
+    def data(self, injected: int) -> Events:
+        """The background with so many signal events."""
+        parts = self.background, self.signal[:injected]
+        return Events.concatenate(
+            [dataclasses.replace(p, label=None).with_columns(dijets.COLUMNS) for p in parts]
+        )
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is trained and measured.
+
+    searches: of each model, with its networks. injected: numbers of signal events, rising; 0 is
+    compared with the null distribution, of so many times the networks' number of trainings.
+    least: background events that a cut leaves at least, for its significance improvement to count.
+    """
+
+    searches: tuple[RatioClassifier, ...]
+    injected: tuple[int, ...]
+    nulls: int
+    least: float
+
+    def __post_init__(self) -> None:
+        names = [one.model for one in self.searches]
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"models: found {names}, expected one or several different ones")
+        if (
+            not self.injected
+            or min(self.injected) < 0
+            or list(self.injected) != sorted(set(self.injected))
+        ):
+            raise InputError(
+                f"injected: found {self.injected}, expected numbers of events, rising from 0"
+            )
+        if self.nulls < 0 or not self.least > 0:
+            raise InputError(
+                f"nulls, least: found {self.nulls}, {self.least}, expected 0 or more, and above 0"
+            )
+
+
+def run(
+    make: Callable[[int, Say], Samples],
+    scan: Scan,
+    out: Path,
+    resume: bool,
+    sources: dict[str, Any],
+) -> int:
+    """Train, measure, draw; print the table. make: the samples, for so many injected at most."""
+    use_all_cores()
+    use_compilation_cache()
+    asked = dataclasses.asdict(scan)
+    open_run(out, {"scan": asked, "sources": sources}, resume)
+    if not (out / "metrics.json").exists():
+        with Display() as display:
+            metrics = study(make(max(scan.injected), display), scan, out, display)
+        write_json(out / "metrics.json", {**metrics, "environment": environment()})
+    print(evaluation.format_anomaly(read_json(out / "metrics.json")))
+    print(f"\nscores, figures and metrics: {out}")
+    return 0
+
+
+def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
+    """Train every model on every injection, draw Figure 4, and give the metrics.
+
+    {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null": {model: summary},
+    "min_background", "events"}. The chance of the null row is the share of the null distribution
+    that is as large as the median without injected signal.
+    """
+    template = samples.template
+    data, template = anomaly.select(samples.data(0), template, None)
+    labels = samples.test.label
+    assert labels is not None
+    metrics: dict[str, Any] = {name: {} for name in ("max_sic", "auc", SUPERVISED, NULL)}
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for search in scan.searches:
+        model = search.model
+        asked = {str(n): (anomaly.train, samples.data(n), template) for n in scan.injected}
+        asked[SUPERVISED] = (anomaly.train, samples.reference, template)
+        asked |= {f"{NULL}-{i}": (anomaly.train_null, data, template) for i in range(scan.nulls)}
+        found = {}
+        for number, (name, (train, of_data, of_template)) in enumerate(asked.items()):
+            say({"stage": f"{model}: {_told(name)} ({number + 1} of {len(asked)})"})
+            one = _reseeded(search, int(name.split("-")[1])) if name.startswith(NULL) else search
+            place = out / model / name
+            found[name] = _scores(train, of_data, of_template, one, samples.test, place, say)
+        scores[model] = found
+        measured = {n: evaluation.performance(s, labels, scan.least) for n, s in found.items()}
+        for kind in ("max_sic", "auc"):
+            metrics[kind][model] = {str(n): measured[str(n)][kind] for n in scan.injected}
+        metrics[SUPERVISED][model] = measured[SUPERVISED]["max_sic"] | {
+            "auc": measured[SUPERVISED]["auc"]
+        }
+        if scan.nulls:
+            values = [
+                v for n, m in measured.items() if n.startswith(NULL) for v in m["max_sic"]["values"]
+            ]
+            metrics[NULL][model] = evaluation.summary(np.array(values))
+            if 0 in scan.injected:
+                median = metrics["max_sic"][model]["0"]["median"]
+                metrics[NULL][model]["chance"] = evaluation.chance(median, np.array(values))
+    say({"stage": "drawing"})
+    draw(scores, metrics, scan, samples, out)
+    counts = {f.name: len(getattr(samples, f.name)) for f in dataclasses.fields(samples)}
+    counts |= {"test_background": int(np.sum(labels == 0)), "test_signal": int(np.sum(labels == 1))}
+    return {**metrics, "min_background": scan.least, "events": counts}
+
+
+def _told(name: str) -> str:
+    if name.startswith(NULL):
+        return "labels drawn at random"
+    return "labelled signal" if name == SUPERVISED else f"{name} signal events in the data"
+
+
+def _reseeded(search: RatioClassifier, number: int) -> RatioClassifier:
+    """Other first weights and labels in each of the null trainings."""
+    assert search.training is not None
+    seed = search.training.seed + 1000 * (number + 1)
+    return dataclasses.replace(search, training=dataclasses.replace(search.training, seed=seed))
+
+
+def _scores(
+    train: Callable[..., Any],
+    data: Events,
+    template: Events,
+    search: RatioClassifier,
+    test: Events,
+    place: Path,
+    say: Say,
+) -> np.ndarray:
+    """Log ratios (k, n) of the test events, by networks that are trained unless they were."""
+    file = place / "scores.h5"
+    if not file.exists():
+        model = train(data, template, search, place / "checkpoints", say)
+        model.save(place / "model")
+        assert test.label is not None
+        anomaly.write_scores(file, model.log_ratios(test), {"label": test.label})
+    return anomaly.read_scores(file)
+
+
+def draw(
+    scores: dict[str, dict[str, np.ndarray]],
+    metrics: dict[str, Any],
+    scan: Scan,
+    samples: Samples,
+    out: Path,
+) -> None:
+    """Figure 4, with the curves of the largest injection, and the ROC curves of the same."""
+    labels = samples.test.label
+    assert labels is not None
+    sic, rejection = {}, {}
+    for model, found in scores.items():
+        of = evaluation.curves(found[str(max(scan.injected))], labels, scan.least)
+        sic[model], rejection[model] = evaluation.band(of["sic"]), evaluation.band(of["rejection"])
+    maxima = {
+        model: {int(n): row for n, row in rows.items()}
+        for model, rows in metrics["max_sic"].items()
+    }
+    figures = out / "figures"
+    figures.mkdir(exist_ok=True)
+    grid = evaluation.EFFICIENCIES
+    size = len(samples.background)
+    drawn = improvement_figure(sic, maxima, metrics[SUPERVISED], grid, size)
+    save_figure(drawn, figures / "improvement")
+    save_figure(roc_figure(rejection, grid), figures / "roc")
+
+
+def simulated(
+    background: int, template: int, test: int, signal: int, injected: int, say: Say
+) -> Samples:
+    """The stand-ins at detector level, made at the first call and then taken.
+
+    Numbers of background events in the data, in the template and to test with, and of signal
+    events beside the ``injected``, half of them to test with.
+    """
+    total = background + template + test
+    qcd = _sample("background", total, say)
+    found = _sample("signal", signal + injected, say)
+    of_template, rest = qcd[:template], qcd[template:]
+    return Samples.of(rest, of_template, found, injected, test / (background + test))
+
+
+def _sample(variant: str, events: int, say: Say) -> Events:
+    from jaxpriors.data.simulation.run import simulate
+
+    say({"stage": f"simulating {events} events of {variant}, or taking them"})
+    path = cache_folder() / "samples" / f"lhco-{variant}-{events}.h5"
+    simulate("lhco", variant, events, SEED, out=path, processes=2, overwrite=True)
+    return read_events(path, LEVEL)
+
+
+def of_files(data: Path, template: Path, background: int, injected: int) -> Samples:
+    """Samples of a file with labels and of one with background.
+
+    Raises InputError for files without labels, or with too few background events.
+    """
+    found, independent = read_events(data), read_events(template)
+    for name, events in (("data", found), ("template", independent)):
+        dijets.check(events, name)
+    if found.label is None or set(np.unique(found.label)) != {0, 1}:
+        have = None if found.label is None else np.unique(found.label).tolist()
+        raise InputError(f"{data}: found labels {have}, expected 0 (background) and 1 (signal)")
+    qcd, signal = found[found.label == 0], found[found.label == 1]
+    if not 0 < background < len(qcd):
+        raise InputError(
+            f"background: found {background} events asked for of {len(qcd)} in {data}, expected "
+            "fewer, as the others are to test with"
+        )
+    return Samples.of(qcd, independent, signal, injected, 1 - background / len(qcd))
+
+
+def realistic(
+    samples: Samples, sidebands: int, config: TemplateConfig, folder: Path, say: Say
+) -> Samples:
+    """The samples with a template that is generated from so many events of the sidebands.
+
+    All events are cut to the constituents that the generator makes.
+    """
+    around = _sample("sidebands", sidebands, say)
+    region = lhco.SIGNAL_REGION
+    seed, number = config.training.seed, len(samples.template)
+    around, mass = split_region(around, samples.background, region, number, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = make_template(around, mass, config, SamplingConfig(seed=seed), folder, say)
+    most = config.inputs.constituents
+    assert most is not None
+    parts = {f.name: getattr(samples, f.name) for f in dataclasses.fields(samples)}
+    cut = {name: dijets.leading(events, most) for name, events in parts.items()}
+    return Samples(**cut | {"template": made})
