@@ -137,8 +137,8 @@ def _check_overlap(data: Events, template: Events) -> None:
     if held[0] != held[1]:
         of_each = [f"{'all' if h is None else f'at most {h}'} constituents" for h in held]
         raise InputError(
-            f"template: found {of_each[1]} of its jets and {of_each[0]} of those of the data; expected the "
-            "same of both: cut them to the same number (--constituents)"
+            f"template: found {of_each[1]} of its jets and {of_each[0]} of those of the data; "
+            "expected the same of both: cut them to the same number (--constituents)"
         )
     inputs = {"m_jj": (dijets.dijet_mass(data), dijets.dijet_mass(template))}
     inputs |= {name: (data.columns[name], template.columns[name]) for name in dijets.COLUMNS}
