@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,10 +146,13 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
     that is as large as the median without injected signal.
     """
     template = samples.template
-    data, template = anomaly.select(samples.data(0), template, None)
+    for search in scan.searches:
+        shown = getattr(search.inputs, "constituents", None)
+        anomaly.select(samples.data(0), template, None, shown)
+    data = samples.data(0)
     labels = samples.test.label
     assert labels is not None
-    metrics: dict[str, Any] = {name: {} for name in ("max_sic", "auc", SUPERVISED, NULL)}
+    metrics: dict[str, Any] = {name: {} for name in ("max_sic", "auc", SUPERVISED, NULL, "seconds")}
     scores: dict[str, dict[str, np.ndarray]] = {}
     for search in scan.searches:
         model = search.model
@@ -162,6 +166,7 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
             place = out / model / name
             found[name] = _scores(train, of_data, of_template, one, samples.test, place, say)
         scores[model] = found
+        metrics["seconds"][model] = sum(_seconds(out / model / name) for name in found)
         measured = {n: evaluation.performance(s, labels, scan.least) for n, s in found.items()}
         for kind in ("max_sic", "auc"):
             metrics[kind][model] = {str(n): measured[str(n)][kind] for n in scan.injected}
@@ -208,11 +213,16 @@ def _scores(
     """Log ratios (k, n) of the test events, by networks that are trained unless they were."""
     file = place / "scores.h5"
     if not file.exists():
-        model = train(data, template, search, place / "checkpoints", say)
-        model.save(place / "model")
+        model = train(data, template, search, place, say)
         assert test.label is not None
         anomaly.write_scores(file, model.log_ratios(test), {"label": test.label})
     return anomaly.read_scores(file)
+
+
+def _seconds(place: Path) -> float:
+    """How long a training took, by its log."""
+    last = (place / anomaly.LOG).read_text().splitlines()[-1]
+    return float(sum(json.loads(last)["seconds"].values()))
 
 
 def draw(

@@ -37,8 +37,10 @@ from jaxpriors.models.presets import NetworkConfig
 from jaxpriors.preprocessing import InputsConfig, seen
 from jaxpriors.training.loop import Record, TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
+from jaxpriors.training.runs import write_lines
 
 MODELS = ("lgatr-slim", "lgatr", "pet", FINE_TUNED)
+LOG = "log.jsonl"
 LEAKING = 0.99  # AUC of one input by itself, above which it is no property of the events
 
 # arXiv:2603.08802, Section 3.3, is "paper"; "small" is for minutes on two cores
@@ -98,10 +100,12 @@ def search(
     ).resolved()
 
 
-def select(data: Events, template: Events, window: Window | None) -> tuple[Events, Events]:
+def select(
+    data: Events, template: Events, window: Window | None, constituents: int | None = None
+) -> tuple[Events, Events]:
     """Both samples in the signal region, of which a training can learn something.
 
-    window: m_jj in GeV, None for the samples as they are.
+    window: m_jj in GeV, None for the samples as they are. constituents: that networks see of a jet.
 
     Raises InputError for events that are not of two jets, a region without events, a template
     with signal, samples of which one holds fewer constituents of its jets than the other, and an
@@ -127,18 +131,18 @@ def select(data: Events, template: Events, window: Window | None) -> tuple[Event
             f"template: {int(np.sum(template.label != 0))} events have a label other than 0, "
             "expected background alone"
         )
-    _check_overlap(data, template)
+    _check_overlap(data, template, constituents)
     return data, template
 
 
-def _check_overlap(data: Events, template: Events) -> None:
+def _check_overlap(data: Events, template: Events, constituents: int | None) -> None:
     """Raise InputError where one input is enough to tell the samples apart."""
-    held = [_most_held(events) for events in (data, template)]
+    held = [_most_held(events, constituents) for events in (data, template)]
     if held[0] != held[1]:
         of_each = [f"{'all' if h is None else f'at most {h}'} constituents" for h in held]
         raise InputError(
-            f"template: found {of_each[1]} of its jets and {of_each[0]} of those of the data; "
-            "expected the same of both: cut them to the same number (--constituents)"
+            f"template: found {of_each[1]} of its jets and {of_each[0]} of those of the "
+            "data; expected the same: let networks see as many of both (--constituents)"
         )
     inputs = {"m_jj": (dijets.dijet_mass(data), dijets.dijet_mass(template))}
     inputs |= {name: (data.columns[name], template.columns[name]) for name in dijets.COLUMNS}
@@ -162,9 +166,9 @@ def _check_overlap(data: Events, template: Events) -> None:
             )
 
 
-def _most_held(events: Events) -> int | None:
-    """The number of constituents that jets were cut to, None where they are whole."""
-    jets = dijets.jets_of(events)
+def _most_held(events: Events, constituents: int | None) -> int | None:
+    """The number of constituents that jets are cut to, None where they are whole."""
+    jets = dijets.jets_of(events if constituents is None else dijets.leading(events, constituents))
     cut = jets.multiplicity < jets.columns["multiplicity"]
     return int(jets.multiplicity.max()) if cut.any() else None
 
@@ -176,8 +180,15 @@ def train(
     folder: Path,
     progress: Callable[[Record], None] = lambda record: None,
 ) -> RatioModel:
-    """The networks that tell data from template; goes on where an earlier call was killed."""
-    return config.fit_with_history(template, data, None, folder, progress)[0]
+    """The networks that tell data from template, from a folder that they are kept in.
+
+    It has ``model/``, the epochs' records in ``log.jsonl``, and ``checkpoints/``, with which a call
+    goes on where an earlier one was killed.
+    """
+    log = _Log(folder, progress)
+    fitted = config.fit_with_history(template, data, None, folder / "checkpoints", log)
+    fitted[0].save(folder / "model")
+    return fitted[0]
 
 
 def train_null(
@@ -192,7 +203,26 @@ def train_null(
     Data and template are one pool of events, of which each network takes others for data, as many
     as there were. Of samples of one distribution, ``train`` gives networks that are alike to these.
     """
-    return config.fit_labelled(*shuffled(data, template, config), folder, progress)[0]
+    log = _Log(folder, progress)
+    parts = shuffled(data, template, config)
+    fitted = config.fit_labelled(*parts, folder / "checkpoints", log)
+    fitted[0].save(folder / "model")
+    return fitted[0]
+
+
+class _Log:
+    """Keeps the records of epochs in a training's folder, and passes all on."""
+
+    def __init__(self, folder: Path, progress: Callable[[Record], None]) -> None:
+        self._path, self._progress = folder / LOG, progress
+        self._records: list[Record] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, record: Record) -> None:
+        if "validation_loss" in record:
+            self._records.append(record)
+            write_lines(self._path, self._records)
+        self._progress(record)
 
 
 def shuffled(data: Events, template: Events, config: RatioClassifier) -> Parts:

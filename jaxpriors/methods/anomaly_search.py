@@ -52,7 +52,8 @@ class Search:
         row = np.arange(len(data))
         if self.region is not None and all(c in data.columns for c in dijets.COLUMNS):
             row = row[dijets.inside(data, self.region)]
-        data, template = anomaly.select(data, template, self.region)
+        shown = getattr(self.classifier.inputs, "constituents", None)
+        data, template = anomaly.select(data, template, self.region, shown)
         if test is not None:
             dijets.check(test, "test")
             test = test if self.region is None else test[dijets.inside(test, self.region)]
@@ -88,8 +89,9 @@ def run(
 ) -> dict[str, Any]:
     """Train on both halves; write scores, networks and metrics, which it gives.
 
-    ``scores.h5`` holds for each data event of the region: ``row``, its place in the file; ``half``,
-    that it is in; ``m_jj``; ``log_ratios`` (k, n) of the networks trained on the other half.
+    Each half has a folder, ``half-0`` and ``half-1`` (`anomaly.train`). ``scores.h5`` has for each
+    data event of the region: ``row``, its place in the file; ``half``, that it is in; ``m_jj``;
+    ``log_ratios`` (k, n) of the networks trained on the other half.
     Metrics: "cuts" (shares of the template, data events that pass and that are expected, with the
     error of the latter, and the significance), "auc" of data against template; of the test events
     "max_sic", "auc" and "min_background". Goes on where an earlier call was killed.
@@ -107,10 +109,9 @@ def run(
             chosen["data"],
             chosen["template"],
             config.classifier,
-            folder / "checkpoints" / f"half-{half}",
+            folder / f"half-{half}",
             progress,
         )
-        model.save(folder / "model" / f"half-{half}")
         for name, events in samples.items():
             others = halves[name][1 - half]
             scores[name][:, others] = model.log_ratios(events[others])

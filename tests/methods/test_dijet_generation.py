@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_events_from_a_file(trained, tmp_path):
     assert first.events.digest() == again.events.digest() != other.events.digest()
 
 
-def test_a_velocity_that_is_known_has_no_error(monkeypatch):
+def test_a_velocity_that_is_known_has_no_error(trained, monkeypatch):
     """The terms are zero for the network that gives the velocities of the very noise."""
     preprocessing = fit_preprocessing(INPUTS, seen(INPUTS, EVENTS))
     cloud = preprocessing(gather(seen(INPUTS, EVENTS), np.arange(16), 8))
@@ -95,23 +95,20 @@ def test_a_velocity_that_is_known_has_no_error(monkeypatch):
         jax.random.normal(keys[2], cloud.jets.shape),
         jax.random.normal(keys[3], (*cloud.mask.shape, 3)),
     )
-    network = PETTwoJetGenerator.init(jax.random.key(1), TINY)
     angle = jnp.pi / 2 * times[0][:, None, None]  # of the schedule, up to its ends
 
     def jets(self, noisy, time, label, key=None):
-        np.testing.assert_allclose(label, np.stack([cloud.mass, np.ones(16)], -1))
         return jnp.cos(angle) * noises[0] - jnp.sin(angle) * cloud.jets
 
     monkeypatch.setattr(PETTwoJetGenerator, "jet_velocity", jets)
-    found = terms(network, cloud, times, noises, 4.0)
+    found = jax.jit(terms)(trained[0].network, cloud, times, noises, 4.0)
     assert float(found["jets"].max()) < 1e-3
     assert float(found["constituents"].min()) > 0.01
 
 
-def test_constituents_beyond_the_number_do_not_count():
+def test_constituents_beyond_the_number_do_not_count(trained):
     """The error of a jet is a mean over its own constituents, whatever the padding."""
     preprocessing = fit_preprocessing(DijetCloudConfig(), EVENTS)
-    network = PETTwoJetGenerator.init(jax.random.key(1), TINY)
     events = seen(DijetCloudConfig(), EVENTS)
     width = int(events.multiplicity.max())
     found = []
@@ -119,7 +116,7 @@ def test_constituents_beyond_the_number_do_not_count():
         cloud = preprocessing(gather(events, np.arange(16), width + extra))
         noise = jax.random.normal(jax.random.key(0), (16, 2, width + 5, 3))[:, :, : width + extra]
         given = (jnp.full(16, 0.4), jnp.full((16, 2), 0.6)), (jnp.ones((16, 2, 5)), noise)
-        found.append(terms(network, cloud, *given, 8.0))
+        found.append(jax.jit(terms)(trained[0].network, cloud, *given, 8.0))
     for name in ("jets", "constituents"):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4)
 
