@@ -33,6 +33,7 @@ MODELS: tuple[Network, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
 INJECTED = (0, 50, 100, 200, 400)
 BACKGROUND, TEMPLATE, TEST, SIGNAL = 6_000, 12_000, 20_000, 10_000  # events of quick
 SIDEBANDS = 20_000
+EPOCHS = 15
 PAPER_INJECTED = (0, 500, 600, 700, 800, 900, 1000, 2000, 5000, 10_000)
 PAPER_BACKGROUND = 100_000  # of the data of paper; the rest of the R&D background is to test with
 
@@ -91,7 +92,7 @@ def _quick(model: str, networks: int, constituents: int, seed: int) -> RatioClas
     """Networks that are smaller still than size "small"."""
     import dataclasses
 
-    from jaxpriors.methods.anomaly import search
+    from jaxpriors.methods.anomaly import TRAINING, search
     from jaxpriors.models.pet_twojet import two_jets
     from jaxpriors.models.presets import preset
 
@@ -105,7 +106,10 @@ def _quick(model: str, networks: int, constituents: int, seed: int) -> RatioClas
     if model == "pet":
         base = dataclasses.replace(base, hidden_channels=24, num_layers=2)
         base = dataclasses.replace(two_jets(base), num_jet_layers=2)
-    return search(model, "small", networks, constituents, seed, network=base)
+    training = dataclasses.replace(
+        TRAINING["small"], epochs=EPOCHS, patience=4, micro_batch=8 * networks
+    )
+    return search(model, "small", networks, constituents, seed, training=training, network=base)
 
 
 def paper(

@@ -210,21 +210,21 @@ def build_clouds(
     )
 
 
-def jet_numbers(batch: Batch, xp: Any) -> Any:
+def jet_numbers(batch: Batch) -> Any:
     """(B, 2, 5): the `dijets.JET_COLUMNS` of both jets, as they are."""
     return batch.columns[:, 1:].reshape(-1, JETS, len(JET_COLUMNS))
 
 
 def jet_momenta(batch: Batch, xp: Any) -> Any:
     """(E, px, py, pz) of both jets in GeV, (B, 2, 4)."""
-    pt, eta, phi, mass, _ = xp.moveaxis(jet_numbers(batch, xp), -1, 0)
+    pt, eta, phi, mass, _ = xp.moveaxis(jet_numbers(batch), -1, 0)
     energy = xp.hypot(pt * xp.cosh(eta), mass)
     return xp.stack([energy, pt * xp.cos(phi), pt * xp.sin(phi), pt * xp.sinh(eta)], axis=-1)
 
 
 def jet_features(batch: Batch, xp: Any) -> Any:
     """(B, 2, 5): the `dijets.JET_COLUMNS` of both jets, azimuths as normal quantiles."""
-    numbers = jet_numbers(batch, xp)
+    numbers = jet_numbers(batch)
     share = xp.clip(0.5 * (1 + numbers[..., _PHI] / np.pi), _EDGE, 1 - _EDGE)
     quantile = (special.ndtri if xp is np else ndtri)(share)
     return xp.stack(
@@ -259,5 +259,5 @@ def _token_features(batch: Batch, xp: Any) -> tuple[Any, Any, Any]:
     own = xp.take_along_axis(jets, _owner(batch, xp)[..., None], axis=1)
     # padding takes its jet's momentum: every logarithm and ratio is finite
     p4 = xp.where(valid[..., None], batch.p4, own)
-    shown = jet_numbers(batch, xp)[..., np.array(_SHOWN)]
+    shown = jet_numbers(batch)[..., np.array(_SHOWN)]
     return relative_kinematics(p4, own, xp), shown, kinematics.mass(batch.jet_p4, xp)
