@@ -15,10 +15,10 @@ import numpy as np
 from jax import Array
 
 from jaxpriors import kinematics
-from jaxpriors.data.batching import Batch, spread
+from jaxpriors.data.batching import Batch, spread_blocks
 from jaxpriors.data.checks import check_inputs
-from jaxpriors.data.events import Events
 from jaxpriors.data.identities import CHARGED_HADRONS, CHARGES, NEUTRAL_HADRONS
+from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
 
@@ -141,15 +141,19 @@ class PointCloudStandardisation:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, events: Events, sample: int = 100_000) -> "PointCloudStandardisation":
+    def fit(cls, events: Sample, sample: int = 100_000) -> "PointCloudStandardisation":
         """From (at most ``sample``) events, spread over the whole of them, in float64.
 
         Raises InputError where a feature is not finite (a constituent along the beam axis).
         """
-        batch = spread(events, sample)
-        with np.errstate(divide="ignore", invalid="ignore"):  # found below, by name
-            features, mask, jets = raw_features(batch.p4, batch.pid, batch.length, batch.jet_p4)
-        columns = [*np.moveaxis(features[mask], -1, 0), *np.moveaxis(jets, -1, 0)]
+        blocks = []
+        for batch in spread_blocks(events, sample):
+            with np.errstate(divide="ignore", invalid="ignore"):  # found below, by name
+                found = raw_features(batch.p4, batch.pid, batch.length, batch.jet_p4)
+            features, mask, jets = found
+            blocks.append((features[mask], jets))
+        features, jets = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        columns = [*np.moveaxis(features, -1, 0), *np.moveaxis(jets, -1, 0)]
         check_inputs((*FEATURES, *JET_FEATURES), columns)
         mean, std = jets.mean(0, dtype=np.float64), jets.std(0, dtype=np.float64)
         return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))

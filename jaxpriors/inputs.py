@@ -19,9 +19,9 @@ from jax import Array
 
 from jaxpriors import kinematics
 from jaxpriors.algebra import reference_multivectors
-from jaxpriors.data.batching import Batch, spread
+from jaxpriors.data.batching import Batch, spread_blocks
 from jaxpriors.data.checks import check_inputs
-from jaxpriors.data.events import Events
+from jaxpriors.data.stored import Sample
 from jaxpriors.layers.core import module
 
 CONSTITUENT_FEATURES = (
@@ -99,22 +99,25 @@ class Standardisation:
     momentum_scale: float
 
     @classmethod
-    def fit(cls, events: Events, sample: int = 100_000) -> "Standardisation":
+    def fit(cls, events: Sample, sample: int = 100_000) -> "Standardisation":
         """From (at most ``sample``) events, spread over the whole of them, in float64.
 
         Raises InputError where a feature is not finite (a constituent along the beam axis).
         """
-        batch = spread(events, sample)
-        with np.errstate(divide="ignore", invalid="ignore"):  # found below, by name
-            constituents, jets = _features(batch, np)
-        valid = np.arange(batch.p4.shape[1]) < batch.length[:, None]
-        columns = [*np.moveaxis(constituents[valid], -1, 0), *np.moveaxis(jets, -1, 0)]
+        blocks = []
+        for batch in spread_blocks(events, sample):
+            with np.errstate(divide="ignore", invalid="ignore"):  # found below, by name
+                constituents, jets = _features(batch, np)
+            valid = np.arange(batch.p4.shape[1]) < batch.length[:, None]
+            blocks.append((constituents[valid], jets, np.asarray(batch.p4)[valid]))
+        constituents, jets, momenta = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        columns = [*np.moveaxis(constituents, -1, 0), *np.moveaxis(jets, -1, 0)]
         check_inputs((*CONSTITUENT_FEATURES, *JET_FEATURES), columns)
         std = [float(np.std(c, dtype=np.float64)) for c in columns]
         return cls(
             mean=tuple(float(np.mean(c, dtype=np.float64)) for c in columns),
             std=tuple(s if s > 1e-6 else 1.0 for s in std),
-            momentum_scale=float(np.sqrt(np.mean(np.asarray(batch.p4)[valid] ** 2.0))),
+            momentum_scale=float(np.sqrt(np.mean(momenta**2.0))),
         )
 
     def to_json(self) -> dict[str, Any]:

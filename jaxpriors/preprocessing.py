@@ -14,6 +14,7 @@ from jax import Array
 from jaxpriors.data import dijets
 from jaxpriors.data.batching import Batch
 from jaxpriors.data.events import Events
+from jaxpriors.data.stored import Sample
 from jaxpriors.dijet_inputs import (
     DijetCloud,
     DijetCloudConfig,
@@ -42,7 +43,7 @@ class TokenPreprocessing:
     standardisation: Standardisation
 
     @classmethod
-    def fit(cls, config: InputConfig, events: Events) -> "TokenPreprocessing":
+    def fit(cls, config: InputConfig, events: Sample) -> "TokenPreprocessing":
         """Standardised to these events; InputError where an input is not finite."""
         return cls(config, Standardisation.fit(events))
 
@@ -59,7 +60,7 @@ class PointCloudPreprocessing:
     standardisation: PointCloudStandardisation
 
     @classmethod
-    def fit(cls, config: PointCloudConfig, events: Events) -> "PointCloudPreprocessing":
+    def fit(cls, config: PointCloudConfig, events: Sample) -> "PointCloudPreprocessing":
         """Standardised to these events; InputError where an input is not finite."""
         return cls(config, PointCloudStandardisation.fit(events))
 
@@ -136,19 +137,23 @@ def columns_of(config: InputsConfig) -> tuple[str, ...]:
     return config.columns if isinstance(config, NumbersConfig) else ()
 
 
-def seen(config: InputsConfig, events: Events) -> Events:
+def seen(config: InputsConfig, events: Sample) -> Sample:
     """What a network with these inputs sees of events: their constituents and columns.
 
-    Raises InputError where a column is missing.
+    Events on disk are read where columns or pairs of jets are looked at. Raises InputError where a
+    column is missing.
     """
+    if isinstance(config, NumbersConfig):
+        events = events.read()
     if isinstance(config, DijetConfig | DijetCloudConfig):
+        events = events.read()
         dijets.check(events)
         if config.constituents is not None:
             events = dijets.leading(events, config.constituents)
     return events.with_columns(columns_of(config))
 
 
-def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
+def fit_preprocessing(config: InputsConfig, events: Sample) -> Preprocessing:
     """The preprocessing of that configuration, standardised to these events.
 
     Raises InputError where an input is not finite.
@@ -156,11 +161,11 @@ def fit_preprocessing(config: InputsConfig, events: Events) -> Preprocessing:
     if isinstance(config, PointCloudConfig):
         return PointCloudPreprocessing.fit(config, events)
     if isinstance(config, NumbersConfig):
-        return NumbersPreprocessing.fit(config, events)
+        return NumbersPreprocessing.fit(config, events.read())
     if isinstance(config, DijetConfig):
-        return DijetPreprocessing.fit(config, events)
+        return DijetPreprocessing.fit(config, events.read())
     if isinstance(config, DijetCloudConfig):
-        return DijetCloudPreprocessing.fit(config, events)
+        return DijetCloudPreprocessing.fit(config, events.read())
     return TokenPreprocessing.fit(config, events)
 
 

@@ -15,11 +15,12 @@ from typing import TypeVar
 import numpy as np
 from jax import Array
 
-from jaxpriors.data.events import Events
+from jaxpriors.data.stored import Sample, StoredEvents
 from jaxpriors.layers.core import module
 
 T = TypeVar("T")
 UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
+BLOCK = 4096  # events that are padded at once where many are looked at
 
 
 @module
@@ -77,7 +78,7 @@ def plan_buckets(multiplicity: np.ndarray, count: int = 4) -> Buckets:
 
 
 def gather(
-    events: Events,
+    events: Sample,
     index: np.ndarray,
     length: int,
     rows: int | None = None,
@@ -95,13 +96,16 @@ def gather(
         index = np.concatenate([index, np.zeros(rows - real, index.dtype)])
     weights = (events.weight if weight is None else weight)[index]
     weights[real:] = 0.0
+    if label is None:
+        label = events.label if events.label is not None else np.zeros(len(events), np.int32)
+    label = label[index]
+    if isinstance(events, StoredEvents):
+        events, index = events[index].read(), np.arange(len(index))
     start = events.offsets[index]
     number = np.minimum(events.offsets[index + 1] - start, length)
     slots = np.arange(length)
     valid = slots < number[:, None]
     flat = np.where(valid, start[:, None] + slots, start[:, None])
-    if label is None:
-        label = events.label if events.label is not None else np.zeros(len(events), np.int32)
     single = [column[index] for column in events.columns.values() if column.ndim == 1]
     columns = np.array(single, np.float32).reshape(-1, len(index)).T
     return Batch(
@@ -110,15 +114,27 @@ def gather(
         length=number.astype(np.int32),
         jet_p4=events.jet_p4[index].astype(np.float32),
         columns=columns,
-        label=label[index].astype(np.float32),
+        label=label.astype(np.float32),
         weight=weights.astype(np.float32),
     )
 
 
-def spread(events: Events, most: int) -> Batch:
+def spread(events: Sample, most: int) -> Batch:
     """At most ``most`` events, evenly spread over the whole of them, none of them cut."""
-    index = np.linspace(0, len(events) - 1, min(len(events), most)).astype(np.int64)
+    index = _spread_index(events, most)
     return gather(events, index, int(events.multiplicity[index].max()))
+
+
+def spread_blocks(events: Sample, most: int) -> Iterator[Batch]:
+    """The events of ``spread`` in their order, `BLOCK` at a time."""
+    index = _spread_index(events, most)
+    for start in range(0, len(index), BLOCK):
+        block = index[start : start + BLOCK]
+        yield gather(events, block, int(events.multiplicity[block].max()))
+
+
+def _spread_index(events: Sample, most: int) -> np.ndarray:
+    return np.linspace(0, len(events) - 1, min(len(events), most)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,7 @@ class TrainingBatches:
     ``gather``.
     """
 
-    events: Events
+    events: Sample
     buckets: Buckets
     batch_size: int
     seed: int
@@ -192,7 +208,7 @@ def _spread(index: np.ndarray, label: np.ndarray | None, rng: np.random.Generato
 
 
 def prediction_batches(
-    events: Events, lengths: Sequence[int], rows: int
+    events: Sample, lengths: Sequence[int], rows: int
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Every event once, in chunks of ``rows`` padded to the smallest fitting of ``lengths``.
 

@@ -82,10 +82,16 @@ class Events:
             raise InputError(f"selection has shape {chosen.shape}, expected ({len(self)},)")
         if isinstance(chosen, np.ndarray) and not chosen.size:
             chosen = chosen.astype(np.int64)
-        events = np.atleast_1d(np.arange(len(self))[chosen])
-        counts = self.multiplicity[events]
+        if isinstance(chosen, slice) or chosen.dtype == bool:
+            chosen = np.arange(len(self))[chosen]
+        events = np.atleast_1d(chosen)
+        if events.min(initial=0) < -len(self):
+            raise IndexError(f"event {events.min()} of {len(self)}")
+        events = np.where(events < 0, events + len(self), events)
+        starts = self.offsets[events]
+        counts = self.offsets[events + 1] - starts
         offsets = col.offsets_of(counts)
-        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][events] - offsets[:-1], counts)
+        rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
         return Events(
             p4=self.p4[rows],
             pid=self.pid[rows],
@@ -95,6 +101,23 @@ class Events:
             label=None if self.label is None else self.label[events],
             columns={name: array[events] for name, array in self.columns.items()},
         )
+
+    def read(self) -> Events:
+        """These events, which are in memory already (those on disk are not: `data.stored`)."""
+        return self
+
+    @property
+    def identities(self) -> bool:
+        """Whether any constituent has one."""
+        return bool(self.pid.any())
+
+    def undirected(self) -> dict[str, int]:
+        """How many constituents and jets have pT or E of 0: {"constituents", "jets"}."""
+        both = {"constituents": self.p4, "jets": self.jet_p4}
+        return {
+            what: int(np.sum((np.hypot(p4[:, 1], p4[:, 2]) <= 0) | (p4[:, 0] <= 0)))
+            for what, p4 in both.items()
+        }
 
     def digest(self) -> str:
         """A hash of all that a network can see: the same for the same events, weights, labels."""

@@ -52,7 +52,7 @@ class Source:
 
 @contextlib.contextmanager
 def open_source(path: str | os.PathLike[str]) -> Iterator[Source]:
-    """Open an HDF5 or npz file for reading.
+    """Open an HDF5 or npz file, or the folder of a prepared sample, for reading.
 
     Raises:
         InputError: no such file, a file of another kind, truncated or damaged; also while its
@@ -62,7 +62,14 @@ def open_source(path: str | os.PathLike[str]) -> Iterator[Source]:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected an HDF5 or npz file")
+        from jaxpriors.data import prepared  # which is written in terms of this module
+
+        if not prepared.is_prepared(path):
+            raise InputError(
+                f"{path}: is a folder without a prepared sample, expected one, an HDF5 or npz file"
+            )
+        yield Source(path, prepared.mapped_arrays(path), prepared.attributes(path))
+        return
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:

@@ -229,7 +229,7 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Parts:
     """Events to train on and to validate on, with labels of each network drawn at random."""
     assert config.inputs is not None and config.training is not None and config.ensemble is not None
     pool = Events.concatenate(
-        [dataclasses.replace(seen(config.inputs, e), label=None) for e in (template, data)]
+        [dataclasses.replace(seen(config.inputs, e).read(), label=None) for e in (template, data)]
     )
     seed = config.training.seed
     rng = np.random.default_rng([seed, len(pool), 2])  # apart from what splits the events

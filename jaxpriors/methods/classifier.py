@@ -21,8 +21,8 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import TrainingBatches, plan_buckets
-from jaxpriors.data.events import Events
 from jaxpriors.data.splitting import split
+from jaxpriors.data.stored import Sample
 from jaxpriors.dijet_inputs import DijetCloudConfig
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES
@@ -201,14 +201,15 @@ class RatioClassifier:
 
     def fit(
         self,
-        simulation: Events,
-        data: Events,
-        validation: tuple[Events, Events] | None = None,
+        simulation: Sample,
+        data: Sample,
+        validation: tuple[Sample, Sample] | None = None,
         folder: str | Path | None = None,
         progress: Callable[[Record], None] = lambda record: None,
     ) -> RatioModel:
         """Fit on all of simulation and data, but for the events set apart for validation.
 
+        Samples that are on disk (`data.prepared.open_prepared`) stay there.
         validation: (simulation, data) to validate on; otherwise a share is split off at random.
         folder: where checkpoints go; a call with the folder of a killed one goes on with it.
 
@@ -223,9 +224,9 @@ class RatioClassifier:
 
     def fit_with_history(
         self,
-        simulation: Events,
-        data: Events,
-        validation: tuple[Events, Events] | None,
+        simulation: Sample,
+        data: Sample,
+        validation: tuple[Sample, Sample] | None,
         folder: Path,
         progress: Callable[[Record], None] = lambda record: None,
     ) -> tuple[RatioModel, Trained]:

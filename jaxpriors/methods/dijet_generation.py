@@ -256,7 +256,7 @@ def fit(
     training = config.training
     least = float(kinematics.pt(sidebands.p4.astype(np.float64)).min())
     shares = (1 - config.validation, config.validation)
-    events = dataclasses.replace(seen(config.inputs, sidebands), label=None)
+    events = dataclasses.replace(seen(config.inputs, sidebands).read(), label=None)
     events = events.with_weight(events.weight * (len(events) / events.weight.sum()))
     on, validated = (events[i] for i in split(len(events), shares, training.seed))
     preprocessing = DijetCloudPreprocessing.fit(config.inputs, on)

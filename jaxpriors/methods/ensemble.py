@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxpriors.data.events import Events
+from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
 from jaxpriors.models.classifiers import Classifier, classifier_of
@@ -77,7 +77,7 @@ def shared_out(most: int | None, networks: int) -> int | None:
     return None if most is None else max(most // networks, 1)
 
 
-def bootstrap_weights(events: Events, seeds: Sequence[int]) -> np.ndarray:
+def bootstrap_weights(events: Sample, seeds: Sequence[int]) -> np.ndarray:
     """The weights of labelled events times Poisson numbers of mean 1 for each seed, (n, k) float64.
 
     Each class keeps its sum of weights: the ratio is one of normalised densities. Raises

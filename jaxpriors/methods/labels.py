@@ -16,10 +16,10 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxpriors import kinematics
 from jaxpriors.data.batching import Batch
 from jaxpriors.data.events import Events
 from jaxpriors.data.splitting import split
+from jaxpriors.data.stored import Sample, concatenated
 from jaxpriors.errors import InputError
 from jaxpriors.methods.ensemble import Ensemble, with_sums
 from jaxpriors.methods.ratio import member_logits
@@ -36,7 +36,7 @@ class Labelled:
     weight, label: those of each of k networks (n, k), where they are not the events' own.
     """
 
-    events: Events
+    events: Sample
     weight: np.ndarray | None = None
     label: np.ndarray | None = None
 
@@ -54,7 +54,7 @@ Parts = tuple[Labelled, Labelled]  # to train on and to validate on
 LEAST_LOSS = 0.05  # of a validation: below, hardly an event could be of either sample
 
 
-def labelled(simulation: Events, data: Events, columns: Sequence[str] = ()) -> Events:
+def labelled(simulation: Sample, data: Sample, columns: Sequence[str] = ()) -> Sample:
     """One sample with labels 0 and 1, each class's weights summing to half the events.
 
     Of the samples' columns it has those named.
@@ -69,16 +69,16 @@ def labelled(simulation: Events, data: Events, columns: Sequence[str] = ()) -> E
         check(events, name)
         scaled = events.with_weight(events.weight * (half / float(np.sum(events.weight))))
         parts.append(scaled.with_label(label))
-    if simulation.pid.any() != data.pid.any():
-        without = "data" if simulation.pid.any() else "simulation"
+    if simulation.identities != data.identities:
+        without = "data" if simulation.identities else "simulation"
         raise InputError(
             f"pid: the {without} have none and the other sample has; expected identities in both "
             "samples or in none"
         )
-    return Events.concatenate([part.with_columns(columns) for part in parts])
+    return concatenated([part.with_columns(columns) for part in parts])
 
 
-def check(events: Events, name: str) -> None:
+def check(events: Sample, name: str) -> None:
     """Raise InputError for what no network can be trained on.
 
     That is: no event, weights without a positive sum, momenta without transverse direction.
@@ -89,8 +89,7 @@ def check(events: Events, name: str) -> None:
             f"{name}: {len(events)} events with weights that sum to {total:g}; expected at "
             "least one event and a positive sum"
         )
-    for what, p4 in (("constituents", events.p4), ("jets", events.jet_p4)):
-        bad = int(np.sum((kinematics.pt(p4) <= 0) | (p4[:, 0] <= 0)))
+    for what, bad in events.undirected().items():
         if bad:
             raise InputError(f"{name}: found {bad} {what} with pT or E of 0, expected none")
 

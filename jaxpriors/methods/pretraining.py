@@ -11,10 +11,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxpriors import kinematics
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets, prediction_batches
-from jaxpriors.data.events import Events
 from jaxpriors.data.splitting import split
+from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc_one_vs_one
 from jaxpriors.evaluation.plots import save_figure, training_figure
@@ -175,7 +174,7 @@ def make_probabilities(preprocessing: PointCloudPreprocessing, precision: Precis
 
 
 def over_events(
-    forward: Forward, network: Any, events: Events, lengths: tuple[int, ...], rows: int = 128
+    forward: Forward, network: Any, events: Sample, lengths: tuple[int, ...], rows: int = 128
 ) -> dict[str, np.ndarray]:
     """``forward`` of every event, in the events' order: name → (n, …) float64.
 
@@ -204,7 +203,7 @@ def over_events(
     return result
 
 
-def prepare(events: Events, config: Pretraining) -> tuple[dict[str, Events], Pretraining]:
+def prepare(events: Sample, config: Pretraining) -> tuple[dict[str, Sample], Pretraining]:
     """The events shared out into ``PARTS``, weights of mean 1, and the configuration filled in.
 
     Raises InputError for events without labels 0 … Y − 1, for a part that lacks one of them, for
@@ -219,13 +218,12 @@ def prepare(events: Events, config: Pretraining) -> tuple[dict[str, Events], Pre
     total = float(events.weight.sum())
     if not total > 0:
         raise InputError(f"weight: the sum is {total:g}, expected a positive number")
-    for what, p4 in (("constituents", events.p4), ("jets", events.jet_p4)):
-        bad = int(np.sum((kinematics.pt(p4) <= 0) | (p4[:, 0] <= 0)))
+    for what, bad in events.undirected().items():
         if bad:
             raise InputError(f"found {bad} {what} with pT or E of 0, expected none")
     config = config.resolved(classes)
     assert config.training is not None
-    events = dataclasses.replace(events, weight=events.weight * (len(events) / total), columns={})
+    events = events.with_weight(events.weight * (len(events) / total)).with_columns(())
     shares = split(len(events), config.fractions, config.training.seed)
     parts = {name: events[index] for name, index in zip(PARTS, shares, strict=True)}
     for name, part in parts.items():
@@ -242,7 +240,7 @@ def prepare(events: Events, config: Pretraining) -> tuple[dict[str, Events], Pre
 
 
 def pretrain(
-    parts: dict[str, Events],
+    parts: dict[str, Sample],
     config: Pretraining,
     folder: str | Path,
     progress: Callable[[Record], None] = lambda record: None,
@@ -337,7 +335,7 @@ def pretrain(
     return metrics
 
 
-def _classes(probabilities: np.ndarray, events: Events) -> dict[str, float]:
+def _classes(probabilities: np.ndarray, events: Sample) -> dict[str, float]:
     """Accuracy and one-versus-one AUC; every event counts alike."""
     assert events.label is not None
     right = probabilities.argmax(1) == events.label

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import Batch
-from jaxpriors.data.events import Events
+from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.calibration import temperature
 from jaxpriors.methods import ensemble
@@ -47,14 +47,14 @@ class RatioModel:
     origin: Origin | None = None
     temperature: float = 1.0
 
-    def log_ratio(self, events: Events) -> np.ndarray:
+    def log_ratio(self, events: Sample) -> np.ndarray:
         """log p_data / p_simulation of each event, (n,) float64.
 
         Raises FloatingPointError where it is not finite.
         """
         return self.log_ratios(events).mean(0)
 
-    def log_ratios(self, events: Events) -> np.ndarray:
+    def log_ratios(self, events: Sample) -> np.ndarray:
         """log p_data / p_simulation by each of the k networks, (k, n) float64; k is 1 for a single.
 
         Raises InputError where a column that the networks read is missing, FloatingPointError where
@@ -71,7 +71,7 @@ class RatioModel:
         each = member_logits(self.classifier, batch, None, self.preprocessing, self.precision)
         return each.mean(1) / self.temperature
 
-    def calibrated(self, simulation: Events, data: Events) -> "RatioModel":
+    def calibrated(self, simulation: Sample, data: Sample) -> "RatioModel":
         """The model at the temperature that suits these events best (`evaluation.calibration`).
 
         They must be others than those it was trained on; an ensemble has one temperature.
@@ -81,7 +81,7 @@ class RatioModel:
         )
         return dataclasses.replace(self, temperature=self.temperature * found)
 
-    def reweight(self, simulation: Events) -> np.ndarray:
+    def reweight(self, simulation: Sample) -> np.ndarray:
         """Weights (n,) float64 that turn simulation into data, keeping the sum of its weights.
 
         weight × ratio, the ratios divided by their weighted mean over these events.

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import Batch, prediction_batches
-from jaxpriors.data.events import Events
+from jaxpriors.data.stored import Sample
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
 
 ROWS = 256  # of a batch
@@ -18,7 +18,7 @@ Forward = Callable[[Any, Batch], Array]
 def predict(
     forward: Forward,
     params: Any,
-    events: Events,
+    events: Sample,
     lengths: Sequence[int],
     numbers: int = 1,
     rows: int = ROWS,

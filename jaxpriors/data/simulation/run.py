@@ -6,22 +6,16 @@ processes nor on whether a run was killed and taken up again.
 
 from __future__ import annotations
 
-import concurrent.futures
 import datetime
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import signal
-import sys
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +24,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.files import LEVELS, read_metadata
 from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.data.simulation import dis, jetclass, lhco, zjets
+from jaxpriors.data.workers import done_by_processes
 from jaxpriors.errors import InputError
 
 # A recipe is a module with VARIANTS (name -> settings), SELECTION, LABELS (names of the classes),
@@ -176,52 +171,16 @@ def _generate_missing(
     done = sum(sizes) - sum(sizes[number] for number in missing)
     if progress is not None:
         progress(done, sum(sizes))
-    if not missing:
-        return
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(processes, len(missing)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-    )
-    try:
-        tasks = {
-            pool.submit(_make_chunk, recipe, variant, sizes[i], seed, i, files[i]): i
-            for i in missing
-        }
-        for task in concurrent.futures.as_completed(tasks):
-            task.result()
-            done += sizes[tasks[task]]
-            if progress is not None:
-                progress(done, sum(sizes))
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a process of the simulation died (out of memory, killed, or started from a script "
-            f'without `if __name__ == "__main__":`); {done} of {sum(sizes)} events are kept in '
-            f"{files[0].parent}, the same request continues there"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    tasks = {i: partial(_make_chunk, recipe, variant, sizes[i], seed, i, files[i]) for i in missing}
+    for number, _ in done_by_processes(tasks, processes):
+        done += sizes[number]
+        if progress is not None:
+            progress(done, sum(sizes))
 
 
 def _make_chunk(recipe: str, variant: str, events: int, seed: int, number: int, file: Path) -> None:
     levels = RECIPES[recipe].generate(variant, events, seed, number)
     write_events(file, levels, overwrite=True, compact=True)
-
-
-def _start_worker() -> None:
-    """Silence the generators' banners, leave interrupts to the parent, and end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:

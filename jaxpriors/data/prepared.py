@@ -1,0 +1,302 @@
+"""Prepared samples: folders of arrays that are mapped into memory, for sets of any size.
+
+| file             | shape      | dtype   | meaning                                               |
+|------------------|------------|---------|-------------------------------------------------------|
+| `prepared.json`  |            |         | format, events, levels, metadata, facts of each level |
+| `p4.npy`         | (total, 4) | float32 | (E, px, py, pz) in GeV of all constituents            |
+| `pid.npy`        | (total,)   | int32   | PDG code, 0 where unknown                             |
+| `offsets.npy`    | (n+1,)     | int64   | event i holds constituents offsets[i]:offsets[i+1]    |
+| `jet_p4.npy`     | (n, 4)     | float32 | (E, px, py, pz) in GeV                                |
+| `weight.npy`     | (n,)       | float64 | event weight, of either sign                          |
+| `label.npy`      | (n,)       | int32   | class of the event; may be absent                     |
+| `column-….npy`   | (n, …)     | any     | further event-level columns                           |
+
+A set with both levels has them in the folders `particle` and `detector`, matched event by event. A
+sample is prepared piece by piece: pieces are made by several processes and kept, so that a call
+that was killed goes on; then their arrays are joined, and they are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from jaxpriors.data import columns as col
+from jaxpriors.data.events import Events
+from jaxpriors.data.files import LEVELS
+from jaxpriors.data.stored import PreparedArrays, Rows, StoredEvents
+from jaxpriors.data.workers import done_by_processes
+from jaxpriors.errors import InputError
+
+T = TypeVar("T")
+FORMAT, VERSION = "jaxpriors-prepared", 1
+MANIFEST, BEGUN = "prepared.json", "begun.json"
+COLUMN = "column-"
+
+# Events of one sample, or {"particle": …, "detector": …}; a function that pickle knows by name.
+Piece = Callable[[], Events | Mapping[str, Events]]
+
+
+def write_prepared(
+    folder: str | os.PathLike[str],
+    pieces: Sequence[Piece],
+    metadata: Mapping[str, Any],
+    processes: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write the events of all pieces, one after another, into a folder.
+
+    A call that was killed goes on where it was; once all is there, the same request returns at
+    once. Memory holds one piece for each process.
+
+    Args:
+        folder: to be made, or that of an earlier call.
+        pieces: functions that make the events (`functools.partial` of a module's own).
+        metadata: whatever JSON can hold; with the number of pieces it is what a request is.
+        processes: how many to use.
+        progress: called with (pieces done, all pieces).
+
+    Raises:
+        InputError: the folder holds something else, no piece, pieces whose levels, labels or
+            columns differ, anything that a piece or `Events.validate` refuses.
+    """
+    folder = Path(folder)
+    if not pieces or processes < 1:
+        raise InputError(
+            f"found {len(pieces)} pieces and {processes} processes, expected at least one of each"
+        )
+    request = json.loads(json.dumps({"metadata": dict(metadata), "pieces": len(pieces)}))
+    if (folder / MANIFEST).exists():
+        if _read(folder / MANIFEST).get("request") != request:
+            raise InputError(f"{folder}: holds another prepared sample; choose another folder")
+        _clear(folder)
+        return folder
+    _begin(folder, request)
+    places = [folder / f"piece-{number:05d}" for number in range(len(pieces))]
+    missing = [i for i, place in enumerate(places) if not place.exists()]
+    progress(len(pieces) - len(missing), len(pieces))
+    tasks = {i: partial(_write_piece, pieces[i], places[i]) for i in missing}
+    for done, _ in enumerate(done_by_processes(tasks, processes), len(pieces) - len(missing) + 1):
+        progress(done, len(pieces))
+    manifest = _join(folder, places)
+    _write_json(folder / MANIFEST, {**manifest, "request": request})
+    _clear(folder)
+    return folder
+
+
+def is_prepared(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the folder of a prepared sample, finished or begun."""
+    return any((Path(path) / name).is_file() for name in (MANIFEST, BEGUN))
+
+
+def mapped_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """All arrays by the names that they have in a file (`data.sample_files`), memory-mapped."""
+    return {
+        f"{level}/{name}".lstrip("/").replace(COLUMN, "columns/"): _mapped(folder / level, name)
+        for level, facts in _manifest(folder)["levels"].items()
+        for name in facts["arrays"]
+    }
+
+
+def attributes(folder: Path) -> dict[str, dict[str, str]]:
+    """The attributes of the root, as a file has them."""
+    return {"": {"metadata": json.dumps(_manifest(folder)["request"]["metadata"])}}
+
+
+def open_prepared(folder: str | os.PathLike[str], level: str | None = None) -> StoredEvents:
+    """The events of a prepared sample, which are read as they are needed.
+
+    level: particle or detector, of a sample that holds both. Raises InputError where the folder
+    holds no finished sample, lacks the level, or an array is missing, truncated or damaged.
+    """
+    folder = Path(folder)
+    manifest = _manifest(folder)
+    levels = list(manifest["levels"])
+    if (level or "") not in levels:
+        raise InputError(f"{folder}: level {level}: found {', '.join(filter(None, levels))}")
+    facts = manifest["levels"][level or ""]
+    place = folder / level if level else folder
+    columns = {n: _mapped(place, n) for n in facts["arrays"] if n.startswith(COLUMN)}
+    source = PreparedArrays(
+        p4=_open(place, "p4", Rows.open),
+        pid=_open(place, "pid", Rows.open),
+        offsets=_mapped(place, "offsets"),
+        jet_p4=_mapped(place, "jet_p4"),
+        weight=_mapped(place, "weight"),
+        label=_mapped(place, "label") if "label" in facts["arrays"] else None,
+        columns={name.removeprefix(COLUMN): array for name, array in columns.items()},
+        **{name: facts[name] for name in ("digest", "undirected", "identities")},
+    )
+    found = {
+        "constituents": (source.p4.shape[0], source.pid.shape[0], int(source.offsets[-1])),
+        "events": (len(source), len(source.jet_p4), len(source.weight), manifest["events"]),
+    }
+    for what, numbers in found.items():
+        if len(set(numbers)) != 1:
+            raise InputError(f"{place}: found arrays of {numbers} {what}, expected as many in each")
+    return StoredEvents.of(source)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    if (folder / BEGUN).exists() and not (folder / MANIFEST).exists():
+        raise InputError(f"{folder}: its preparation is not finished; give the same command again")
+    content = _read(folder / MANIFEST)
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise InputError(
+            f"{folder / MANIFEST}: found format {content.get('format')!r}, version "
+            f"{content.get('version')!r}; expected {FORMAT!r}, {VERSION}"
+        )
+    return content
+
+
+def _begin(folder: Path, request: dict[str, Any]) -> None:
+    """Make the folder, or go on with that of the same request."""
+    if (folder / BEGUN).exists():
+        if _read(folder / BEGUN) != request:
+            raise InputError(f"{folder}: another preparation was begun there; choose another")
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not a prepared sample; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / BEGUN, request)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what only an unfinished preparation needs."""
+    for place in (*folder.glob("piece-*"), *folder.glob(".piece-*")):
+        shutil.rmtree(place)
+    (folder / BEGUN).unlink(missing_ok=True)
+
+
+def _write_piece(piece: Piece, place: Path) -> None:
+    """The arrays of one piece, whole or not at all."""
+    made = piece()
+    samples = {"": made} if isinstance(made, Events) else dict(made)
+    if len({len(events) for events in samples.values()}) != 1 or (
+        set(samples) != {""} and not set(samples) <= set(LEVELS)
+    ):
+        sizes = {level: len(events) for level, events in samples.items()}
+        raise InputError(f"found levels with these events: {sizes}, expected as many in each")
+    scratch = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    facts = {}
+    for level, events in samples.items():
+        (scratch / level).mkdir(parents=True, exist_ok=True)
+        for name, array in _arrays(events.validate()).items():
+            np.save(scratch / level / f"{name}.npy", array)
+        facts[level] = {
+            "events": len(events),
+            "digest": events.digest(),
+            "undirected": events.undirected(),
+            "identities": events.identities,
+            "arrays": sorted(_arrays(events)),
+        }
+    _write_json(scratch / "facts.json", facts)
+    os.replace(scratch, place)
+
+
+def _arrays(events: Events) -> dict[str, np.ndarray]:
+    own = {
+        "p4": events.p4,
+        "pid": events.pid,
+        "offsets": events.offsets,
+        "jet_p4": events.jet_p4,
+        "weight": events.weight,
+    }
+    label = {} if events.label is None else {"label": events.label}
+    return own | label | {COLUMN + name: array for name, array in events.columns.items()}
+
+
+def _join(folder: Path, places: list[Path]) -> dict[str, Any]:
+    """Join the pieces' arrays; the manifest without its request."""
+    pieces = [_read(place / "facts.json") for place in places]
+    levels: dict[str, Any] = {}
+    for level, first in pieces[0].items():
+        for number, piece in enumerate(pieces):
+            found = piece.get(level, {}).get("arrays")
+            if set(piece) != set(pieces[0]) or found != first["arrays"]:
+                raise InputError(
+                    f"{folder}: piece {number} has the levels {sorted(piece)} with arrays {found}, "
+                    f"expected those of piece 0: {sorted(pieces[0])}, {first['arrays']}"
+                )
+        of_level = [piece[level] for piece in pieces]
+        (folder / level).mkdir(exist_ok=True)
+        for name in first["arrays"]:
+            parts = [place / level / f"{name}.npy" for place in places]
+            _join_array(parts, folder / level / f"{name}.npy", offsets=name == "offsets")
+        digests = " ".join(each["digest"] for each in of_level)
+        levels[level] = {
+            "arrays": first["arrays"],
+            "digest": hashlib.blake2b(digests.encode(), digest_size=16).hexdigest(),
+            "undirected": {
+                what: sum(each["undirected"][what] for each in of_level)
+                for what in first["undirected"]
+            },
+            "identities": any(each["identities"] for each in of_level),
+        }
+    events = sum(next(iter(piece.values()))["events"] for piece in pieces)
+    return {"format": FORMAT, "version": VERSION, "events": events, "levels": levels}
+
+
+def _join_array(parts: list[Path], joined: Path, offsets: bool) -> None:
+    """One array of all pieces, whole or not at all, instead of theirs; offsets are counted on."""
+    if joined.exists():
+        return
+    arrays = [np.load(part, mmap_mode="r") for part in parts]
+    if len({(array.dtype, array.shape[1:]) for array in arrays}) != 1:
+        found = sorted({f"{array.dtype}{list(array.shape[1:])}" for array in arrays})
+        raise InputError(f"{joined.stem}: found pieces of {found}, expected one kind")
+    if offsets:
+        counts = np.concatenate([np.diff(array) for array in arrays])
+        arrays = [col.offsets_of(counts)]
+    scratch = joined.with_name(f".{joined.name}.partial")
+    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+    with open(scratch, "wb") as file:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(arrays[0].dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        for array in arrays:
+            np.ascontiguousarray(array).tofile(file)
+    os.replace(scratch, joined)
+    for part in parts:
+        part.unlink()
+
+
+def _open(place: Path, name: str, opened: Callable[[Path], T]) -> T:
+    path = place / f"{name}.npy"
+    try:
+        return opened(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{path}: cannot be read: missing, truncated or damaged ({error})"
+        ) from None
+
+
+def _mapped(place: Path, name: str) -> np.ndarray:
+    return _open(place, name, partial(np.load, mmap_mode="r"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected a prepared sample there") from None
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    scratch = path.with_name(f".{path.name}.partial")
+    scratch.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(scratch, path)

@@ -1,0 +1,268 @@
+"""Events on disk: as many as fit a disk, of which memory holds those that are being looked at.
+
+The constituents stay in files (`jaxpriors.data.prepared`). What is kept of every event are its
+number, multiplicity, weight and label: 25 bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxpriors.data import columns as col
+from jaxpriors.data.events import Events
+from jaxpriors.errors import InputError
+
+BLOCK = 50_000  # events that are read at once where all are looked at
+
+
+class Opened:
+    """A file that is open, by its number, for as long as something refers to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.number = path, os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows of an array in a file (.npy), which are read as they are asked for."""
+
+    file: Opened
+    begin: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> Rows:
+        """Raises OSError or ValueError where there is no such array, whole."""
+        array = np.load(path, mmap_mode="r")  # compares the file's size with the header
+        return cls(Opened(path), array.offset, array.dtype, array.shape)
+
+    def read(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """counts[i] rows from starts[i] on, for all i, one after another.
+
+        Raises InputError where the file ends too early.
+        """
+        result = np.empty((int(counts.sum()), *self.shape[1:]), self.dtype)
+        if not len(result):
+            return result
+        size = self.dtype.itemsize * math.prod(self.shape[1:])
+        memory = memoryview(result).cast("B")  # type: ignore[arg-type]
+        new = np.flatnonzero(starts[1:] != starts[:-1] + counts[:-1]) + 1  # a stretch begins there
+        first = starts[np.concatenate([[0], new])]
+        ends = np.cumsum(counts)[np.concatenate([new, [len(counts)]]) - 1]
+        place = 0
+        for start, end in zip((first * size).tolist(), (ends * size).tolist(), strict=True):
+            begin = self.begin + start - place
+            while place < end:  # a call reads 2 GiB at most
+                found = os.pread(self.file.number, end - place, begin + place)
+                if not found:
+                    raise InputError(
+                        f"{self.file.path}: ends at byte {begin + place}; it was changed"
+                    )
+                memory[place : place + len(found)] = found
+                place += len(found)
+        return result
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedArrays:
+    """A set on disk: n events with `total` constituents, arrays as in `Events`.
+
+    What there is of each event is memory-mapped. digest: a hash of all. undirected: how many
+    constituents and jets have no direction (`Events.undirected`). identities: whether constituents
+    have any.
+    """
+
+    p4: Rows
+    pid: Rows
+    offsets: np.ndarray
+    jet_p4: np.ndarray
+    weight: np.ndarray
+    label: np.ndarray | None
+    columns: dict[str, np.ndarray]
+    digest: str
+    undirected: dict[str, int]
+    identities: bool
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.offsets) - 1
+
+    def read(self, index: np.ndarray, names: Sequence[str]) -> Events:
+        """Some events in memory, without labels, with these of their columns."""
+        starts = self.offsets[index]
+        counts = self.offsets[index + 1] - starts
+        return Events(
+            p4=self.p4.read(starts, counts),
+            pid=self.pid.read(starts, counts),
+            offsets=col.offsets_of(counts),
+            jet_p4=self.jet_p4[index],
+            weight=self.weight[index],
+            columns={name: self.columns[name][index] for name in names},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredEvents:
+    """n events of sets on disk, in an order of their own; `prepared.open_prepared` makes them.
+
+    They are used as `Events` are: ``[index]`` chooses without reading, ``read`` reads.
+
+    Args:
+        sources: the sets.
+        which: (n,) uint8, the number of each event's set.
+        index: (n,) int64, the number of each event within its set.
+        multiplicity: (n,) int32.
+        weight: (n,) float64, of either sign.
+        label: (n,) int32 or None.
+        names: of the event-level columns that are read.
+    """
+
+    sources: tuple[PreparedArrays, ...]
+    which: np.ndarray
+    index: np.ndarray
+    multiplicity: np.ndarray
+    weight: np.ndarray
+    label: np.ndarray | None
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: PreparedArrays) -> StoredEvents:
+        """All events of a set, in its order."""
+        return cls(
+            (source,),
+            np.zeros(len(source), np.uint8),
+            np.arange(len(source)),
+            np.diff(source.offsets).astype(np.int32),
+            np.array(source.weight),
+            None if source.label is None else np.array(source.label),
+            tuple(source.columns),
+        )
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.index)
+
+    def __getitem__(self, index: slice | np.ndarray | Sequence[int]) -> StoredEvents:
+        """The chosen events: a slice, booleans (n,) or integers in any order; nothing is read."""
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if index.dtype == bool and index.shape != (len(self),):
+                raise InputError(f"selection has shape {index.shape}, expected ({len(self)},)")
+            index = index if index.size else index.astype(np.int64)
+        return dataclasses.replace(
+            self,
+            which=self.which[index],
+            index=self.index[index],
+            multiplicity=self.multiplicity[index],
+            weight=self.weight[index],
+            label=None if self.label is None else self.label[index],
+        )
+
+    def read(self) -> Events:
+        """These events in memory."""
+        parts, places = [], []
+        for number, source in enumerate(self.sources):
+            mine = np.flatnonzero(self.which == number)
+            if len(mine):
+                parts.append(source.read(self.index[mine], self.names))
+                places.append(mine)
+        if not parts:
+            parts, places = [self.sources[0].read(self.index, self.names)], [self.index]
+        read = parts[0] if len(parts) == 1 else Events.concatenate(parts)
+        if len(parts) > 1:
+            read = read[np.argsort(np.concatenate(places))]
+        return dataclasses.replace(read, weight=self.weight, label=self.label)
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Events]:
+        """All of them in memory, so many at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size].read()
+
+    def digest(self) -> str:
+        """A hash of all that a network can see; not that of the same events in memory."""
+        known = " ".join([*(source.digest for source in self.sources), *self.names])
+        found = hashlib.blake2b(known.encode(), digest_size=16)
+        for array in (self.which, self.index, self.weight, self.label):
+            if array is not None:
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+    @property
+    def identities(self) -> bool:
+        """Whether constituents of these sets have any."""
+        return any(source.identities for source in self.sources)
+
+    def undirected(self) -> dict[str, int]:
+        """As `Events.undirected`, of all events of their sets."""
+        found = [source.undirected for source in self.sources]
+        return {what: sum(each[what] for each in found) for what in found[0]}
+
+    def with_columns(self, names: Sequence[str]) -> StoredEvents:
+        """As `Events.with_columns`."""
+        for source in self.sources:
+            for name in names:
+                if name not in self.names or source.columns[name].ndim != 1:
+                    found = {k: source.columns[k].shape for k in self.names}
+                    raise InputError(
+                        f"column {name!r}: found the columns {found}, expected it among them with "
+                        "one number an event"
+                    )
+        return dataclasses.replace(self, names=tuple(names))
+
+    def with_weight(self, weight: np.ndarray) -> StoredEvents:
+        """The same events with other weights (n,)."""
+        return dataclasses.replace(self, weight=np.asarray(weight, np.float64))
+
+    def with_label(self, label: np.ndarray | int) -> StoredEvents:
+        """The same events with labels (n,), or one label for all."""
+        label = np.broadcast_to(label, (len(self),)).astype(np.int32)
+        return dataclasses.replace(self, label=label)
+
+    @classmethod
+    def concatenate(cls, samples: Sequence[StoredEvents]) -> StoredEvents:
+        """The events of all samples, one sample after another; nothing is read.
+
+        Raises InputError where labels or columns differ in kind, as `Events.concatenate`.
+        """
+        if len({(sample.names, sample.label is None) for sample in samples}) != 1:
+            kinds = [(sample.names, sample.label is not None) for sample in samples]
+            raise InputError(
+                f"found samples with these columns and labels: {kinds}, expected all alike"
+            )
+        first = np.cumsum([0, *(len(sample.sources) for sample in samples)])
+        labels = [sample.label for sample in samples if sample.label is not None]
+        return cls(
+            tuple(source for sample in samples for source in sample.sources),
+            np.concatenate([s.which + k for s, k in zip(samples, first[:-1], strict=True)]).astype(
+                np.uint8
+            ),
+            np.concatenate([sample.index for sample in samples]),
+            np.concatenate([sample.multiplicity for sample in samples]),
+            np.concatenate([sample.weight for sample in samples]),
+            np.concatenate(labels) if labels else None,
+            samples[0].names,
+        )
+
+
+Sample = Events | StoredEvents
+
+
+def concatenated(samples: Sequence[Sample]) -> Sample:
+    """The events of all samples, one after another, in memory where one of them is.
+
+    Raises InputError where labels or columns differ in kind.
+    """
+    stored = [sample for sample in samples if isinstance(sample, StoredEvents)]
+    if len(stored) == len(samples) and stored:
+        return StoredEvents.concatenate(stored)
+    return Events.concatenate([sample.read() for sample in samples])
