@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.commands.progress import Display
+from jaxpriors.commands.report import tables
 from jaxpriors.commands.setup import cache_folder, use_all_cores, use_compilation_cache
 from jaxpriors.data import dijets
 from jaxpriors.data.events import Events
@@ -133,7 +134,7 @@ def run(
         with Display() as display:
             metrics = study(make(max(scan.injected), display), scan, out, display)
         write_json(out / "metrics.json", {**metrics, "environment": environment()})
-    print(evaluation.format_anomaly(read_json(out / "metrics.json")))
+    print(tables(read_json(out / "metrics.json")))
     print(f"\nscores, figures and metrics: {out}")
     return 0
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.dis import Case
 from jaxpriors.commands.progress import Display
+from jaxpriors.commands.report import tables
 from jaxpriors.commands.reweight import fitted
 from jaxpriors.commands.setup import cache_folder, use_all_cores, use_compilation_cache
 from jaxpriors.data.events import Events
@@ -19,7 +20,6 @@ from jaxpriors.data.splitting import split
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import jet_observables
 from jaxpriors.evaluation.plots import observable_figure, save_figure
-from jaxpriors.evaluation.report import format_known, format_quality
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.ratio import RatioModel, reweighted
 from jaxpriors.methods.reweighting import Reweighting, prepare, resolved
@@ -56,10 +56,7 @@ def run(
         with Display() as display:
             metrics = study(make(display), fits, out, display)
         write_json(out / "metrics.json", {**metrics, "environment": environment()})
-    metrics = read_json(out / "metrics.json")
-    print(format_quality(metrics))
-    for case in (name for name in metrics if name.startswith("known_ratio")):
-        print(f"\n{format_known({'known_ratio': metrics[case]})}\n({case})")
+    print(tables(read_json(out / "metrics.json")))
     print(f"\nweights, figures and metrics: {out}")
     return 0
 

@@ -12,7 +12,8 @@ from jaxpriors.commands.anomaly import anomaly, template
 from jaxpriors.commands.export import export
 from jaxpriors.commands.generate import generate
 from jaxpriors.commands.pretrain import pretrain
-from jaxpriors.commands.reweight import ratio, report, reweight
+from jaxpriors.commands.report import report
+from jaxpriors.commands.reweight import ratio, reweight
 from jaxpriors.commands.tune import tune
 from jaxpriors.commands.unfold import apply, unfold
 from jaxpriors.errors import InputError

@@ -217,7 +217,7 @@ def test_a_start_that_was_killed_does_not_block_the_folder(tmp_path):
 
 def test_reports_of_what_is_no_run(tmp_path, capsys):
     (tmp_path / "metrics.json").write_text("[]")
-    for place, message in ((tmp_path, "found no 'table2'"), (tmp_path / "no", "no such file")):
+    for place, message in ((tmp_path, "found list, expected"), (tmp_path / "no", "no such file")):
         assert run(["report", str(place)]) == 2
         assert message in capsys.readouterr().err
 

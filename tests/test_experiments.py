@@ -10,18 +10,19 @@ from experiments import anomaly_study, dis, dis_study, unfolding, unfolding_stud
 from experiments.finetuning import compare, table
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from experiments.unfolding_study import Samples, study
+from jaxpriors.cli import run
 from jaxpriors.data.matched import Simulation
 from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.anomaly import format_anomaly
 from jaxpriors.evaluation.observables import OBSERVABLES
-from jaxpriors.evaluation.report import format_quality, format_table, over_seeds
+from jaxpriors.evaluation.report import format_table, over_seeds
 from jaxpriors.methods import anomaly as anomaly_method
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.finetuning import SHIPPED
 from jaxpriors.methods.omnifold import OmniFold
 from jaxpriors.methods.trainings import TRAINING
 from jaxpriors.models.presets import preset
+from jaxpriors.training.runs import write_json
 from tests.helpers.dijets import random_dijets
 from tests.helpers.jets import random_jets
 
@@ -134,7 +135,7 @@ def _known(n, seed):
     return dataclasses.replace(jets, columns={dis_study.TRUTH: truth})
 
 
-def test_the_scattering_study_has_its_tables_and_figures(tmp_path):
+def test_the_scattering_study_has_its_tables_and_figures(tmp_path, capsys):
     fits = {"MLP": [dataclasses.replace(STEP, training=TINY)] * 2}
     other = _known(900, 1)
     pairs = {
@@ -150,7 +151,10 @@ def test_the_scattering_study_has_its_tables_and_figures(tmp_path):
         found["known_ratio"]["MLP"]
     )
     assert (tmp_path / "figures" / "observables.png").exists()
-    assert "rejection at 50 %" in format_quality(found)
+    write_json(tmp_path / "metrics.json", found)
+    assert run(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "rejection at 50 %" in printed and "that are known, test events" in printed
     # a second call finds all that was done
     before = len(told)
     assert dis_study.study(pairs, fits, tmp_path, told.append) == found
@@ -222,7 +226,7 @@ def _anomaly_samples(injected=60):
     )
 
 
-def test_the_anomaly_study_has_its_table_and_figures_and_goes_on(tmp_path, monkeypatch):
+def test_the_anomaly_study_has_its_table_and_figures_and_goes_on(tmp_path, monkeypatch, capsys):
     samples = _anomaly_samples()
     assert len(samples.background) == 280 and len(samples.test) == 420 + 200
     assert len(samples.data(60)) == 340
@@ -233,7 +237,8 @@ def test_the_anomaly_study_has_its_table_and_figures_and_goes_on(tmp_path, monke
     assert found["supervised"]["lgatr-slim"]["median"] > 3
     assert 1 / 3 <= found["null"]["lgatr-slim"]["chance"] <= 1  # of two null trainings
     assert found["min_background"] == 5
-    assert "60 injected" in format_anomaly(found)
+    write_json(tmp_path / "metrics.json", found)
+    assert run(["report", str(tmp_path)]) == 0 and "60 injected" in capsys.readouterr().out
     names = {p.name for p in (tmp_path / "figures").iterdir()}
     assert {"improvement.png", "roc.png"} <= names
 

@@ -58,12 +58,12 @@ def anomaly(
         resume: go on with the run in the folder.
     """
     from jaxpriors.commands.progress import Display
+    from jaxpriors.commands.report import tables
     from jaxpriors.commands.reweight import read_samples
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.data.files import levels
     from jaxpriors.data.sample_files import read_events
     from jaxpriors.errors import InputError
-    from jaxpriors.evaluation.anomaly import format_search
     from jaxpriors.methods.anomaly import TRAINING, search
     from jaxpriors.methods.anomaly_search import Search, resolved, run
     from jaxpriors.methods.trainings import FINE_TUNED
@@ -97,7 +97,7 @@ def anomaly(
         open_run(out, {**resolved(config), "sources": asked | prepared.digests()}, resume)
         if not (out / "metrics.json").exists():
             run(prepared, config, out, display)
-    print(format_search(read_json(out / "metrics.json")))
+    print(tables(read_json(out / "metrics.json")))
     print(f"\nscores of the data, networks and metrics: {out}")
     return 0
 
@@ -143,6 +143,7 @@ def template(
     import dataclasses
 
     from jaxpriors.commands.progress import Display
+    from jaxpriors.commands.report import tables
     from jaxpriors.commands.reweight import read_samples
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.dijet_inputs import DijetCloudConfig
@@ -150,7 +151,7 @@ def template(
     from jaxpriors.methods import dijet_generation as generation
     from jaxpriors.methods.generation import SamplingConfig
     from jaxpriors.training.loop import with_numbers
-    from jaxpriors.training.runs import open_run
+    from jaxpriors.training.runs import open_run, read_json
 
     training = with_numbers(
         generation.TRAINING[size],
@@ -181,5 +182,6 @@ def template(
         open_run(out, {**settings, "events": events, "sources": asked}, resume)
         if not (out / "metrics.json").exists():
             background_template.make_template(around, mass, config, sampling, out, display)
-    print(f"{len(mass)} generated events: {out / background_template.TEMPLATE}")
+    print(tables(read_json(out / "metrics.json")))
+    print(f"\nevents, generator and metrics: {out}")
     return 0

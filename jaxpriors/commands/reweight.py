@@ -1,4 +1,4 @@
-"""`jaxpriors reweight`, `jaxpriors ratio` and `jaxpriors report`."""
+"""`jaxpriors reweight` and `jaxpriors ratio`."""
 
 from __future__ import annotations
 
@@ -246,6 +246,7 @@ def run(
 ) -> int:
     """Run (or go on with) a reweighting in a folder and print its tables."""
     from jaxpriors.commands.progress import Display
+    from jaxpriors.commands.report import tables
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 
     use_all_cores()
@@ -286,27 +287,3 @@ def fitted(
     if prepared is not None:
         reweighting.reweight(prepared, config, out, display)
     return dict(read_json(out / "metrics.json"))
-
-
-def tables(metrics: dict[str, Any]) -> str:
-    """All tables of a run's metrics.json as text."""
-    from jaxpriors.evaluation.report import format_known, format_quality, format_table
-
-    found = [format_table(metrics)]
-    if "table4" in metrics:
-        found.append(format_quality(metrics))
-    if "known_ratio" in metrics:
-        found.append(format_known(metrics))
-    return "\n\n".join(found)
-
-
-def report(run: Path, /) -> int:
-    """Print the tables of a finished run.
-
-    Args:
-        run: folder of the run.
-    """
-    from jaxpriors.training.runs import read_json
-
-    print(tables(read_json(run / "metrics.json")))
-    return 0

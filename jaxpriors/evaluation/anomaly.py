@@ -118,5 +118,23 @@ def format_search(values: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def format_template(values: Mapping[str, Any]) -> str:
+    """The table of a template's metrics.json: generated jets against those of the sidebands."""
+    rows = [["", "distance", "floor"]]
+    for name, distance in values["distance"].items():
+        rows.append([name, f"{distance:.4g}", f"{values['floor'][name]:.4g}"])
+    scale = values["scale"]
+    lines = [
+        "Wasserstein-1 distance of jets generated at the sidebands' m_jj to those of the sidebands "
+        "(floor: between two halves of the latter)",
+        "",
+        *aligned(rows),
+        "",
+        f"{values['events']} generated events, scaled by {scale['mean']:.3f} ± {scale['std']:.3f} "
+        f"to their m_jj; {values['raised']:.2%} of their constituents raised to the least pT",
+    ]
+    return "\n".join(lines)
+
+
 def _cell(found: Mapping[str, float] | None) -> str:
     return f"{found['median']:.2f} ({found['low']:.2f}-{found['high']:.2f})" if found else ""

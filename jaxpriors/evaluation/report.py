@@ -130,18 +130,23 @@ def format_quality(values: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *aligned(rows)])
 
 
-def format_known(values: Mapping[str, Any]) -> str:
-    """Learned against true log ratios of each model, as aligned text, from a run's metrics.json."""
+def format_known(values: Mapping[str, Any], table: str = "known_ratio") -> str:
+    """Learned against true log ratios of each model, as aligned text, from a run's metrics.json.
+
+    table: its name there, whose end tells the cases of a study apart.
+    """
     heads = ["", "squared error", "of a constant", "correlation", "bias, small to large ratios"]
     rows, names = [heads], list[str]()
-    for model, row in values["known_ratio"].items():
+    for model, row in values[table].items():
         names = list(row["chi2"])
         bias = " ".join(f"{b:+.3f}" for b in row["bias"])
         numbers = [f"{row[n]:.5f}" for n in ("mse", "mse_constant", "correlation")]
         shapes = [f"{t['chi2']:.1f}/{t['ndf']} ({t['p']:.3f})" for t in row["chi2"].values()]
         rows.append([model, *numbers, bias, *shapes])
     heads += [f"χ² of {name}" for name in names]
-    return "\n".join(["Log ratios against those that are known, test events", "", *aligned(rows)])
+    case = table.removeprefix("known_ratio").replace("_", ", ")
+    title = f"Log ratios against those that are known{case}, test events"
+    return "\n".join([title, "", *aligned(rows)])
 
 
 def _formatted(name: str, table: Mapping[str, Any]) -> str:

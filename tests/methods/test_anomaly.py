@@ -183,6 +183,8 @@ def test_the_command_searches_and_goes_on(tmp_path, monkeypatch, capsys):
     inside = dijets.inside(samples["data"], (3300, 3700))
     assert metrics["events"]["data"] == inside.sum() < len(inside)
     assert [cut["share"] for cut in metrics["cuts"]] == [0.1]  # others leave too few events
+    assert run(["report", str(out)]) == 0
+    assert capsys.readouterr().out.strip() in text
     assert run(command) == 2
     assert "exists already" in capsys.readouterr().err
     assert run([*command, "--resume"]) == 0

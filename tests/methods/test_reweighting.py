@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpriors import RatioModel
-from jaxpriors.commands.reweight import tables
+from jaxpriors.commands.report import tables
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES, jet_observables
 from jaxpriors.methods.classifier import RatioClassifier
