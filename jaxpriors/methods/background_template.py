@@ -10,14 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import wasserstein_distance
 
 from jaxpriors.data import dijets
 from jaxpriors.data.dijets import Window
 from jaxpriors.data.events import Events
+from jaxpriors.data.files import read_metadata
 from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.data.splitting import split
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.metrics import wasserstein
 from jaxpriors.methods.dijet_generation import TemplateConfig, fit, generate
 from jaxpriors.methods.generation import SamplingConfig
 from jaxpriors.training.loop import Record
@@ -75,22 +76,26 @@ def make_template(
     progress({"stage": f"training the generator on {len(sidebands)} events"})
     generator = fit(sidebands, config, folder / "checkpoints", progress)
     generator.save(folder / "model")
-    progress({"stage": f"generating {len(mass)} events"})
-    found = generate(generator, mass, sampling)
+    if not (folder / TEMPLATE).exists():
+        progress({"stage": f"generating {len(mass)} events"})
+        found = generate(generator, mass, sampling)
+        summary = {
+            "events": len(mass),
+            "scale": {"mean": float(found.scale.mean()), "std": float(found.scale.std())},
+            "raised": found.raised / len(found.events.p4),
+        }
+        write_events(folder / TEMPLATE, found.events, summary)
     progress({"stage": "generating events of the sidebands, to compare"})
     shares = (1 - config.validation, config.validation)
     known = sidebands[split(len(sidebands), shares, config.training.seed)[1]]
     alike = generate(generator, dijets.dijet_mass(known), sampling)
     metrics = {
-        "events": len(mass),
-        "scale": {"mean": float(found.scale.mean()), "std": float(found.scale.std())},
-        "raised": found.raised / len(found.events.p4),
+        **read_metadata(folder / TEMPLATE),
         **distances(known, alike.events),
         "environment": environment(),
     }
-    write_events(folder / TEMPLATE, found.events, overwrite=True)
     write_json(folder / "metrics.json", metrics)
-    return found.events
+    return read_events(folder / TEMPLATE)
 
 
 def distances(known: Events, generated: Events) -> dict[str, dict[str, float]]:
@@ -100,6 +105,6 @@ def distances(known: Events, generated: Events) -> dict[str, dict[str, float]]:
     result: dict[str, dict[str, float]] = {"distance": {}, "floor": {}}
     for name in names:
         true = known.columns[name]
-        result["distance"][name] = float(wasserstein_distance(true, generated.columns[name]))
-        result["floor"][name] = float(wasserstein_distance(true[:half], true[half:]))
+        result["distance"][name] = wasserstein(true, generated.columns[name])
+        result["floor"][name] = wasserstein(true[:half], true[half:])
     return result
