@@ -14,6 +14,8 @@ import numpy as np
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import classes, effective_sample_size
 
+ROUNDING = 1e-9  # of efficiencies, relative
+
 
 class Curve(NamedTuple):
     """Efficiencies of cuts score ≥ t, t falling: signal and background, both (K,), from 0 to 1.
@@ -77,13 +79,16 @@ def rejection_with_error(
     """``rejection`` and its error from a Poisson bootstrap; same seed, same result."""
     scores, one, weights = classes("roc", scores, labels, weights)
     place = np.unique(-scores, return_inverse=True)[1]
-    value = rejection(_curve(place, one, weights), efficiency)
+    curve = _curve(place, one, weights)
+    value, size = rejection(curve, efficiency), curve.background_size
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(replicas):
         drawn = weights * rng.poisson(1.0, len(weights))
         if drawn[one].sum() > 0 and drawn[~one].sum() > 0:
-            found.append(rejection(_curve(place, one, drawn), efficiency))
+            # a replica repeats events: it stands for as many as the sample itself
+            curve = _curve(place, one, drawn)._replace(background_size=size)
+            found.append(rejection(curve, efficiency))
     return Measured(value, float(np.std(found, ddof=1)))
 
 
@@ -112,7 +117,7 @@ def significance_improvement(curve: Curve, least: float) -> tuple[np.ndarray, np
     """
     if not least > 0:
         raise InputError(f"least: found {least}, expected a number of events above 0")
-    kept = curve.background * curve.background_size >= least
+    kept = curve.background * curve.background_size >= least * (1 - ROUNDING)
     return curve.signal[kept], curve.signal[kept] / np.sqrt(curve.background[kept])
 
 

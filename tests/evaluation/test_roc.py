@@ -80,6 +80,18 @@ def test_improvement_needs_background():
         maximum_improvement(curve, 2000)
 
 
+def test_the_cut_on_the_background_counts_whole_events():
+    """5 / 77 times 77 is a little less than 5."""
+    curve = roc(np.arange(154.0), np.repeat([0, 1], 77))
+    assert maximum_improvement(curve, 5) == pytest.approx(np.sqrt(77 / 5))
+
+
+def test_a_rejection_at_its_bound_has_the_bound_in_all_replicas():
+    """Without background behind the cut: one event is thought to pass, of as many as there are."""
+    found = rejection_with_error(np.arange(200.0), np.repeat([0, 1], 100), replicas=20)
+    assert found == (pytest.approx(100), pytest.approx(0, abs=1e-9))
+
+
 def test_no_separation_improves_nothing_and_rejects_half():
     scores, labels = gaussians(100_000, shift=0.0)
     assert rejection(roc(scores, labels)) == pytest.approx(2, rel=0.02)
