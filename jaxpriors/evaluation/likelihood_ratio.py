@@ -19,6 +19,8 @@ from jaxpriors.evaluation.roc import accuracy, rejection_with_error
 
 SLICES = 5  # of the true log ratio, in which the bias is told
 MOMENTS = {"mean": 1, "mean_square": 2}
+LARGEST = 300.0  # log ratio, beyond which squares of ratios overflow
+EPSILON = 4 * float(np.finfo(np.float64).eps)
 
 
 def separation(
@@ -70,19 +72,26 @@ def closure(
     "reweighted", "pull"}}}, the pull in units of the statistical errors of both samples.
     """
     log_ratios, own = checked("log ratios", log_ratios, simulation_weights)
-    mean, error = _mean(np.exp(log_ratios), own)
+    if log_ratios.max(initial=0.0) > LARGEST:
+        raise InputError(
+            f"log ratios: found {log_ratios.max():g}, expected at most {LARGEST:g}: the ratio is "
+            "too large a number"
+        )
+    mean, error = _mean("log ratios", np.exp(log_ratios), own)
     moments: dict[str, Any] = {}
     for name, values in simulation.items():
         moments[name] = {}
         for moment, power in MOMENTS.items():
-            measured = _mean(*_powers(name, data[name], data_weights, power))
+            measured = _mean(name, *_powers(name, data[name], data_weights, power))
             simulated, weights = _powers(name, values, own, power)
-            found = _mean(simulated, weights * np.exp(log_ratios))
+            found = _mean(name, simulated, weights * np.exp(log_ratios))
+            rounding = EPSILON * (abs(found[0]) + abs(measured[0]))  # of values that are all alike
+            spread = float(np.hypot(found[1], measured[1])) + rounding
             moments[name][moment] = {
                 "data": measured[0],
-                "simulation": _mean(simulated, weights)[0],
+                "simulation": _mean(name, simulated, weights)[0],
                 "reweighted": found[0],
-                "pull": (found[0] - measured[0]) / float(np.hypot(found[1], measured[1])),
+                "pull": (found[0] - measured[0]) / (spread or 1.0),
             }
     return {"mean_ratio": mean, "mean_ratio_error": error, "moments": moments}
 
@@ -92,15 +101,15 @@ def against_truth(
 ) -> dict[str, Any]:
     """Learned log ratios (n,) against the true ones of simulated events.
 
-    truth: weights (n,) that turn the simulation into the data, positive, of any normalisation;
-    its logarithm is that of these weights over their mean. Returns "mse" (mean of the squared
-    difference of the logarithms), "mse_constant" (the same of a ratio of 1 for all events),
-    "correlation" and "bias": mean of learned − true in ``SLICES`` equal shares of the events, from
-    small to large true ratios. The weights of a shower's variation are those of its whole history,
-    of which events show a part: the learned ratio is their mean over what looks alike, so that it
-    varies less than they do.
+    truth: factors (n,) to the events' weights that turn the simulation into the data, positive, of
+    any normalisation; its logarithm is that of these factors over their mean. Returns "mse" (mean
+    of the squared difference of the logarithms), "mse_constant" (the same of a ratio of 1 for all
+    events), "correlation" (0 where one of them is constant) and "bias": mean of learned − true in
+    ``SLICES`` equal shares of the events, from small to large true ratios. The weights of a
+    shower's variation are those of its whole history, of which events show a part: the learned
+    ratio is their mean over what looks alike, so that it varies less than they do.
 
-    Raises InputError for true ratios that are not positive.
+    Raises InputError for true ratios that are not positive, and for fewer events than slices.
     """
     learned, own = checked("log ratios", log_ratios, weights)
     truth, _ = checked("true ratios", truth, None)
@@ -109,18 +118,28 @@ def against_truth(
             f"true ratios: found shape {truth.shape} and {np.sum(truth <= 0)} that are not "
             f"positive, expected shape {learned.shape} of positive numbers"
         )
-    true = np.log(truth / (np.sum(own * truth) / own.sum()))
+    mean = _mean("true ratios", truth, own)[0]
+    if not mean > 0:
+        raise InputError(f"true ratios: found the mean {mean:g}, expected a positive number")
+    true = np.log(truth / mean)
+
+    def average(name: str, values: np.ndarray, chosen: Any = ...) -> float:
+        return _mean(name, values[chosen], own[chosen])[0]
+
     slices = np.array_split(np.argsort(true, kind="stable"), SLICES)
-    centred = [x - np.average(x, weights=own) for x in (learned, true)]
-    covariance = [
-        np.average(a * b, weights=own)
-        for a, b in ((centred[0], centred[1]), (centred[0], centred[0]), (centred[1], centred[1]))
-    ]
+    centred = [x - average("log ratios", x) for x in (learned, true)]
+    both, *squares = (
+        average("log ratios", centred[i] * centred[j]) for i, j in ((0, 1), (0, 0), (1, 1))
+    )
+    varied = min(squares) > EPSILON  # else one of them is a constant
     return {
-        "mse": float(np.average((learned - true) ** 2, weights=own)),
-        "mse_constant": float(np.average(true**2, weights=own)),
-        "correlation": float(covariance[0] / np.sqrt(covariance[1] * covariance[2])),
-        "bias": [float(np.average((learned - true)[i], weights=own[i])) for i in slices],
+        "mse": average("log ratios", (learned - true) ** 2),
+        "mse_constant": average("log ratios", true**2),
+        "correlation": both / float(np.sqrt(squares[0] * squares[1])) if varied else 0.0,
+        "bias": [
+            average(f"slice {k} of the true ratios", learned - true, i)
+            for k, i in enumerate(slices)
+        ],
     }
 
 
@@ -149,7 +168,12 @@ def _powers(
     return values**power, weights
 
 
-def _mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Weighted mean and its statistical error."""
+def _mean(name: str, values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and its statistical error; InputError unless the weights' sum is positive."""
+    if not np.sum(weights) > 0:
+        raise InputError(
+            f"{name}: {len(weights)} weights add up to {np.sum(weights):g}; expected a positive "
+            "number"
+        )
     mean = np.sum(weights * values) / np.sum(weights)
     return float(mean), float(np.sqrt(np.sum((weights * (values - mean)) ** 2)) / np.sum(weights))

@@ -97,6 +97,34 @@ def test_shapes_agree_with_the_exact_weights_alone():
     assert good["ndf"] == 19 and good["p"] > 0.001 > bad["p"]
 
 
+def test_ratios_and_observables_that_are_constant():
+    simulation, data = gaussians(200)
+    one = {"x": np.full(200, 3.0)}
+    found = closure(np.zeros(200), one, one)
+    assert found["mean_ratio"] == 1 and abs(found["moments"]["x"]["mean"]["pull"]) < 1
+    assert closure(np.zeros(200), one, {"x": data})["moments"]["x"]["mean"]["pull"] > 10
+    flat = against_truth(np.zeros(200), np.exp(exact(simulation)))
+    assert flat["correlation"] == 0 and flat["mse"] == pytest.approx(flat["mse_constant"])
+    known = against_truth(exact(simulation), np.full(200, 7.0))
+    assert known["correlation"] == 0 == known["mse_constant"]
+
+
+def test_what_cannot_be_measured_is_told():
+    simulation, data = gaussians(100)
+    samples = {"x": simulation}, {"x": data}
+    signs = np.repeat([1.0, -1.0], 50)
+    with pytest.raises(InputError, match="log ratios: 100 weights add up to 0; expected a pos"):
+        closure(np.zeros(100), *samples, signs)
+    with pytest.raises(InputError, match="x: 100 weights add up to 0; expected a pos"):
+        closure(np.zeros(100), *samples, None, signs)
+    with pytest.raises(InputError, match="log ratios: found 800, expected at most 300"):
+        closure(np.full(100, 800.0), *samples)
+    with pytest.raises(InputError, match="true ratios: 100 weights add up to 0"):
+        against_truth(np.zeros(100), np.ones(100), signs)
+    with pytest.raises(InputError, match=r"slice 4 of the true ratios: 0 weights add up to 0"):
+        against_truth(np.zeros(4), np.ones(4))
+
+
 @pytest.mark.parametrize("truth", [np.array([1.0, 0.0]), np.array([1.0])])
 def test_true_ratios_are_positive_and_one_for_each_event(truth):
     with pytest.raises(InputError, match="true ratios: found shape"):
