@@ -137,9 +137,9 @@ def select(
 
 def _check_overlap(data: Events, template: Events, constituents: int | None) -> None:
     """Raise InputError where one input is enough to tell the samples apart."""
-    held = [_most_held(events, constituents) for events in (data, template)]
-    if held[0] != held[1]:
-        of_each = [f"{'all' if h is None else f'at most {h}'} constituents" for h in held]
+    most, cut = zip(*(_held(events, constituents) for events in (data, template)), strict=True)
+    if any(limit is not None and n > limit for n, limit in zip(most, cut[::-1], strict=True)):
+        of_each = [f"{'all' if c is None else f'at most {c}'} constituents" for c in cut]
         raise InputError(
             f"template: found {of_each[1]} of its jets and {of_each[0]} of those of the "
             "data; expected the same: let networks see as many of both (--constituents)"
@@ -166,11 +166,12 @@ def _check_overlap(data: Events, template: Events, constituents: int | None) -> 
             )
 
 
-def _most_held(events: Events, constituents: int | None) -> int | None:
-    """The number of constituents that jets are cut to, None where they are whole."""
+def _held(events: Events, constituents: int | None) -> tuple[int, int | None]:
+    """The most constituents of a jet, and the number that jets are cut to (None: all are whole)."""
     jets = dijets.jets_of(events if constituents is None else dijets.leading(events, constituents))
+    most = int(jets.multiplicity.max())
     cut = jets.multiplicity < jets.columns["multiplicity"]
-    return int(jets.multiplicity.max()) if cut.any() else None
+    return most, most if cut.any() else None
 
 
 def train(
