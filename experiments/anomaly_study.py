@@ -60,10 +60,11 @@ class Samples:
 
         Raises InputError where no signal is left for the supervised reference or to test with.
         """
-        if len(signal) < 2 * injected:
+        least = max(2 * injected, injected + 2)
+        if len(signal) < least:
             raise InputError(
-                f"signal: found {len(signal)} events, expected at least {2 * injected}, twice as "
-                "many as are injected at most"
+                f"signal: found {len(signal)} events, expected at least {least}: those that are "
+                "injected at most, and others to test with and for the supervised reference"
             )
         order = np.random.default_rng([0, len(signal)]).permutation(len(signal))
         pool, rest = signal[order[:injected]], signal[order[injected:]]
@@ -77,6 +78,10 @@ class Samples:
             reference=rest[for_reference],
             test=Events.concatenate([p.with_columns(dijets.COLUMNS) for p in parts]),
         )
+
+    def digests(self) -> dict[str, str]:
+        """What the samples are, in a run's record."""
+        return {f.name: getattr(self, f.name).digest() for f in dataclasses.fields(self)}
 
     def data(self, injected: int) -> Events:
         """The background with so many signal events."""
@@ -132,7 +137,9 @@ def run(
     open_run(out, {"scan": asked, "sources": sources}, resume)
     if not (out / "metrics.json").exists():
         with Display() as display:
-            metrics = study(make(max(scan.injected), display), scan, out, display)
+            samples = make(max(scan.injected), display)
+            open_run(out / "samples", samples.digests(), resume=True)
+            metrics = study(samples, scan, out, display)
         write_json(out / "metrics.json", {**metrics, "environment": environment()})
     print(tables(read_json(out / "metrics.json")))
     print(f"\nscores, figures and metrics: {out}")

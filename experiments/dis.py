@@ -118,7 +118,12 @@ def paper(
         _paper_fits(seeds, pretrained),
         out,
         resume,
-        {"files": [str(f) for f in files], "level": level, "constituents": constituents},
+        {
+            "files": [str(f) for f in files],
+            "layout": layout,
+            "level": level,
+            "constituents": constituents,
+        },
     )
 
 

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import anomaly_study, dis, dis_study, unfolding, unfolding_study
+from experiments import anomaly, anomaly_study, dis, dis_study, unfolding, unfolding_study
 from experiments.finetuning import compare, table
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from experiments.unfolding_study import Samples, study
 from jaxpriors.cli import run
+from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
 from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
@@ -256,7 +257,7 @@ def test_the_anomaly_study_has_its_table_and_figures_and_goes_on(tmp_path, monke
 
 
 def test_samples_and_scans_that_make_no_study_are_refused(tmp_path):
-    with pytest.raises(InputError, match="signal: found 460 events, expected at least 600"):
+    with pytest.raises(InputError, match="signal: found 460 events, expected at least 600: those"):
         _anomaly_samples(300)
     with pytest.raises(InputError, match=r"injected: found \(50, 0\)"):
         _scan((50, 0))
@@ -268,3 +269,24 @@ def test_samples_and_scans_that_make_no_study_are_refused(tmp_path):
         anomaly_study.of_files(tmp_path / "b.h5", tmp_path / "a.h5", 10, 1)
     found = anomaly_study.of_files(tmp_path / "b.h5", tmp_path / "a.h5", 4, 2)
     assert len(found.background) == 4 and len(found.template) == 20
+
+
+def test_the_anomaly_study_does_not_go_on_with_other_samples(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    parts = [_two_jets(30, 0).with_label(0), _two_jets(6, 2).with_label(1)]
+    write_events(tmp_path / "a.h5", Events.concatenate(parts))
+    write_events(tmp_path / "b.h5", _two_jets(30, 1))
+    out = tmp_path / "run"
+    command = [tmp_path / "a.h5", tmp_path / "b.h5", out, ("lgatr-slim",), (0, 1), 20]
+    monkeypatch.setattr(anomaly_study.anomaly, "train", killed)
+    for resume in (False, True):
+        with pytest.raises(Killed):
+            anomaly.paper(*command, min_background=1, resume=resume)
+    write_events(tmp_path / "b.h5", _two_jets(30, 5), overwrite=True)
+    with pytest.raises(InputError, match=r"another configuration \(template: found"):
+        anomaly.paper(*command, min_background=1, resume=True)

@@ -154,13 +154,16 @@ def excess(
     """Data events behind the cut that a ``share`` of the template passes, against the expected.
 
     scores, weights: of "data" and "template", (n,). Cuts are those of each half, whose networks
-    differ. The error of what is expected is that of the template's weights behind the cut.
+    differ. The error of what is expected is that of the template's weights behind the cut. The
+    significance has the statistical error of the data's weights, if they are as expected, as well.
     """
     observed = expected = variance = behind = 0.0
+    own = float(np.sum(weights["data"] ** 2) / weights["data"].sum())  # 1 without weights
     for data, template in zip(halves["data"], halves["template"], strict=True):
         score, weight = scores["template"][template], weights["template"][template]
         order = np.argsort(-score, kind="stable")
-        passed = np.searchsorted(np.cumsum(weight[order]), share * weight.sum()) + 1
+        rising = np.maximum.accumulate(np.cumsum(weight[order]))  # weights may be negative
+        passed = np.searchsorted(rising, share * weight.sum()) + 1
         cut = score[order[: min(passed, len(order))]].min()
         scale = weights["data"][data].sum() / weight.sum()
         inside, found = score >= cut, scores["data"][data] >= cut
@@ -173,7 +176,7 @@ def excess(
         "observed": observed,
         "expected": expected,
         "expected_error": float(np.sqrt(variance)),
-        "significance": float((observed - expected) / np.sqrt(expected + variance)),
+        "significance": float((observed - expected) / np.sqrt(own * expected + variance)),
         "template_events": behind,
     }
 

@@ -124,6 +124,9 @@ def test_samples_that_teach_nothing_are_refused():
     with pytest.raises(InputError, match="at most 2 constituents of its jets and all constit"):
         select(data, dijets.leading(TEMPLATE, 2), None)
     select(dijets.leading(data, 2), dijets.leading(TEMPLATE, 2), None)
+    held = dijets.jets_of(TEMPLATE).multiplicity.reshape(-1, 2).max(1)
+    whole = TEMPLATE[held < held.max()]  # of no more constituents than some jets are cut to
+    select(dijets.leading(TEMPLATE, int(held.max()) - 1), whole, None)
     select(data, dijets.leading(TEMPLATE, 2), None, 2)
 
 
@@ -162,6 +165,20 @@ def test_excesses_are_counted_against_the_template():
     assert cut["significance"] > 6
     scores["data"] = rng.normal(size=4000)
     assert abs(excess(scores, weights, halves, 0.1)["significance"]) < 3
+
+
+def test_excesses_of_weighted_events_have_their_errors():
+    """The significance without a signal has unit spread, also with weights that may be negative."""
+    rng = np.random.default_rng(0)
+    halves = {n: [np.arange(0, 2000, 2), np.arange(1, 2000, 2)] for n in ("data", "template")}
+    found = []
+    for _ in range(150):
+        scores = {n: rng.normal(size=2000) for n in ("data", "template")}
+        weights = {n: rng.choice([3.0, 1.0, -0.5], 2000) for n in ("data", "template")}
+        cut = excess(scores, weights, halves, 0.05)
+        assert cut["expected"] == pytest.approx(0.05 * weights["data"].sum(), rel=0.05)
+        found.append(cut["significance"])
+    assert np.std(found) == pytest.approx(1, abs=0.2) and abs(np.mean(found)) < 0.25
 
 
 def test_the_command_searches_and_goes_on(tmp_path, monkeypatch, capsys):
