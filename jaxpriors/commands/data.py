@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from rich.console import Console
 
     from jaxpriors.data.events import Events
 
@@ -52,19 +56,11 @@ def data_simulate(
         overwrite: replace another file of that name.
     """
     from rich.console import Console
-    from rich.progress import Progress
 
     from jaxpriors.data.simulation.run import simulate
 
     console = Console(highlight=False, soft_wrap=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"{recipe}, {variant}", total=events)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done)
-            if not console.is_terminal:
-                console.print(f"{done}/{total} events")
-
+    with _counting(console, f"{recipe}, {variant}") as show:
         result = simulate(
             recipe,
             variant,
@@ -155,6 +151,7 @@ def data_convert(
     if events is not None and events < 1:
         raise InputError(f"--events is {events}, expected at least 1")
     samples: Events | dict[str, Events]
+    console = Console(highlight=False, soft_wrap=True)
     if sample is not None and layout != "energyflow":
         raise InputError(f"--sample is of --layout energyflow; found it with {layout}")
     if window is not None and layout != "lhco":
@@ -172,7 +169,9 @@ def data_convert(
     elif layout == "lhco":
         from jaxpriors.data.lhco import read_lhco_events
 
-        samples, metadata = read_lhco_events(source, window=window, stop=events), {"window": window}
+        with _counting(console, "reading and clustering", 20) as show:
+            samples = read_lhco_events(source, window=window, stop=events, progress=show)
+        metadata = {"window": window}
     elif layout == "omnilearn-dijets":
         from jaxpriors.data.omnilearn_dijets import read_omnilearn_dijets
 
@@ -182,8 +181,31 @@ def data_convert(
     metadata |= {"converted_from": source.name}
     write_events(out, samples, metadata, overwrite=overwrite, compact=compact)
     written = samples if isinstance(samples, Events) else next(iter(samples.values()))
-    Console(highlight=False, soft_wrap=True).print(f"{out}: {len(written)} events written")
+    console.print(f"{out}: {len(written)} events written")
     return 0
+
+
+@contextmanager
+def _counting(
+    console: Console, task: str, seconds: float = 0.0
+) -> Iterator[Callable[[int, int], None]]:
+    """What is told of (done, total) events and shows it: a bar, or lines where no terminal is.
+
+    seconds: between two lines.
+    """
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown, printed = bar.add_task(task, total=None), time.monotonic()
+
+        def show(done: int, total: int) -> None:
+            nonlocal printed
+            bar.update(shown, completed=done, total=total)
+            if not console.is_terminal and time.monotonic() - printed >= seconds:
+                console.print(f"{done}/{total} events")
+                printed = time.monotonic()
+
+        yield show
 
 
 def _read_named(
