@@ -148,8 +148,8 @@ def ratio(
         simulation: HDF5 file of the sample in the denominator.
         data: HDF5 file of the sample in the numerator.
         out: folder of the run; must not exist, unless --resume.
-        truth: the simulation's column with weights that turn it into the data, where such are
-            known.
+        truth: the simulation's column with the factors to its weights that turn it into the data,
+            where such are known.
         fit: what is fitted.
         resume: go on with the run in the folder.
     """

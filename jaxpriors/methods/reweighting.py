@@ -53,8 +53,8 @@ class Reweighting:
     fractions: of events to train, validate and test on. observables: the six of the unfolding
     studies, or pt, mass, multiplicity and width of the jets in ranges that hold nearly all of the
     test events. calibrate: whether log ratios are divided by the temperature that suits the
-    validation events. truth: a column of the simulation with the weights that turn it into the
-    data.
+    validation events. truth: a column of the simulation with the factors to its weights that turn
+    it into the data.
     """
 
     classifiers: tuple[RatioClassifier, ...]
