@@ -119,7 +119,8 @@ class Scan:
             )
         if self.nulls < 0 or not self.least > 0:
             raise InputError(
-                f"nulls, least: found {self.nulls}, {self.least}, expected 0 or more, and above 0"
+                f"nulls, min_background: found {self.nulls}, {self.least:g}, expected 0 or more, "
+                "and above 0"
             )
 
 
@@ -150,8 +151,8 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
     """Train every model on every injection, draw Figure 4, and give the metrics.
 
     {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null": {model: summary},
-    "min_background", "events"}. The chance of the null row is the share of the null distribution
-    that is as large as the median without injected signal.
+    "min_background", "events", "seconds"}. The chance of the null row is the share of the null
+    distribution that is as large as the median without injected signal.
     """
     template = samples.template
     for search in scan.searches:
@@ -160,6 +161,11 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
     data = samples.data(0)
     labels = samples.test.label
     assert labels is not None
+    if int(np.sum(labels == 0)) < scan.least:
+        raise InputError(
+            f"min_background: found {np.sum(labels == 0)} background events to test with, expected "
+            f"at least {scan.least:g}"
+        )
     metrics: dict[str, Any] = {name: {} for name in ("max_sic", "auc", SUPERVISED, NULL, "seconds")}
     scores: dict[str, dict[str, np.ndarray]] = {}
     for search in scan.searches:
@@ -175,7 +181,10 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
             found[name] = _scores(train, of_data, of_template, one, samples.test, place, say)
         scores[model] = found
         metrics["seconds"][model] = sum(_seconds(out / model / name) for name in found)
-        measured = {n: evaluation.performance(s, labels, scan.least) for n, s in found.items()}
+        measured = {
+            name: evaluation.performance(some, labels, scan.least, samples.test.weight)
+            for name, some in found.items()
+        }
         for kind in ("max_sic", "auc"):
             metrics[kind][model] = {str(n): measured[str(n)][kind] for n in scan.injected}
         metrics[SUPERVISED][model] = measured[SUPERVISED]["max_sic"] | {
@@ -245,7 +254,8 @@ def draw(
     assert labels is not None
     sic, rejection = {}, {}
     for model, found in scores.items():
-        of = evaluation.curves(found[str(max(scan.injected))], labels, scan.least)
+        largest = found[str(max(scan.injected))]
+        of = evaluation.curves(largest, labels, scan.least, samples.test.weight)
         sic[model], rejection[model] = evaluation.band(of["sic"]), evaluation.band(of["rejection"])
     maxima = {
         model: {int(n): row for n, row in rows.items()}

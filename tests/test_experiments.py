@@ -261,6 +261,9 @@ def test_samples_and_scans_that_make_no_study_are_refused(tmp_path):
         _anomaly_samples(300)
     with pytest.raises(InputError, match=r"injected: found \(50, 0\)"):
         _scan((50, 0))
+    with pytest.raises(InputError, match="min_background: found 420 background events to test"):
+        scan = dataclasses.replace(_scan(), least=500)
+        anomaly_study.study(_anomaly_samples(), scan, tmp_path, lambda record: None)
     write_events(tmp_path / "a.h5", _two_jets(20, 0))
     with pytest.raises(InputError, match="found labels None, expected 0 "):
         anomaly_study.of_files(tmp_path / "a.h5", tmp_path / "a.h5", 5, 1)

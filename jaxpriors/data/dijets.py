@@ -10,7 +10,6 @@ jet. ``jet_p4`` is the sum of both jets: its mass is the dijet mass m_jj.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -30,14 +29,12 @@ def dijets(
     jets: Events,
     multiplicity: np.ndarray | None = None,
     *,
-    weight: np.ndarray | None = None,
     label: np.ndarray | None = None,
-    columns: Mapping[str, np.ndarray] | None = None,
 ) -> Events:
     """n events of 2n jets, jets 2i and 2i + 1 being those of event i, in any order.
 
-    multiplicity (2n,): of the jets, where `jets` hold fewer of their constituents. weight, label
-    and columns are those of the events. Raises InputError for an odd number of jets.
+    multiplicity (2n,): of the jets, where `jets` hold fewer of their constituents. label (n,): of
+    the events, whose weights are 1. Raises InputError for an odd number of jets.
     """
     if len(jets) % JETS:
         raise InputError(f"dijets: found {len(jets)} jets, expected two of each event")
@@ -58,9 +55,9 @@ def dijets(
         pid=jets.pid,
         offsets=jets.offsets[::JETS],
         jet_p4=p4.reshape(-1, JETS, 4).sum(1),
-        weight=np.ones(len(pt)) if weight is None else weight,
+        weight=np.ones(len(pt)),
         label=label,
-        columns={**(columns or {}), FIRST: jets.multiplicity[::JETS], **own},
+        columns={FIRST: jets.multiplicity[::JETS], **own},
     )
 
 

@@ -33,24 +33,29 @@ def summary(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def performance(scores: np.ndarray, labels: np.ndarray, least: float) -> dict[str, Any]:
-    """{"max_sic", "auc"}, a ``summary`` of each; labels (n,).
+def performance(
+    scores: np.ndarray, labels: np.ndarray, least: float, weights: np.ndarray | None = None
+) -> dict[str, Any]:
+    """{"max_sic", "auc"}, a ``summary`` of each; labels and weights (n,).
 
-    Raises InputError for fewer background events than ``least`` and for scores that are not finite.
+    Raises InputError for fewer background events than ``least`` (of weighted ones, their effective
+    number) and for scores that are not finite.
     """
-    maxima = [maximum_improvement(roc(one, labels), least) for one in scores]
-    areas = [auc(one, labels).value for one in scores]
+    maxima = [maximum_improvement(roc(one, labels, weights), least) for one in scores]
+    areas = [auc(one, labels, weights).value for one in scores]
     return {"max_sic": summary(np.array(maxima)), "auc": summary(np.array(areas))}
 
 
-def curves(scores: np.ndarray, labels: np.ndarray, least: float) -> dict[str, np.ndarray]:
+def curves(
+    scores: np.ndarray, labels: np.ndarray, least: float, weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Significance improvement and background rejection at EFFICIENCIES: "sic", "rejection".
 
     Each is (k, 100), NaN where the cut leaves fewer than ``least`` background events.
     """
     found: dict[str, list[np.ndarray]] = {"sic": [], "rejection": []}
     for one in scores:
-        signal, improvement = significance_improvement(roc(one, labels), least)
+        signal, improvement = significance_improvement(roc(one, labels, weights), least)
         if not len(signal):
             raise InputError(
                 f"background: {np.sum(labels == 0)} test events, expected at least {least:g}"

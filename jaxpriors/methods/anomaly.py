@@ -131,19 +131,37 @@ def select(
             f"template: {int(np.sum(template.label != 0))} events have a label other than 0, "
             "expected background alone"
         )
-    _check_overlap(data, template, constituents)
+    check_held(data, template, "template", constituents)
+    _check_overlap(data, template)
     return data, template
 
 
-def _check_overlap(data: Events, template: Events, constituents: int | None) -> None:
-    """Raise InputError where one input is enough to tell the samples apart."""
-    most, cut = zip(*(_held(events, constituents) for events in (data, template)), strict=True)
+def check_held(data: Events, other: Events, name: str, constituents: int | None = None) -> None:
+    """Raise InputError where jets of one sample are cut to fewer constituents than another's have.
+
+    name: of the other sample. constituents: that networks see of a jet, None for all.
+    """
+    most, cut = zip(*(_held(events, constituents) for events in (data, other)), strict=True)
     if any(limit is not None and n > limit for n, limit in zip(most, cut[::-1], strict=True)):
         of_each = [f"{'all' if c is None else f'at most {c}'} constituents" for c in cut]
         raise InputError(
-            f"template: found {of_each[1]} of its jets and {of_each[0]} of those of the "
-            "data; expected the same: let networks see as many of both (--constituents)"
+            f"{name}: found {of_each[1]} of its jets and {of_each[0]} of those of the data; "
+            "expected the same: let networks see as many of both (--constituents)"
         )
+
+
+def _held(events: Events, constituents: int | None) -> tuple[int, int | None]:
+    """The most constituents of a jet, and the number that jets are cut to (None: all are whole)."""
+    if not len(events):
+        return 0, None
+    jets = dijets.jets_of(events if constituents is None else dijets.leading(events, constituents))
+    most = int(jets.multiplicity.max())
+    cut = jets.multiplicity < jets.columns["multiplicity"]
+    return most, most if cut.any() else None
+
+
+def _check_overlap(data: Events, template: Events) -> None:
+    """Raise InputError where one input is enough to tell the samples apart."""
     inputs = {"m_jj": (dijets.dijet_mass(data), dijets.dijet_mass(template))}
     inputs |= {name: (data.columns[name], template.columns[name]) for name in dijets.COLUMNS}
     for name, (of_data, of_template) in inputs.items():
@@ -164,14 +182,6 @@ def _check_overlap(data: Events, template: Events, constituents: int | None) -> 
                 f"itself (found {of} in the template): it leaks which sample an event is of; "
                 "expected the same quantity in both"
             )
-
-
-def _held(events: Events, constituents: int | None) -> tuple[int, int | None]:
-    """The most constituents of a jet, and the number that jets are cut to (None: all are whole)."""
-    jets = dijets.jets_of(events if constituents is None else dijets.leading(events, constituents))
-    most = int(jets.multiplicity.max())
-    cut = jets.multiplicity < jets.columns["multiplicity"]
-    return most, most if cut.any() else None
 
 
 def train(

@@ -43,6 +43,10 @@ class Search:
     region: Window | None = None
     least: float = 10
 
+    def __post_init__(self) -> None:
+        if not self.least > 0:
+            raise InputError(f"min_background: found {self.least:g}, expected more than 0 events")
+
     def prepare(self, data: Events, template: Events, test: Events | None = None) -> Prepared:
         """The events of the region, of which a training can learn something.
 
@@ -57,6 +61,7 @@ class Search:
         if test is not None:
             dijets.check(test, "test")
             test = test if self.region is None else test[dijets.inside(test, self.region)]
+            anomaly.check_held(data, test, "test", shown)
             found = [] if test.label is None else np.unique(test.label).tolist()
             if found != [0, 1] or int(np.sum(test.label == 0)) < self.least:
                 raise InputError(
@@ -139,7 +144,8 @@ def run(
     if prepared.test is not None:
         assert prepared.test.label is not None
         found = np.concatenate(of_test)
-        metrics["test"] = evaluation.performance(found, prepared.test.label, config.least)
+        label, weight = prepared.test.label, prepared.test.weight
+        metrics["test"] = evaluation.performance(found, label, config.least, weight)
         metrics["min_background"] = config.least
     write_json(folder / "metrics.json", metrics)
     return metrics

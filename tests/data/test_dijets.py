@@ -14,7 +14,7 @@ from tests.helpers.jets import random_jets
 
 def test_jets_come_back_and_the_harder_one_is_first():
     jets = random_jets(40, 0)
-    events = dijets.dijets(jets, columns={"extra": np.arange(20)})
+    events = dijets.dijets(jets, label=np.arange(20))
     found = dijets.jets_of(events)
     pt = kinematics.pt(jets.jet_p4).reshape(-1, 2)
     np.testing.assert_allclose(events.columns["jet1_pt"], pt.max(1), rtol=1e-6)
@@ -25,7 +25,7 @@ def test_jets_come_back_and_the_harder_one_is_first():
         np.testing.assert_array_equal(first.p4, harder.p4)
         np.testing.assert_allclose(first.jet_p4, harder.jet_p4, rtol=1e-4, atol=1e-2)
     assert len(events) == 20 and len(events.p4) == len(jets.p4)
-    np.testing.assert_array_equal(events.columns["extra"], np.arange(20))
+    np.testing.assert_array_equal(events.label, np.arange(20))
 
 
 def test_the_dijet_mass_is_that_of_all_constituents():

@@ -46,6 +46,20 @@ def test_the_cut_on_the_background_is_kept():
         anomaly.performance(scores, labels, 2000)
 
 
+def test_weights_are_repeated_events():
+    labels, scores = np.repeat([0, 1], 200), RNG.normal(size=(2, 400))
+    count = RNG.integers(1, 4, 400)
+    one = anomaly.performance(scores, labels, 20, count)
+    again = [np.repeat(x, count, axis=-1) for x in (scores, labels)]
+    # as many events weigh more than the effective number of the weighted ones
+    size = count[labels == 0].sum() ** 2 / np.sum(count[labels == 0] ** 2)
+    more = anomaly.performance(*again, 20 * count[labels == 0].sum() / size)
+    for kind in ("max_sic", "auc"):
+        np.testing.assert_allclose(one[kind]["values"], more[kind]["values"])
+    sic = anomaly.curves(scores, labels, 20, count)["sic"]
+    assert np.nanmax(sic) <= max(one["max_sic"]["values"]) + 1e-12
+
+
 def test_summary_and_chance():
     found = anomaly.summary(np.arange(101.0))
     assert (found["median"], found["low"], found["high"]) == (50, 16, 84)

@@ -216,4 +216,8 @@ def test_scores_are_of_networks_that_did_not_see_the_event():
     np.testing.assert_array_equal(prepared.row, np.flatnonzero((mass > 3300) & (mass < 3700)))
     with pytest.raises(InputError, match=r"test: found labels \[\] in 100 events"):
         Search(config()).prepare(TEMPLATE, TEMPLATE, sample(100, 0))
+    with pytest.raises(InputError, match="test: found at most 2 constituents of its jets and all"):
+        Search(config(), least=1).prepare(TEMPLATE, TEMPLATE, dijets.leading(TEST, 2))
+    with pytest.raises(InputError, match="min_background: found 0, expected more than 0"):
+        Search(config(), least=0)
     assert isinstance(config().inputs, DijetConfig)
