@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.calibration import reliability
-from jaxpriors.evaluation.metrics import auc, checked, chi2_test
+from jaxpriors.evaluation.metrics import auc, checked, chi2_test, effective_sample_size
 from jaxpriors.evaluation.observables import Observable
 from jaxpriors.evaluation.roc import accuracy, rejection_with_error
 
@@ -69,7 +69,9 @@ def closure(
 
     simulation, data: observable → values (n,), (m,). Returns "mean_ratio" and its error, before any
     normalisation, and "moments": {observable: {"mean", "mean_square": {"data", "simulation",
-    "reweighted", "pull"}}}, the pull in units of the statistical errors of both samples.
+    "reweighted", "pull"}}}, the pull in units of the statistical errors of both samples;
+    "effective_share", the effective number of simulated events over the one before: where a few
+    events have nearly all of the weight, it is next to 0 and nothing else can be trusted.
     """
     log_ratios, own = checked("log ratios", log_ratios, simulation_weights)
     if log_ratios.max(initial=0.0) > LARGEST:
@@ -93,7 +95,13 @@ def closure(
                 "reweighted": found[0],
                 "pull": (found[0] - measured[0]) / (spread or 1.0),
             }
-    return {"mean_ratio": mean, "mean_ratio_error": error, "moments": moments}
+    after, before = (effective_sample_size(w) for w in (own * np.exp(log_ratios), own))
+    return {
+        "mean_ratio": mean,
+        "mean_ratio_error": error,
+        "effective_share": after / before,
+        "moments": moments,
+    }
 
 
 def against_truth(

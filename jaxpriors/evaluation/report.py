@@ -110,9 +110,11 @@ def format_quality(values: Mapping[str, Any]) -> str:
     cells |= {"ece", "ece_floor"}
     if not isinstance(table, Mapping) or not all(cells <= set(row) for row in table.values()):
         raise InputError("metrics: found no 'table4' of {model: {'auc', …, 'ece', …}}")
-    rows = [["", "AUC", "accuracy", "rejection at 50 %", "calibration error", "mean ratio"]]
+    heads = ["AUC", "accuracy", "rejection at 50 %", "calibration error", "mean ratio"]
+    rows = [["", *heads, "effective events"]]
     for model, row in table.items():
         ratio = values.get("closure", {}).get(model)
+        share = ratio.get("effective_share") if ratio else None
         rows.append(
             [
                 model,
@@ -121,11 +123,12 @@ def format_quality(values: Mapping[str, Any]) -> str:
                 f"{row['rejection50']:.3f} ± {row['rejection50_error']:.3f}",
                 f"{100 * row['ece']:.2f} % (floor {100 * row['ece_floor']:.2f} %)",
                 f"{ratio['mean_ratio']:.4f} ± {ratio['mean_ratio_error']:.4f}" if ratio else "",
+                "" if share is None else f"{100 * share:.3g} %",
             ]
         )
         if row.get("best_auc", row["auc"]) > row["auc"]:
             best = [f"{row['best_auc']:.4f}", f"{row['best_accuracy']:.4f}"]
-            rows.append(["  best of each", *best, f"{row['best_rejection50']:.3f}", "", ""])
+            rows.append(["  best of each", *best, f"{row['best_rejection50']:.3f}", *3 * [""]])
     lines = ["Data against simulation, test events (0.5, 0.5, 2: they look alike)", ""]
     return "\n".join([*lines, *aligned(rows)])
 

@@ -51,6 +51,17 @@ def test_a_wrong_ratio_does_not_close():
     assert abs(found["moments"]["x"]["mean"]["pull"]) > 10
 
 
+def test_few_events_with_all_of_the_weight_are_told():
+    simulation, data = gaussians(1000)
+    samples = {"x": simulation}, {"x": data}
+    good = closure(exact(simulation), *samples)["effective_share"]
+    assert good == pytest.approx(np.exp(-(SHIFT**2)), rel=0.1)  # 1 / E[ratio²]
+    heavy = closure(exact(simulation), *samples, np.full(1000, 3.0))
+    assert heavy["effective_share"] == pytest.approx(good)
+    log_ratios = np.where(np.arange(1000) == 7, 12.0, exact(simulation))
+    assert closure(log_ratios, *samples)["effective_share"] < 0.002
+
+
 def test_pulls_are_of_unit_spread_over_samples():
     pulls = []
     for seed in range(200):
