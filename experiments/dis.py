@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MODELS: tuple[Network, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
 CONSTITUENTS = 30
-EPOCHS: dict[str, int] = {"lgatr-slim": 5, "lgatr": 4, "pet": 3, "pet-finetuned": 3}  # of quick
+EPOCHS: dict[str, int] = {"lgatr-slim": 10, "lgatr": 6, "pet": 5, "pet-finetuned": 4}  # of quick
 Case = Literal["analytic", "shower"]
 CASES: tuple[Case, ...] = ("analytic", "shower")
 
