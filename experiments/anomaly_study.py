@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.stand_ins import Say, stand_in
 from jaxpriors.commands.progress import Display
 from jaxpriors.commands.report import tables
-from jaxpriors.commands.setup import cache_folder, use_all_cores, use_compilation_cache
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data import dijets
 from jaxpriors.data.events import Events
 from jaxpriors.data.sample_files import read_events
@@ -27,13 +28,11 @@ from jaxpriors.methods.background_template import make_template, split_region
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.dijet_generation import TemplateConfig
 from jaxpriors.methods.generation import SamplingConfig
-from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import environment, open_run, read_json, write_json
 
 LEVEL = "detector"
 SEED = 31  # of the simulated samples
 NULL, SUPERVISED = "null", "supervised"
-Say = Callable[[Record], None]
 
 
 @dataclass(frozen=True)
@@ -279,19 +278,10 @@ def simulated(
     events beside the ``injected``, half of them to test with.
     """
     total = background + template + test
-    qcd = _sample("background", total, say)
-    found = _sample("signal", signal + injected, say)
+    qcd = read_events(stand_in("lhco", "background", total, SEED, say), LEVEL)
+    found = read_events(stand_in("lhco", "signal", signal + injected, SEED, say), LEVEL)
     of_template, rest = qcd[:template], qcd[template:]
     return Samples.of(rest, of_template, found, injected, test / (background + test))
-
-
-def _sample(variant: str, events: int, say: Say) -> Events:
-    from jaxpriors.data.simulation.run import simulate
-
-    say({"stage": f"simulating {events} events of {variant}, or taking them"})
-    path = cache_folder() / "samples" / f"lhco-{variant}-{events}.h5"
-    simulate("lhco", variant, events, SEED, out=path, processes=2, overwrite=True)
-    return read_events(path, LEVEL)
 
 
 def of_files(data: Path, template: Path, background: int, injected: int) -> Samples:
@@ -321,7 +311,7 @@ def realistic(
 
     All events are cut to the constituents that the generator makes.
     """
-    around = _sample("sidebands", sidebands, say)
+    around = read_events(stand_in("lhco", "sidebands", sidebands, SEED, say), LEVEL)
     region = lhco.SIGNAL_REGION
     seed, number = config.training.seed, len(samples.template)
     around, mass = split_region(around, samples.background, region, number, seed)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from experiments.dis import Case
+from experiments.stand_ins import Say, stand_in
 from jaxpriors.commands.progress import Display
 from jaxpriors.commands.report import tables
 from jaxpriors.commands.reweight import fitted
-from jaxpriors.commands.setup import cache_folder, use_all_cores, use_compilation_cache
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data.events import Events
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.splitting import split
@@ -23,14 +24,13 @@ from jaxpriors.evaluation.plots import observable_figure, save_figure
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.ratio import RatioModel, reweighted
 from jaxpriors.methods.reweighting import Reweighting, prepare, resolved
-from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import environment, open_run, read_json, write_json
 
 TABLE, TRUTH = "table4", "truth"
 SHOWER = "weight_fsr_mur_half"
 LEVEL = "detector"
+SEED = 23  # of the simulated samples
 BEST = ("auc", "accuracy", "rejection50")
-Say = Callable[[Record], None]
 Pair = tuple[Events, Events]
 
 
@@ -129,7 +129,8 @@ def simulated(events: int, constituents: int, cases: tuple[Case, ...], say: Say)
     """
 
     def sample(variant: str, number: int) -> Events:
-        return _sample(variant, number, say).hardest(constituents)
+        path = stand_in("dis", variant, number, SEED, say)
+        return read_events(path, LEVEL).hardest(constituents)
 
     found = {TABLE: (sample("simulation", events), sample("data", events))}
     if not cases:
@@ -142,19 +143,6 @@ def simulated(events: int, constituents: int, cases: tuple[Case, ...], say: Say)
         simulation, data = (known[half] for half in halves)
         found[case] = simulation, data.with_weight(data.columns[TRUTH])
     return found
-
-
-def _sample(variant: str, events: int, say: Say) -> Events:
-    from jaxpriors.data.simulation.run import simulate
-
-    say({"stage": f"simulating {events} events of {variant}, or taking them"})
-    path = cache_folder() / "samples" / f"dis-{variant}-{events}.h5"
-
-    def progress(done: int, total: int) -> None:
-        say({"stage": f"  {done} of {total}"})
-
-    simulate("dis", variant, events, 23, out=path, processes=2, progress=progress, overwrite=True)
-    return read_events(path, LEVEL)
 
 
 def analytic(events: Events) -> np.ndarray:

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.stand_ins import Say, stand_in
 from jaxpriors import kinematics
-from jaxpriors.commands.setup import cache_folder
 from jaxpriors.commands.unfold import in_chunks
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation, read_simulation
@@ -36,7 +35,6 @@ from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
 from jaxpriors.evaluation.unfolding import merged_edges
 from jaxpriors.methods.omnifold import OmniFold, resolved, unfold
-from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import open_run
 
 NEGATIVE = 0.15
@@ -49,7 +47,7 @@ def closures(
     made: dict[str, tuple[Simulation, Simulation]],
     config: OmniFold,
     folder: Path,
-    say: Callable[[Record], None],
+    say: Say,
 ) -> Closure:
     """Unfold every case; {case: {observable: {"chi2", "ndf", "p", "prior_chi2", "total"}}}.
 
@@ -67,7 +65,7 @@ def closures(
 
 
 def cases(
-    simulation: Simulation, shower: bool, say: Callable[[Record], None]
+    simulation: Simulation, shower: bool, say: Say
 ) -> dict[str, tuple[Simulation, Simulation]]:
     """Case → simulation, and data with its truth.
 
@@ -110,18 +108,12 @@ def with_signs(sample: Simulation, seed: int) -> Simulation:
     return sample.with_weight(np.where(negative, -1, 1) * sample.weight)
 
 
-def variations(events: int, say: Callable[[Record], None]) -> tuple[Simulation, Simulation] | None:
+def variations(events: int, say: Say) -> tuple[Simulation, Simulation] | None:
     """So many events each, weighted as two other showers would have them; None without Pythia."""
     if any(importlib.util.find_spec(name) is None for name in ("pythia8mc", "fastjet")):
         say({"stage": "no Pythia: pip install 'jaxpriors[simulation]' for shower variations"})
         return None
-    from jaxpriors.data.simulation.run import simulate
-
-    say({"stage": "simulating events with the weights of shower variations, or taking them"})
-    path = cache_folder() / "samples" / f"zjets-variations-{2 * events}.h5"
-    simulate(
-        "zjets", "simulation-variations", 2 * events, 17, out=path, processes=2, overwrite=True
-    )
+    path = stand_in("zjets", "simulation-variations", 2 * events, 17, say)
     halves = split(2 * events, (0.5, 0.5), 1)
     sample, data = (
         read_simulation(path, weight=weight)[half]

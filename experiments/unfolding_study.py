@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.stand_ins import Say
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from jaxpriors.commands.progress import Display
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
@@ -25,14 +25,12 @@ from jaxpriors.evaluation.unfolding import merged_edges
 from jaxpriors.methods import ibu, omnifold
 from jaxpriors.methods.omnifold import OmniFold
 from jaxpriors.methods.ratio import RatioModel, reweighted
-from jaxpriors.training.loop import Record
 from jaxpriors.training.runs import environment, open_run, read_json, write_json
 
 TEST = 0.3  # share of the events of both samples that tables and figures are made of
 LABELS = {"mlp": "MultiFold"}
 IBU = "IBU"
 LEVEL = {"table2": "detector", "table3": "particle"}
-Say = Callable[[Record], None]
 
 
 @dataclasses.dataclass(frozen=True)
