@@ -132,7 +132,8 @@ def select(
             "expected background alone"
         )
     check_held(data, template, "template", constituents)
-    _check_overlap(data, template)
+    shown = [e if constituents is None else dijets.leading(e, constituents) for e in found]
+    _check_overlap(shown[0], shown[1])
     return data, template
 
 

@@ -128,6 +128,8 @@ def test_samples_that_teach_nothing_are_refused():
     whole = TEMPLATE[held < held.max()]  # of no more constituents than some jets are cut to
     select(dijets.leading(TEMPLATE, int(held.max()) - 1), whole, None)
     select(data, dijets.leading(TEMPLATE, 2), None, 2)
+    rich = random_dijets(50, 1, constituents=20)  # all have more than networks are shown
+    select(rich, dijets.leading(random_dijets(50, 2, constituents=20), 3), None, 3)
 
 
 @pytest.mark.parametrize(
