@@ -1,0 +1,149 @@
+"""Batches from a prepared sample on disk: how fast they come, and how much memory a training takes.
+
+    python -m benchmarks.loading --folder /tmp/jets --json benchmarks/results/loading.json
+
+The sample is the package's Z+jets again and again, prepared at the first call (9 GB for ten million
+jets). "loader" are batches made one after the other in one thread, in jets a second, beside the
+training steps of small networks on one such batch, both measured in turn. "memory" is the peak of a
+new process that opens the sample, plans an epoch over all of it and trains for some steps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.measure import Program, time_in_turn
+from benchmarks.tables import Result, compared, report
+from jaxpriors.commands.reweight import Network, classifier
+from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+from jaxpriors.data.batching import TrainingBatches, prefetch
+from jaxpriors.data.events import Events
+from jaxpriors.data.prepared import open_prepared, write_prepared
+from jaxpriors.data.samples import zjets
+from jaxpriors.methods.classifier import RatioClassifier
+from jaxpriors.methods.labels import Labelled
+from jaxpriors.training.optimizers import make_optimizer
+from jaxpriors.training.parallel import data_mesh, devices_for, replicate, shard_rows
+from jaxpriors.training.step import initial_state, make_step
+
+PIECE = 100_000  # jets
+
+
+def loading(
+    folder: Path,
+    events: int = 10_000_000,
+    models: tuple[Network, ...] = ("lgatr-slim", "pet"),
+    steps: int = 200,
+    rounds: int = 5,
+    json: Path | None = None,
+) -> int:
+    """Time the loader beside training steps, and print the table.
+
+    Args:
+        folder: for the prepared sample.
+        events: jets in it.
+        models: small networks to train, any of lgatr-slim, lgatr, pet.
+        steps: of the training whose memory is measured.
+        rounds: of which the median counts.
+        json: file for the results.
+    """
+    use_all_cores()
+    use_compilation_cache()
+    pieces = [partial(repeated, n) for n in range(-(-events // PIECE))]
+    metadata = {"note": "the package's Z+jets, repeated", "events": events}
+    write_prepared(folder, pieces, metadata, 2, lambda done, of: print(f"prepared {done} of {of}"))
+    results = []
+    for model in models:
+        results.append(rates(model, folder, rounds))
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(1) as pool:
+            peak = pool.apply(memory, (model, folder, steps))
+        results.append(Result(model, "memory", peak, None, None, "B"))
+    report(results, "training", json)
+    return 0
+
+
+def repeated(number: int) -> Events:
+    """Jets of the package in another order for each number."""
+    samples = [zjets("simulation", "detector"), zjets("data", "detector")]
+    both = Events.concatenate([s.with_label(i) for i, s in enumerate(samples)])
+    return both[np.random.default_rng(number).integers(0, len(both), PIECE)]
+
+
+def training(model: Network, folder: Path) -> tuple[TrainingBatches, Callable[..., Any], Any]:
+    """The batches of a training on the prepared sample, its compiled step and first state."""
+    config = classifier(model, "small", 0).resolved()
+    assert isinstance(config, RatioClassifier) and config.training is not None
+    stored = open_prepared(folder).with_columns(())
+    batches, _, loss = config.objective(Labelled(stored))
+    first = batches.epoch(0)(0)
+    mesh = data_mesh(devices_for(len(part.weight) for part in first))
+    rule = make_optimizer(config.training.optimizer, batches.steps)
+    network, _ = config.initial(jax.random.key(0))
+    state = replicate(initial_state(network, rule), mesh)
+    step = jax.jit(make_step(loss, rule, batches.rows, mesh, 8), donate_argnums=0)
+
+    def taken(state: Any, batch: Any) -> Any:
+        return step(state, shard_rows(batch, mesh))[0]
+
+    return batches, taken, state
+
+
+def rates(model: Network, folder: Path, rounds: int) -> Result:
+    """Jets a second from the loader against those of the training step."""
+    batches, step, state = training(model, folder)
+    epoch = batches.epoch(0)
+    numbers, fixed = itertools.count(), epoch(0)
+
+    def load(calls: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            epoch(next(numbers) % batches.steps)
+        return time.perf_counter() - begin
+
+    def train(calls: int) -> float:
+        nonlocal state
+        begin = time.perf_counter()
+        for _ in range(calls):
+            state = step(state, fixed)
+        jax.block_until_ready(state)
+        return time.perf_counter() - begin
+
+    programs: dict[str, Program] = {"loader": load, "training": train}
+    found = time_in_turn(programs, rounds)
+    ours, theirs = found["loader"], found["training"]
+    result = compared(model, "loader", ours.seconds, theirs.seconds, "jets/s", ours.spread)
+    return Result(
+        model,
+        "loader",
+        batches.rows / ours.seconds,
+        batches.rows / theirs.seconds,
+        result.ratio,
+        "jets/s",
+        max(ours.spread, theirs.spread),
+    )
+
+
+def memory(model: Network, folder: Path, steps: int) -> float:
+    """The peak of this process's memory (bytes, Linux) after so many steps from disk."""
+    use_all_cores()
+    batches, step, state = training(model, folder)
+    for batch in prefetch(batches.epoch(0), 0, steps):
+        state = step(state, batch)
+    jax.block_until_ready(state)
+    status = Path("/proc/self/status").read_text()
+    return 1024.0 * int(status.split("VmHWM:")[1].split()[0])
+
+
+if __name__ == "__main__":
+    raise SystemExit(tyro.cli(loading))
