@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from jaxpriors.methods.classifier import RatioClassifier
 
 MODELS: tuple[Network, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
-INJECTED = (0, 50, 100, 200, 400)
+INJECTED = (0, 100, 200, 400)
 BACKGROUND, TEMPLATE, TEST, SIGNAL = 6_000, 12_000, 20_000, 10_000  # events of quick
 SIDEBANDS = 20_000
-EPOCHS = 15
+EPOCHS, PATIENCE = 12, 3  # of quick
 PAPER_INJECTED = (0, 500, 600, 700, 800, 900, 1000, 2000, 5000, 10_000)
 PAPER_BACKGROUND = 100_000  # of the data of paper; the rest of the R&D background is to test with
 
@@ -44,7 +44,7 @@ def quick(
     injected: tuple[int, ...] = INJECTED,
     networks: int = 5,
     constituents: int = 12,
-    nulls: int = 2,
+    nulls: int = 1,
     min_background: float = 10,
     realistic: bool = False,
     seed: int = 0,
@@ -107,7 +107,7 @@ def _quick(model: str, networks: int, constituents: int, seed: int) -> RatioClas
         base = dataclasses.replace(base, hidden_channels=24, num_layers=2)
         base = dataclasses.replace(two_jets(base), num_jet_layers=2)
     training = dataclasses.replace(
-        TRAINING["small"], epochs=EPOCHS, patience=4, micro_batch=8 * networks
+        TRAINING["small"], epochs=EPOCHS, patience=PATIENCE, micro_batch=8 * networks
     )
     return search(model, "small", networks, constituents, seed, training=training, network=base)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jaxpriors.commands.reweight import Compute
 
 if TYPE_CHECKING:
-    from jaxpriors.data.events import Events
+    from jaxpriors.data.stored import Sample
     from jaxpriors.methods.pretraining import Pretraining
 
 
@@ -33,7 +33,8 @@ def pretrain(
     a folder.
 
     Args:
-        sample: HDF5 file of jets with labels from 0.
+        sample: HDF5 file of jets with labels from 0, or the folder of a prepared sample, which
+            stays on disk.
         out: folder of the run; must not exist, unless --resume.
         size: small (under an hour on two cores) or paper (OmniLearn's own, arXiv:2404.16091).
         mode: the whole objective, or that of one head.
@@ -46,10 +47,12 @@ def pretrain(
         resume: go on with the run in the folder.
     """
     from jaxpriors.data.files import levels, read_metadata
+    from jaxpriors.data.prepared import is_prepared, open_prepared
     from jaxpriors.data.sample_files import read_events
 
     config = pretraining(size, mode, seed, epochs, batch_size, learning_rate, precision)
-    events = read_events(sample, level if levels(sample) else None)
+    level = level if levels(sample) else None
+    events = open_prepared(sample, level) if is_prepared(sample) else read_events(sample, level)
     sources = {"sample": str(sample), "level": level}
     return run(events, config, out, resume, sources, read_metadata(sample))
 
@@ -72,7 +75,7 @@ def pretraining(
 
 
 def run(
-    events: Events,
+    events: Sample,
     config: Pretraining,
     out: Path,
     resume: bool,
