@@ -28,7 +28,7 @@ from jaxpriors.methods.background_template import make_template, split_region
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.dijet_generation import TemplateConfig
 from jaxpriors.methods.generation import SamplingConfig
-from jaxpriors.training.runs import environment, open_run, read_json, write_json
+from jaxpriors.training.runs import environment, exists, open_run, read_json, write_json
 
 LEVEL = "detector"
 SEED = 31  # of the simulated samples
@@ -135,7 +135,7 @@ def run(
     use_compilation_cache()
     asked = dataclasses.asdict(scan)
     open_run(out, {"scan": asked, "sources": sources}, resume)
-    if not (out / "metrics.json").exists():
+    if not exists(out / "metrics.json"):
         with Display() as display:
             samples = make(max(scan.injected), display)
             open_run(out / "samples", samples.digests(), resume=True)

@@ -24,7 +24,7 @@ from jaxpriors.evaluation.plots import observable_figure, save_figure
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.ratio import RatioModel, reweighted
 from jaxpriors.methods.reweighting import Reweighting, prepare, resolved
-from jaxpriors.training.runs import environment, open_run, read_json, write_json
+from jaxpriors.training.runs import environment, exists, open_run, read_json, write_json
 
 TABLE, TRUTH = "table4", "truth"
 SHOWER = "weight_fsr_mur_half"
@@ -52,7 +52,7 @@ def run(
     use_compilation_cache()
     asked = {label: [resolved(_config(one)) for one in some] for label, some in fits.items()}
     open_run(out, {"fits": asked, "sources": sources}, resume)
-    if not (out / "metrics.json").exists():
+    if not exists(out / "metrics.json"):
         with Display() as display:
             metrics = study(make(display), fits, out, display)
         write_json(out / "metrics.json", {**metrics, "environment": environment()})

@@ -25,7 +25,7 @@ from jaxpriors.evaluation.unfolding import merged_edges
 from jaxpriors.methods import ibu, omnifold
 from jaxpriors.methods.omnifold import OmniFold
 from jaxpriors.methods.ratio import RatioModel, reweighted
-from jaxpriors.training.runs import environment, open_run, read_json, write_json
+from jaxpriors.training.runs import environment, exists, open_run, read_json, write_json
 
 TEST = 0.3  # share of the events of both samples that tables and figures are made of
 LABELS = {"mlp": "MultiFold"}
@@ -75,7 +75,7 @@ def run(
         "samples": {"simulation": simulation.digest(), "data": data.digest()},
     }
     open_run(out, asked, resume)
-    if not (out / "metrics.json").exists():
+    if not exists(out / "metrics.json"):
         with Display() as display:
             display({"stage": "looking at the samples"})
             simulation, data = map(with_all_observables, (simulation, data))

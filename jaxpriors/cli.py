@@ -1,13 +1,16 @@
 """The console command `jaxpriors`."""
 
+import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
 
-from jaxpriors.commands import data, port
+from jaxpriors import processes
+from jaxpriors.commands import data, port, setup
 from jaxpriors.commands.anomaly import anomaly, template
 from jaxpriors.commands.export import export
 from jaxpriors.commands.generate import generate
@@ -17,6 +20,8 @@ from jaxpriors.commands.reweight import ratio, reweight
 from jaxpriors.commands.tune import tune
 from jaxpriors.commands.unfold import apply, unfold
 from jaxpriors.errors import InputError
+from jaxpriors.training import preemption
+from jaxpriors.training.distributed import OPTIONS
 
 
 def _data() -> None:
@@ -61,12 +66,21 @@ INNER: dict[tuple[str, ...], Callable[..., int]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 0, 1 (it failed), 2 (bad input) or 130 (interrupted)."""
+    """Run one command and exit.
+
+    The code is 0, 1 (it failed), 2 (bad input), 75 (ended by SIGTERM, it can go on) or 130
+    (interrupted).
+    """
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code."""
+    try:
+        arguments = with_launch(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     commands, program = COMMANDS, "jaxpriors"
     if (command := INNER.get(tuple(arguments[:2]))) is not None:
         commands, program = {arguments[1]: command}, f"jaxpriors {arguments[0]}"
@@ -81,17 +95,58 @@ def run(arguments: list[str]) -> int:
     )
 
 
+def with_launch(arguments: list[str]) -> list[str]:
+    """The arguments without the options of `training.distributed`, whose variables are set.
+
+    Raises InputError for such an option without a value.
+    """
+    rest, left = [], iter(arguments)
+    for argument in left:
+        name, given, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name not in OPTIONS:
+            rest.append(argument)
+            continue
+        found = value if given else next(left, None)
+        if found is None:
+            raise InputError(f"{argument}: found nothing behind it, expected a value")
+        os.environ[f"JAXPRIORS_{name.upper()}"] = found
+    return rest
+
+
 def guarded(command: Callable[[], int | None]) -> int:
-    """Run a command; errors that are the input's become one line, others keep their traceback."""
+    """Run a command; errors that are the input's become one line, others keep their traceback.
+
+    In a run of several processes, what ends one of them ends all.
+    """
+    watch, failed = None, False
     try:
-        return command() or 0
+        with preemption.heeded():
+            watch = setup.begin()
+            code, message = command() or 0, ""
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        code, message, failed = 2, str(error), True
+    except preemption.Preempted as notice:
+        code, message = preemption.EXIT_CODE, f"ended by SIGTERM: {notice}; go on with --resume"
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        code, message, failed = 130, "interrupted", True
     except (FloatingPointError, RuntimeError) as error:
+        if watch is not None:
+            time.sleep(3)  # what another one's end did to this one is told by the watch
         traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        code, message, failed = 1, str(error), True
+    except SystemExit as error:  # of what cannot be parsed, by all processes alike
+        if watch is None:
+            raise
+        code, message = int(error.code or 0), ""
+    except BaseException as error:
+        if watch is None:
+            raise
+        traceback.print_exc()
+        code, message, failed = 1, repr(error), True
+    if watch is not None and failed:
+        watch.end(code, message)
+    if message and processes.is_first():
+        print(f"error: {message}" if code in (1, 2) else message, file=sys.stderr)
+    if watch is not None:
+        watch.leave()
+    return code

@@ -68,7 +68,7 @@ def anomaly(
     from jaxpriors.methods.anomaly_search import Search, resolved, run
     from jaxpriors.methods.trainings import FINE_TUNED
     from jaxpriors.training.loop import with_numbers
-    from jaxpriors.training.runs import open_run, read_json
+    from jaxpriors.training.runs import exists, open_run, read_json
 
     if pretrained is not None and model != FINE_TUNED:
         raise InputError(f"pretrained: found {pretrained} for {model}, expected {FINE_TUNED!r}")
@@ -95,7 +95,7 @@ def anomaly(
         asked: dict[str, Any] = {"data": str(data), "template": str(template), "level": level}
         asked |= {"test": None if test is None else str(test)}
         open_run(out, {**resolved(config), "sources": asked | prepared.digests()}, resume)
-        if not (out / "metrics.json").exists():
+        if not exists(out / "metrics.json"):
             run(prepared, config, out, display)
     print(tables(read_json(out / "metrics.json")))
     print(f"\nscores of the data, networks and metrics: {out}")
@@ -151,7 +151,7 @@ def template(
     from jaxpriors.methods import dijet_generation as generation
     from jaxpriors.methods.generation import SamplingConfig
     from jaxpriors.training.loop import with_numbers
-    from jaxpriors.training.runs import open_run, read_json
+    from jaxpriors.training.runs import exists, open_run, read_json
 
     training = with_numbers(
         generation.TRAINING[size],
@@ -180,7 +180,7 @@ def template(
             "sampling": dataclasses.asdict(sampling),
         }
         open_run(out, {**settings, "events": events, "sources": asked}, resume)
-        if not (out / "metrics.json").exists():
+        if not exists(out / "metrics.json"):
             background_template.make_template(around, mass, config, sampling, out, display)
     print(tables(read_json(out / "metrics.json")))
     print(f"\nevents, generator and metrics: {out}")

@@ -56,7 +56,7 @@ def key(network: NetworkConfig, training: TrainingConfig, buckets: Buckets) -> d
     }
     found = {
         "device": device_kind(),
-        "devices": len(devices_for(rows)),
+        "devices": len(devices_for(rows)) // jax.process_count(),  # of one machine
         "jax": jax.__version__,
         "network": {"kind": type(network).__name__, **sizes},
         "precision": dataclasses.asdict(training.precision),
@@ -90,10 +90,10 @@ def mean_length(buckets: Buckets) -> float:
 def read_tuned() -> list[dict[str, Any]]:
     """The entries, none where there is no file; InputError where it is damaged."""
     from jaxpriors.errors import InputError
-    from jaxpriors.training.runs import read_json
+    from jaxpriors.training.runs import exists, read_json
 
     path = tuned_file()
-    if not path.exists():
+    if not exists(path):
         return []
     try:
         entries = read_json(path)["tuned"]
@@ -211,10 +211,10 @@ def multiplicity(*samples: Events) -> np.ndarray:
 
 def begun(run: Path, *place: str | int) -> dict[str, Any] | None:
     """What stands at a place of the config.json of a run that was begun; None if there is none."""
-    from jaxpriors.training.runs import read_json
+    from jaxpriors.training.runs import exists, read_json
 
     path = run / "config.json"
-    if not path.is_file():
+    if not exists(path):
         return None
     found = read_json(path)
     for step in place:

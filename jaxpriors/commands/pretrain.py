@@ -90,7 +90,7 @@ def run(
     from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
     from jaxpriors.methods import pretraining as method
     from jaxpriors.methods.card import write_card
-    from jaxpriors.training.runs import open_run, read_json
+    from jaxpriors.training.runs import exists, open_run, read_json
 
     use_all_cores()
     use_compilation_cache()
@@ -108,7 +108,7 @@ def run(
         config = dataclasses.replace(config, training=training)
         sources = {**sources, "digest": events.digest()}
         open_run(out, {**dataclasses.asdict(config), "sources": sources}, resume)
-        if not (out / "metrics.json").exists():
+        if not exists(out / "metrics.json"):
             method.pretrain(parts, config, out, display)
     card = write_card(out, metadata)
     for name, results in read_json(out / "metrics.json")["test"].items():

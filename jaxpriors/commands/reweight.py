@@ -270,11 +270,11 @@ def fitted(
     """The metrics of a reweighting in that folder, which is run unless it was."""
     from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
     from jaxpriors.methods import reweighting
-    from jaxpriors.training.runs import open_run, read_json
+    from jaxpriors.training.runs import exists, open_run, read_json
 
     sources = {**sources, "digests": [simulation.digest(), data.digest()]}
     prepared = None
-    if not (out / "metrics.json").exists():
+    if not exists(out / "metrics.json"):
         display({"stage": "looking at the samples"})
         prepared = reweighting.prepare(simulation, data, config)
     lengths = None if prepared is None else multiplicity(*prepared.part("train"))

@@ -4,6 +4,9 @@ import contextlib
 import os
 from pathlib import Path
 
+from jaxpriors.training.distributed import core_count, find_launch, some_of, start
+from jaxpriors.training.watch import Watch
+
 
 def cache_folder() -> Path:
     """Where compiled programs are kept: $JAXPRIORS_CACHE, else jaxpriors in the user's cache."""
@@ -11,6 +14,18 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxpriors"
+
+
+def begin() -> Watch | None:
+    """Join the other processes of a run, and use the devices that were asked for.
+
+    Nothing happens for a process on its own, and without ``JAXPRIORS_DEVICES``; otherwise as
+    `training.distributed.start`.
+    """
+    if find_launch(os.environ) is None and "JAXPRIORS_DEVICES" not in os.environ:
+        return None
+    use_compilation_cache()
+    return start(os.environ)
 
 
 def use_all_cores() -> None:
@@ -21,9 +36,8 @@ def use_all_cores() -> None:
     """
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):  # the devices are in use
-        jax.config.update("jax_num_cpu_devices", min(8, 1 << ((cores or 1).bit_length() - 1)))
+        jax.config.update("jax_num_cpu_devices", some_of(core_count()))
 
 
 def device_memory() -> int | None:

@@ -8,6 +8,7 @@ which makes a position within an epoch resumable by its batch number alone.
 """
 
 import concurrent.futures
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -142,7 +143,8 @@ class TrainingBatches:
     """An epoch's batches as a sequence: ``batches(epoch)[step]`` is a tuple of ``Batch``.
 
     Each batch has ``batch_size`` rows, split over the buckets by their shares. weight, label: as in
-    ``gather``.
+    ``gather``. Of several processes, each makes its own rows of every batch alone: those with the
+    numbers n · process / processes to n · (process + 1) / processes of the n rows of a bucket.
     """
 
     events: Sample
@@ -151,6 +153,8 @@ class TrainingBatches:
     seed: int
     weight: np.ndarray | None = None
     label: np.ndarray | None = None
+    process: int = 0
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size % UNITS:
@@ -158,6 +162,18 @@ class TrainingBatches:
                 f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}, "
                 "which is what length buckets are made of"
             )
+
+    def of_process(self, process: int, processes: int) -> "TrainingBatches":
+        """The same batches, with the rows of one of so many processes alone.
+
+        Raises ValueError where the rows of a bucket are not divisible by their number.
+        """
+        if any(self.batch_size * share // UNITS % processes for share in self.buckets.shares):
+            raise ValueError(
+                f"batch_size: {self.batch_size} events in shares of {self.buckets.shares} "
+                f"sixteenths cannot be divided among {processes} processes"
+            )
+        return dataclasses.replace(self, process=process, processes=processes)
 
     @property
     def steps(self) -> int:
@@ -186,10 +202,10 @@ class TrainingBatches:
             for order, length, share in zip(
                 orders, self.buckets.lengths, self.buckets.shares, strict=True
             ):
-                rows = self.batch_size * share // UNITS
+                rows = self.batch_size * share // UNITS // self.processes
                 # spread each bucket evenly: its share may be one event more or less a step
                 low, high = (len(order) * s // self.steps for s in (step, step + 1))
-                chosen = order[low:high]
+                chosen = order[low:high][rows * self.process :][:rows]
                 parts.append(gather(self.events, chosen, length, rows, self.weight, self.label))
             return tuple(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from jaxpriors import processes
 from jaxpriors.data.columns import components
 from jaxpriors.errors import InputError
 
@@ -222,10 +224,16 @@ def _stack(parts: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
 def written_whole(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its place when the context ends well.
 
+    Of several processes, the first alone writes; the others' paths are of no consequence.
+
     Raises:
         InputError: the file exists and `overwrite` is false, or its folder cannot be made.
     """
     path = Path(path)
+    if not processes.is_first():
+        with tempfile.TemporaryDirectory(prefix="jaxpriors-") as scratch:
+            yield Path(scratch) / path.name
+        return
     if path.is_dir() or (path.exists() and not overwrite):
         raise InputError(f"{path}: exists already; choose another name or allow overwriting")
     try:

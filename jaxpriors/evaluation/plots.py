@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jaxpriors import processes
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.calibration import Reliability
 from jaxpriors.evaluation.metrics import Histogram, histogram
@@ -234,6 +235,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
     written = []
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", None)):
         target = Path(f"{os.fspath(path)}{suffix}")
+        if not processes.is_first():
+            continue
         partial = target.with_name(f".{target.name}.partial")
         with matplotlib.rc_context({"pdf.fonttype": 42}):
             figure.savefig(partial, format=suffix[1:], dpi=150, metadata=metadata)

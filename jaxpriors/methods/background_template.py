@@ -22,7 +22,7 @@ from jaxpriors.evaluation.metrics import wasserstein
 from jaxpriors.methods.dijet_generation import TemplateConfig, fit, generate
 from jaxpriors.methods.generation import SamplingConfig
 from jaxpriors.training.loop import Record
-from jaxpriors.training.runs import environment, write_json
+from jaxpriors.training.runs import environment, exists, write_json
 
 TEMPLATE = "template.h5"
 
@@ -71,7 +71,7 @@ def make_template(
     not trained on and events generated at their m_jj ("distance"), and between two halves of these
     ("floor"). Goes on where an earlier call was killed.
     """
-    if (folder / "metrics.json").exists():
+    if exists(folder / "metrics.json"):
         return read_events(folder / TEMPLATE)
     progress({"stage": f"training the generator on {len(sidebands)} events"})
     generator = fit(sidebands, config, folder / "checkpoints", progress)

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxpriors import processes
 from jaxpriors.data.batching import TrainingBatches, plan_buckets
 from jaxpriors.data.splitting import split
 from jaxpriors.data.stored import Sample
@@ -218,6 +219,10 @@ class RatioClassifier:
             TrainingError: a loss that is not finite.
         """
         if folder is None:
+            if processes.count() > 1:
+                raise InputError(
+                    f"folder: found none, expected one that all {processes.count()} processes see"
+                )
             with tempfile.TemporaryDirectory(prefix="jaxpriors-") as scratch:
                 return self.fit(simulation, data, validation, Path(scratch), progress)
         return self.fit_with_history(simulation, data, validation, Path(folder), progress)[0]

@@ -41,6 +41,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxpriors import processes
 from jaxpriors.data.batching import UNITS
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
@@ -53,7 +54,7 @@ from jaxpriors.methods.ratio import RatioModel
 from jaxpriors.methods.trainings import LATER
 from jaxpriors.preprocessing import columns_of
 from jaxpriors.training.loop import Record, TrainingConfig
-from jaxpriors.training.runs import PACKAGES, differences, write_lines
+from jaxpriors.training.runs import PACKAGES, differences, exists, write_lines
 
 Level = Literal["detector", "particle"]
 STEPS: tuple[Level, Level] = ("detector", "particle")
@@ -199,8 +200,9 @@ def unfold(
 def _begin(simulation: Simulation, data: Events, config: OmniFold, folder: Path) -> Unfolded:
     """The state that an earlier call left, or that before the first step."""
     check(simulation, data, config)
-    for left in folder.glob(f".{RESULT}.*.tmp"):  # by a call that was killed while it wrote
-        left.unlink()
+    if processes.is_first():
+        for left in folder.glob(f".{RESULT}.*.tmp"):  # by a call that was killed while it wrote
+            left.unlink()
     asked: dict[str, Any] = {
         "configuration": resolved(config),
         "samples": {
@@ -210,7 +212,7 @@ def _begin(simulation: Simulation, data: Events, config: OmniFold, folder: Path)
         },
     }
     path = folder / RESULT
-    if path.exists():
+    if exists(path):
         state = Unfolded.read(path)
         other = differences({name: state.metadata.get(name) for name in asked}, asked)
         if other:
@@ -445,12 +447,15 @@ def _report(name: str, factor: np.ndarray, last: np.ndarray, weight: np.ndarray)
 def _kept(state: Unfolded, folder: Path) -> Unfolded:
     """Write the state; checkpoints within the step are of no use then."""
     state.write(folder / RESULT)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if processes.is_first():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return state
 
 
 def _log(folder: Path, iteration: int, level: Level, records: list[Record]) -> None:
     """Write the epochs of a step behind those of the steps before."""
+    if not processes.is_first():
+        return
     path = folder / "log.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     earlier = [json.loads(line) for line in lines]

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxpriors import processes
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets, prediction_batches
 from jaxpriors.data.splitting import split
 from jaxpriors.data.stored import Sample
@@ -178,7 +179,8 @@ def over_events(
 ) -> dict[str, np.ndarray]:
     """``forward`` of every event, in the events' order: name → (n, …) float64.
 
-    Events longer than all ``lengths`` get a length of their own, so that none is cut.
+    Events longer than all ``lengths`` get a length of their own, so that none is cut. Several
+    processes share the events out and all get the whole result.
 
     Raises FloatingPointError for a result that is not finite, naming the first such event.
     """
@@ -186,14 +188,17 @@ def over_events(
     network = replicate(network, mesh)
     longest = int(events.multiplicity.max(initial=0))
     own = (longest,) if longest > lengths[-1] else ()
-    rows = max(rows // jax.device_count(), 1) * jax.device_count()
+    rows = max(rows // mesh.size, 1) * mesh.size
+    numbers = processes.share(len(events))
+    mine = events if len(numbers) == len(events) else events[numbers]
     result: dict[str, np.ndarray] = {}
-    for index, batch in prediction_batches(events, (*lengths, *own), rows):
-        number = np.resize(index, rows).astype(np.int32)
+    for index, batch in prediction_batches(mine, (*lengths, *own), rows):
+        number = np.resize(numbers[index], rows).astype(np.int32)
         for name, found in forward(network, shard_rows((batch, number), mesh)).items():
             values = np.asarray(found, np.float64)[: len(index)]
-            empty = np.full((len(events), *values.shape[1:]), np.nan)
+            empty = np.full((len(mine), *values.shape[1:]), np.nan)
             result.setdefault(name, empty)[index] = values
+    result = {name: processes.merged(result[name], len(events)) for name in sorted(result)}
     for name, values in result.items():
         bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
         if len(bad):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpriors import processes
 from jaxpriors.errors import InputError
 
 DTYPES: dict[str, np.dtype] = {
@@ -126,6 +127,8 @@ def write_safetensors(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     path = Path(path)
+    if not processes.is_first():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(temporary, "wb") as file:

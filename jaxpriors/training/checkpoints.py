@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax import Array
 
+from jaxpriors import processes
 from jaxpriors.errors import InputError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its every move at WARNING
@@ -56,7 +57,8 @@ class Checkpoints:
     """The checkpoints of one run: the last one, to go on from, and the best one, to use.
 
     Each holds the training state's arrays by name and a JSON document (``progress``). Saving
-    returns at once and is complete or absent after a kill.
+    returns at once and is complete or absent after a kill. Several processes save one checkpoint
+    together, in a folder that all of them see; any number of them can restore it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -104,19 +106,20 @@ class Checkpoints:
         return self._manager.best_step()
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
-        """State and progress of a step; InputError where the arrays are not the template's."""
+        """State and progress of a step; InputError where the arrays are not the template's.
+
+        The arrays lie where the template's do, whatever devices they were saved from.
+        """
         progress = self._manager.restore(
             step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
         )["progress"]
-        found = self._arrays(step)
+        found = self._arrays(step, jax.tree.leaves(template)[0].sharding)
         return unflatten(template, found, f"checkpoint {self.folder / str(step)}"), progress
 
-    def _arrays(self, step: int) -> dict[str, Array]:
+    def _arrays(self, step: int, sharding: jax.sharding.Sharding) -> dict[str, Array]:
         metadata = self._manager.item_metadata(step)["state"]
         target = {
-            name: jax.ShapeDtypeStruct(
-                m.shape, m.dtype, sharding=jax.sharding.SingleDeviceSharding(jax.devices()[0])
-            )
+            name: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding)
             for name, m in metadata.items()
         }
         restored = self._manager.restore(
@@ -132,6 +135,14 @@ class Checkpoints:
         """Wait, and let go of the folder."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        """Close, but for a process that fails alone: it would wait for others who wait for it."""
+        if kind is None or processes.count() == 1:
+            self.close()
 
 
 def _validation_loss(metrics: dict[str, float]) -> float:

@@ -1,6 +1,5 @@
 """The training loop: epochs, validation, early stopping, checkpoints, top to bottom."""
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +14,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jaxpriors import processes
 from jaxpriors.data.batching import UNITS, prefetch
 from jaxpriors.errors import InputError
+from jaxpriors.training import preemption
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.optimizers import (
     OptimizerConfig,
@@ -24,7 +25,14 @@ from jaxpriors.training.optimizers import (
     make_optimizer,
     without_schedule,
 )
-from jaxpriors.training.parallel import chunk_rows, data_mesh, devices_for, replicate, shard_rows
+from jaxpriors.training.parallel import (
+    chunk_rows,
+    data_mesh,
+    devices_for,
+    own,
+    replicate,
+    shard_rows,
+)
 from jaxpriors.training.precision import Compute, Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
 
@@ -35,9 +43,11 @@ Record = dict[str, Any]
 class TrainingConfig:
     """How a network is trained.
 
-    batch_size: events a step, a multiple of 16. patience: epochs without a better validation loss
-    before training stops, None for never. micro_batch: largest number of events that a device works
-    on at once, a matter of speed and memory alone (None: `parallel.chunk_rows`). buckets: number of
+    batch_size: events a step over all devices of all processes, a multiple of 16. patience: epochs
+    without a better validation loss before training stops, None for never. micro_batch: largest
+    number of events that a device works on at once (None: `parallel.chunk_rows`); the gradients of
+    a larger batch are accumulated over several, which is a matter of speed and memory alone, so
+    that any machine can train with any batch_size. buckets: number of
     padded lengths: more of them compile longer and compute less on padding. checkpoint_steps: steps
     between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
     order of events and dropout. ema: how much of the moving average of the parameters outlives a
@@ -103,6 +113,9 @@ class Batches(Protocol):
     def epoch(self, epoch: int) -> Callable[[int], tuple[Any, ...]]:
         """The function from a step's number to its batch."""
 
+    def of_process(self, process: int, processes: int) -> "Batches":
+        """The same with the rows of one of several processes alone."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -145,11 +158,16 @@ def train(
     With ``each_best``, ``validation_loss`` gives one loss for each of them, (k,), and each network
     that is returned is that of its own best epoch; patience ends when none gets better.
 
+    Several processes train one network together, each on its rows of the same batches (one process
+    alone would have the same, so that another number of them can go on). Each validates by itself.
+
     Raises:
-        InputError: the folder's checkpoints have another identity.
+        InputError: the folder's checkpoints have another identity; a batch that cannot be divided
+            among the devices (`parallel.devices_for`).
         TrainingError: a loss or gradient that is not finite; the last checkpoint stays.
+        Preempted: SIGTERM came, and a checkpoint was saved.
     """
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+    with Checkpoints(folder) as checkpoints, preemption.at_steps():
         how = progress, identity, stacked, each_best
         return _train(params, loss, batches, validation_loss, config, checkpoints, *how)
 
@@ -167,8 +185,11 @@ def _train(
     each_best: bool,
 ) -> Trained:
     # The update, and the state before it.
-    rows = [len(jax.tree.leaves(part)[0]) for part in batches.epoch(0)(0)]
-    mesh = data_mesh(devices_for(rows))
+    example = batches.epoch(0)(0)
+    mesh = data_mesh(devices_for(len(jax.tree.leaves(part)[0]) for part in example))
+    if processes.count() > 1:
+        batches = batches.of_process(processes.index(), processes.count())
+        example = batches.epoch(0)(0)
     updates = config.epochs * batches.steps
     optimizer = _optimizer(config.optimizer, updates, stacked)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
@@ -182,7 +203,6 @@ def _train(
     # Where an earlier call stopped.
     if checkpoints.latest is not None:
         state, saved = checkpoints.restore(checkpoints.latest, state)
-        state = replicate(state, mesh)
         history, seconds = saved["history"], saved["seconds"]
         if saved["identity"] != identity:
             raise InputError(
@@ -195,11 +215,10 @@ def _train(
     if not done:
         progress({"stage": "  compiling the training step"})
         ahead = _batches(batches, len(history), state)  # data are read while this compiles
-        first = shard_rows(batches.epoch(len(history))(0), mesh)
         chunk = config.micro_batch or chunk_rows()
         rule = without_schedule(config.optimizer)
         how = (rule, stacked, batches.rows, mesh, chunk, config.ema)
-        step = _compiled(loss, *how, _Shapes.of((state, first)))
+        step = _compiled(loss, *how, _Shapes.of((state, shard_rows(example, mesh))))
         seconds["compile"] += time.perf_counter() - started
 
     while not done:
@@ -211,12 +230,16 @@ def _train(
             state, metrics = step(state, batch)
             if previous is not None:
                 _check(*previous, state, loss, epoch)
-            previous = k, metrics, batch
+            previous = k, metrics, host_batch
             progress({"epoch": epoch + 1, "step": k + 1, "steps": batches.steps})
-            if (k + 1) % config.checkpoint_steps == 0 and k + 1 < batches.steps:
+            ends = preemption.announced()
+            if (ends or (k + 1) % config.checkpoint_steps == 0) and k + 1 < batches.steps:
                 _check(*previous, state, loss, epoch)
                 saved = {"identity": identity, "history": history, "seconds": seconds}
                 checkpoints.save(int(state.step), _copy(state), saved, np.inf)
+                if ends:
+                    checkpoints.wait()
+                    raise preemption.Preempted(f"saved at epoch {epoch + 1}, step {k + 1}")
         if previous is not None:
             _check(*previous, state, loss, epoch)
         seconds["train"] += time.perf_counter() - started
@@ -224,7 +247,8 @@ def _train(
 
         # Validation, the epoch's record, a checkpoint.
         started = time.perf_counter()
-        losses = np.atleast_1d(validation_loss(state.params))
+        losses = np.atleast_1d(validation_loss(own(state.params)))
+        losses = np.array(processes.of_first(losses.tolist()))
         value = float(losses.mean())
         seconds["validate"] += time.perf_counter() - started
         best = min([r["validation_loss"] for r in history], default=np.inf)
@@ -251,14 +275,17 @@ def _train(
         checkpoints.save(record["step"], _copy(state), saved, value)
         progress(record)
         done = _finished(history, config)
+        if preemption.announced():
+            checkpoints.wait()
+            raise preemption.Preempted(f"saved at the end of epoch {epoch + 1}")
 
     # The best epoch's parameters.
     checkpoints.wait()
     if state.best is not None:
-        return Trained(state.best.params, history, seconds)
+        return Trained(own(state.best.params), history, seconds)
     assert checkpoints.best is not None
     state, _ = checkpoints.restore(checkpoints.best, state)
-    return Trained(state.params, history, seconds, state.average)
+    return Trained(own(state.params), history, seconds, own(state.average))
 
 
 def _optimizer(
@@ -322,24 +349,34 @@ def _copy(state: TrainState) -> TrainState:
     return jax.tree.map(jnp.copy, state)
 
 
-def _check(k: int, metrics: Any, batch: Any, state: TrainState, loss: Loss, epoch: int) -> None:
-    """Raise TrainingError where a step's loss or gradient was not finite, saying what was not."""
+def _check(
+    k: int, metrics: Any, batch: tuple[Any, ...], state: TrainState, loss: Loss, epoch: int
+) -> None:
+    """Raise TrainingError where a step's loss or gradient was not finite, saying what was not.
+
+    batch: this process's rows; what any process finds in its own is told by all.
+    """
     if bool(metrics["finite"]):
         return
     where = f"epoch {epoch + 1}, step {k + 1}: loss {float(metrics['loss'])}"
+    causes = processes.gather(_cause(batch, own(state.params), loss))
+    cause = next((c for c in causes if c), f", gradient norm {float(metrics['gradient_norm'])}")
+    raise TrainingError(where + cause)
+
+
+def _cause(batch: tuple[Any, ...], params: Any, loss: Loss) -> str:
+    """What is not finite in these rows, or for them; empty where nothing is found."""
     for i, part in enumerate(batch):
         for name, array in flatten(part).items():
             if not np.all(np.isfinite(np.asarray(array))):
-                raise TrainingError(
-                    f"{where}; the batch holds values of {name} that are not finite"
-                )
-        value, gradient = jax.jit(jax.value_and_grad(loss))(state.params, part, jax.random.key(i))
+                return f"; the batch holds values of {name} that are not finite"
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params, part, jax.random.key(i))
         if not np.isfinite(float(value)):
-            raise TrainingError(
-                f"{where}; the inputs are finite, the network's loss is not; "
+            return (
+                "; the inputs are finite, the network's loss is not; "
                 "try a lower learning rate or clip gradients"
             )
         for name, array in flatten(gradient).items():
             if not np.all(np.isfinite(np.asarray(array))):
-                raise TrainingError(f"{where}; the gradient of {name} is not finite")
-    raise TrainingError(f"{where}, gradient norm {float(metrics['gradient_norm'])}")
+                return f"; the gradient of {name} is not finite"
+    return ""

@@ -1,42 +1,85 @@
 """The devices of one run: a mesh with the axis ``data``, and what each of them works on.
 
+Where a run has several processes (`jaxpriors.processes`), a training's mesh holds the devices of
+all of them, any other mesh those of this process alone.
+
 On each device, rows are worked on in *chunks*, one after the other inside of a compiled program:
 what a chunk of few events needs stays in the caches of a CPU.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxpriors.data.batching import UNITS
+from jaxpriors.errors import InputError
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Devices (all of them by default) along the axis over which a batch's rows are spread."""
-    devices = jax.devices() if devices is None else devices
+    """Devices (this process's by default) along the axis over which a batch's rows are spread."""
+    devices = jax.local_devices() if devices is None else devices
     return jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
 
 
-def devices_for(rows: Iterable[int]) -> list[jax.Device]:
-    """As many of the devices as divide every one of these numbers of rows."""
-    devices = jax.devices()
-    return devices[: math.gcd(len(devices), *rows)]
+def devices_for(rows: Iterable[int], all_of_them: bool | None = None) -> list[jax.Device]:
+    """As many of the devices as divide every one of these numbers of rows.
+
+    Raises InputError where that is not ``all_of_them`` and it must be: by default, in a run of
+    several processes, and where the number of devices was asked for (``JAXPRIORS_DEVICES``).
+    """
+    rows, devices = list(rows), jax.devices()
+    most = math.gcd(len(devices), *rows)
+    if all_of_them is None:
+        all_of_them = jax.process_count() > 1 or "JAXPRIORS_DEVICES" in os.environ
+    if all_of_them and most < len(devices):
+        least = UNITS * len(devices) // math.gcd(len(devices), *(_units(rows)))
+        raise InputError(
+            f"batch_size: found {sum(rows)}, whose buckets of {', '.join(map(str, rows))} events "
+            f"cannot be divided among {len(devices)} devices; expected a multiple of {least}"
+        )
+    return devices[:most]
+
+
+def _units(rows: Sequence[int]) -> list[int]:
+    """The rows of each bucket in 1/UNITS of them all."""
+    return [n * UNITS // sum(rows) for n in rows]
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """The tree with a copy of every array on each device."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    """The tree with a copy of every array on each device.
+
+    Over several processes, the arrays are those of the first one.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec())
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    tree = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, tree))
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
 
 
 def shard_rows(tree: Any, mesh: Mesh) -> Any:
     """The tree with the leading axis of every array spread over the devices.
 
-    The number of rows must be divisible by the number of devices.
+    The number of rows must be divisible by the number of devices. Over several processes, each
+    gives the rows of its own devices alone.
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
+
+
+def own(tree: Any) -> Any:
+    """Replicated arrays as this process's own, which it may compute with alone."""
+    return jax.tree.map(lambda x: x if x.is_fully_addressable else x.addressable_data(0), tree)
 
 
 def chunk_rows() -> int | None:
@@ -62,8 +105,8 @@ def map_rows(
 ) -> Callable[[Any, Any], Any]:
     """``function(params, rows)``, compiled to run on all devices in chunks.
 
-    rows is a tree of arrays (B, …), B divisible by the number of devices (all of them by default);
-    so is the result. most: as ``chunk_rows``, which is its default.
+    rows is a tree of arrays (B, …), B divisible by the number of devices (all of this process's by
+    default); so is the result. most: as ``chunk_rows``, which is its default.
     """
     mesh = data_mesh() if mesh is None else mesh
     most = chunk_rows() if most is None else most

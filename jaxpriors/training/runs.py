@@ -9,6 +9,8 @@
 | `model/`           | the best network, ready for use                                  |
 | `metrics.json`     | the results; tables and reports are read from it                 |
 | `figures/`         | figures                                                          |
+
+Of several processes (`jaxpriors.processes`), the first reads and writes for all.
 """
 
 import json
@@ -20,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jaxpriors import processes
 from jaxpriors.errors import InputError
 
 PACKAGES = ("jaxpriors", "jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", "h5py")
@@ -27,20 +30,28 @@ PACKAGES = ("jaxpriors", "jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", 
 
 def write_json(path: Path, content: Any) -> None:
     """Write whole or not at all; NaN and infinity are errors (ValueError)."""
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    scratch = path.with_name(f".{path.name}.partial")
-    scratch.write_text(text)
-    os.replace(scratch, path)
+    _write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file; InputError where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected that of a finished run") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: found {error}, expected JSON") from None
+    content, problem = None, ""
+    if processes.is_first():
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            problem = "no such file, expected that of a finished run"
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            problem = f"found {error}, expected JSON"
+    content, problem = processes.of_first((content, problem))
+    if problem:
+        raise InputError(f"{path}: {problem}")
+    return content
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file, or folder."""
+    return processes.of_first(path.exists())
 
 
 def open_run(folder: Path, config: dict[str, Any], resume: bool) -> Path:
@@ -51,9 +62,10 @@ def open_run(folder: Path, config: dict[str, Any], resume: bool) -> Path:
     """
     config = json.loads(json.dumps(config, allow_nan=False))
     started = folder / "config.json"
-    if folder.exists() and not started.is_file() and _has_content(folder):
+    begun, filled = processes.of_first((started.is_file(), _has_content(folder)))
+    if filled and not begun:
         raise InputError(f"{folder}: exists and is not the folder of a run; give another")
-    if started.is_file():
+    if begun:
         if not resume:
             raise InputError(
                 f"{folder}: exists already; give another folder, or --resume to go on with it"
@@ -63,7 +75,7 @@ def open_run(folder: Path, config: dict[str, Any], resume: bool) -> Path:
             raise InputError(f"{folder}: is a run with another configuration ({'; '.join(other)})")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(started, config)
-    if not (folder / "environment.json").exists():
+    if not exists(folder / "environment.json"):
         write_json(folder / "environment.json", environment())
     return folder
 
@@ -80,7 +92,9 @@ def differences(found: Any, asked: Any) -> list[str]:
 
 def _has_content(folder: Path) -> bool:
     """Whether there is more than what a start that was killed leaves."""
-    return not folder.is_dir() or any(p.suffix != ".partial" for p in folder.iterdir())
+    if not folder.is_dir():
+        return folder.exists()
+    return any(p.suffix != ".partial" for p in folder.iterdir())
 
 
 def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
@@ -103,12 +117,18 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "devices": [str(d) for d in jax.devices()],
+        "processes": processes.count(),
         "versions": {name: version(name) for name in PACKAGES},
     }
 
 
 def write_lines(path: Path, records: list[Any]) -> None:
     """Write one JSON document a line, whole or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
-    scratch.write_text("".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
-    os.replace(scratch, path)
+    _write(path, "".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
+
+
+def _write(path: Path, text: str) -> None:
+    if processes.is_first():
+        scratch = path.with_name(f".{path.name}.partial")
+        scratch.write_text(text)
+        os.replace(scratch, path)
