@@ -55,7 +55,7 @@ from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.parallel import data_mesh, map_rows, replicate, shard_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.runs import read_json, write_json
-from jaxpriors.training.step import Loss
+from jaxpriors.training.step import Loss, by_rows
 
 CONDITIONS = 2  # m_jj, standardised, and 1
 SAMPLING = SamplingConfig()
@@ -214,7 +214,7 @@ def make_loss(
             parts = terms(network, cloud, times, noises, constituents, drop_key)
         return (batch.weight * (parts["jets"] + parts["constituents"])).sum()
 
-    return loss
+    return by_rows(loss)
 
 
 @lru_cache(maxsize=8)

@@ -23,10 +23,10 @@ from jaxpriors.data.stored import Sample, concatenated
 from jaxpriors.errors import InputError
 from jaxpriors.methods.ensemble import Ensemble, with_sums
 from jaxpriors.methods.ratio import member_logits
-from jaxpriors.models.classifiers import Classifier
+from jaxpriors.models.classifiers import Classifier, drops
 from jaxpriors.preprocessing import Preprocessing
 from jaxpriors.training.precision import Precision
-from jaxpriors.training.step import Loss
+from jaxpriors.training.step import Loss, by_rows
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,17 @@ def weighted_cross_entropy(logits: np.ndarray, sample: Labelled) -> np.ndarray:
 def make_loss(preprocessing: Preprocessing, precision: Precision) -> Loss:
     """The loss of a batch: weight × binary cross-entropy, summed; the mean over the networks."""
 
-    def loss(classifier: Classifier | Ensemble, batch: Batch, key: Array) -> Array:
+    def entropies(classifier: Classifier | Ensemble, batch: Batch, key: Array | None) -> Array:
         logits = member_logits(classifier, batch, key, preprocessing, precision)
         label, weight = (x.reshape(len(logits), -1) for x in (batch.label, batch.weight))
         entropy = optax.sigmoid_binary_cross_entropy(logits, label)  # (B, 1) is for all networks
         return (weight * entropy).mean(1).sum()
+
+    def loss(classifier: Classifier | Ensemble, batch: Batch, keys: Array) -> Array:
+        one = classifier.members if isinstance(classifier, Ensemble) else classifier
+        if drops(one.network.config):
+            return by_rows(entropies)(classifier, batch, keys)
+        return entropies(classifier, batch, None)
 
     return loss
 

@@ -30,7 +30,7 @@ from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.parallel import data_mesh, map_rows, replicate, shard_rows
 from jaxpriors.training.precision import Precision
 from jaxpriors.training.runs import environment, write_json, write_lines
-from jaxpriors.training.step import Loss
+from jaxpriors.training.step import Loss, by_rows
 
 HEADS: dict[str, tuple[str, ...]] = {
     "all": ("cls", "gen"),
@@ -121,7 +121,7 @@ def make_loss(
             )
         return (batch.weight * objective(parts, time)).sum()
 
-    return loss
+    return by_rows(loss)
 
 
 Rows = tuple[Batch, Array]

@@ -151,6 +151,12 @@ Classifier = (
 )
 
 
+def drops(config: NetworkConfig) -> bool:
+    """Whether such a network draws, in training, what to drop."""
+    rates = ("dropout_prob", "dropout", "drop_path", "feature_drop")
+    return any(getattr(config, name, 0.0) for name in rates)
+
+
 def classifier_of(network: Any) -> Classifier:
     """The classifier around a network; TypeError where its class has none."""
     if isinstance(network, LGATrSlim):

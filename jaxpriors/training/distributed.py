@@ -55,8 +55,8 @@ def find_launch(environment: Mapping[str, str]) -> Launch | None:
         return None
     if total is not None or number is not None:
         if total is None or number is None or coordinator is None:
-            found = {n: environment.get(f"JAXPRIORS_{n.upper()}") for n in OPTIONS[:3]}
-            raise InputError(f"found {found}, expected coordinator, processes and process")
+            given = {n: environment.get(f"JAXPRIORS_{n.upper()}") for n in OPTIONS[:3]}
+            raise InputError(f"found {given}, expected coordinator, processes and process")
         found = Launch(coordinator, total, number)
         if _host(coordinator) in ("localhost", "127.0.0.1", "[::1]"):
             found = Launch(coordinator, total, number, number, total)

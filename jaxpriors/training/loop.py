@@ -370,7 +370,8 @@ def _cause(batch: tuple[Any, ...], params: Any, loss: Loss) -> str:
         for name, array in flatten(part).items():
             if not np.all(np.isfinite(np.asarray(array))):
                 return f"; the batch holds values of {name} that are not finite"
-        value, gradient = jax.jit(jax.value_and_grad(loss))(params, part, jax.random.key(i))
+        keys = jax.random.split(jax.random.key(i), len(jax.tree.leaves(part)[0]))
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params, part, keys)
         if not np.isfinite(float(value)):
             return (
                 "; the inputs are finite, the network's loss is not; "

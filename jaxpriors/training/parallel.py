@@ -126,28 +126,27 @@ def map_rows(
 def sum_gradients(
     loss: Callable[[Any, Any, Array], Array], mesh: Mesh, most: int | None
 ) -> Callable[[Any, tuple[Any, ...], Array], tuple[Array, Any]]:
-    """(params, parts, key) to ``loss(params, rows, key)``, summed over all rows, and its gradient.
+    """(params, parts, key) to ``loss(params, rows, keys)``, summed over all rows, and its gradient.
 
     Each part is a tree of rows (B, …), B divisible by the number of devices. The devices add up
-    their chunks and then, once, each other's sums. Randomness is folded from (key, part, chunk),
-    with chunks counted over all devices: where they are of the same size, as on CPUs, it does not
-    depend on how many devices there are.
+    (accumulate) the gradients of their chunks and then, once, each other's sums: the gradient of
+    the whole batch in the memory of a chunk. Each row has a key of its own, folded from (key, part,
+    row): neither chunks nor devices change what is drawn.
     """
 
     def on_device(params: Any, parts: tuple[Any, ...], key: Array) -> tuple[Array, Any]:
-        total = jax.tree.map(jnp.zeros_like, (jax.eval_shape(loss, params, parts[0], key), params))
+        total: Any = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
         for i, part in enumerate(parts):
-            chunks, count = split_rows(part, most)
-            first = jax.lax.axis_index("data") * count
-            part_key = jax.random.fold_in(key, i)
+            rows = len(jax.tree.leaves(part)[0])
+            number = jax.lax.axis_index("data") * rows + jnp.arange(rows)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, i), number)
+            chunks, _ = split_rows((part, keys), most)
 
-            def add(total: Any, item: Any, part_key: Array = part_key) -> tuple[Any, None]:
-                number, chunk = item
-                chunk_key = jax.random.fold_in(part_key, number)
-                one = jax.value_and_grad(loss)(params, chunk, chunk_key)
+            def add(total: Any, chunk: Any) -> tuple[Any, None]:
+                one = jax.value_and_grad(loss)(params, *chunk)
                 return jax.tree.map(jnp.add, total, one), None
 
-            total, _ = jax.lax.scan(add, total, (first + jnp.arange(count), chunks))
+            total, _ = jax.lax.scan(add, total, chunks)
         return jax.lax.psum(total, "data")
 
     rows = PartitionSpec("data")

@@ -12,8 +12,23 @@ from jax.sharding import Mesh
 from jaxpriors.layers.core import module
 from jaxpriors.training.parallel import sum_gradients
 
-# loss(params, rows, key) → the sum over the rows of weight × loss
+# loss(params, rows, keys) → the sum over the rows of weight × loss; keys (B,): one for each row
 Loss = Callable[[Any, Any, Array], Array]
+
+
+def by_rows(loss: Callable[[Any, Any, Array], Array]) -> Loss:
+    """The loss that is the sum of ``loss(params, row, key)`` over rows, each as a batch of one.
+
+    So that what a row draws is of its own key, whatever rows are beside it.
+    """
+
+    def summed(params: Any, rows: Any, keys: Array) -> Array:
+        def one(row: Any, key: Array) -> Array:
+            return loss(params, jax.tree.map(lambda x: x[None], row), key)
+
+        return jax.vmap(one)(rows, keys).sum()
+
+    return summed
 
 
 @module
@@ -95,7 +110,7 @@ def make_step(
     number of events in a batch: so the mean over an epoch's steps is the mean over its events,
     whatever rows of weight 0 fill the batches. The rows are spread over the devices of ``mesh``.
     With ``micro_batch``, each device works through its rows in chunks of at most so many and the
-    gradients are summed: the same update, in less memory.
+    gradients are accumulated: the same update, in less memory.
     A step whose loss or gradient is not finite leaves the state as it was; its metrics tell
     (``finite``), and the caller stops. With ``ema``, the state's average becomes ema × average +
     (1 − ema) × parameters after each update.

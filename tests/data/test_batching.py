@@ -41,6 +41,30 @@ def test_order_follows_from_seed_and_epoch():
     assert _numbers(_batches(), 1) != _numbers(_batches(seed=4), 1)
 
 
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_every_batch_out(processes):
+    """Their rows are disjoint and together, in their order, those of the batch."""
+    whole = TrainingBatches(
+        JETS, plan_buckets(JETS.multiplicity, 2), 64, 3, JETS.multiplicity * 1.0
+    )
+    each = [whole.of_process(i, processes) for i in range(processes)]
+    assert {one.steps for one in each} == {whole.steps}
+    assert {one.rows for one in each} == {whole.rows}
+    for epoch, step in ((0, 0), (1, whole.steps - 1)):
+        parts = [one.epoch(epoch)(step) for one in each]
+        for together, *shares in zip(whole.epoch(epoch)(step), *parts, strict=True):
+            assert len({len(share.weight) for share in shares}) == 1
+            for name, array in vars(together).items():
+                np.testing.assert_array_equal(
+                    np.concatenate([getattr(share, name) for share in shares]), array
+                )
+
+
+def test_a_batch_that_cannot_be_shared_out():
+    with pytest.raises(ValueError, match="cannot be divided among 3 processes"):
+        _batches().of_process(0, 3)
+
+
 def test_all_batches_have_the_same_shapes_and_nothing_is_cut():
     batches = _batches()
     shapes = set()

@@ -59,8 +59,8 @@ def _logits(params, batch):
     return (jnp.tanh(seen) * there[..., None]).sum(1) @ params["out"] + params["bias"]
 
 
-def _loss(params, batch, key):
-    logits = _logits(params, batch) + 0.1 * jax.random.normal(key, batch.label.shape)
+def _loss(params, batch, keys):
+    logits = _logits(params, batch) + 0.1 * jax.vmap(jax.random.normal)(keys)
     return (batch.weight * optax.sigmoid_binary_cross_entropy(logits, batch.label)).sum()
 
 

@@ -54,7 +54,8 @@ def test_training_drops_and_prediction_does_not():
     network, _ = dropping.initial(jax.random.key(0))
     batch = spread(jets, 16)
     loss = jax.jit(make_loss(preprocessing, precision))
-    assert loss(network, batch, jax.random.key(1)) != loss(network, batch, jax.random.key(2))
+    keys = [jax.random.split(jax.random.key(seed), 16) for seed in (1, 2)]
+    assert loss(network, batch, keys[0]) != loss(network, batch, keys[1])
     undropped, _ = _classifier("lgatr-slim").initial(jax.random.key(0))
     forward = make_forward(preprocessing, precision)
     np.testing.assert_allclose(forward(network, batch), forward(undropped, batch), atol=1e-6)

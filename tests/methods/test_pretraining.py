@@ -169,7 +169,7 @@ def test_the_loss_is_a_weighted_sum(jets, preprocessing, network):
         jax.tree.leaves(network),
     )
     loss = jax.jit(make_loss(preprocessing, 7.0, dataclasses.replace(CONFIG, network=plain)))
-    batch, key = gather(jets, np.arange(6), LENGTH), jax.random.key(5)
+    batch, key = gather(jets, np.arange(6), LENGTH), jax.random.split(jax.random.key(5), 6)
 
     def alone(i):
         return dataclasses.replace(batch, weight=np.eye(6, dtype=np.float32)[i])

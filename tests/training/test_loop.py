@@ -22,8 +22,8 @@ CONFIG = TrainingConfig(
 )
 
 
-def _loss(params, part, key):
-    noise = 0.01 * jax.random.normal(key, part["y"].shape)
+def _loss(params, part, keys):
+    noise = 0.01 * jax.vmap(jax.random.normal)(keys)
     return ((part["x"] @ params["weight"] + params["bias"] + noise - part["y"]) ** 2).sum()
 
 
@@ -163,8 +163,8 @@ def test_another_network_does_not_fit_the_checkpoint(tmp_path):
 TWO = jax.tree.map(lambda x: jnp.stack([x, x + 1]), PARAMS)
 
 
-def _loss_of_two(params, part, key):
-    return jax.vmap(lambda one: _loss(one, part, key))(params).mean()
+def _loss_of_two(params, part, keys):
+    return jax.vmap(lambda one: _loss(one, part, keys))(params).mean()
 
 
 def _train_two(folder, validate, progress=lambda record: None, **changes):
