@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, Callable[..., int]]] = {
         "verify": port.port_verify,
     },
 }
+ALONE = (["data"], ["port"], ["tune"])  # they do not share their work out
 INNER: dict[tuple[str, ...], Callable[..., int]] = {
     ("unfold", "apply"): apply,
     ("anomaly", "template"): template,
@@ -81,7 +82,7 @@ def run(arguments: list[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    commands, program = COMMANDS, "jaxpriors"
+    commands, program, alone = COMMANDS, "jaxpriors", arguments[:1] in ALONE
     if (command := INNER.get(tuple(arguments[:2]))) is not None:
         commands, program = {arguments[1]: command}, f"jaxpriors {arguments[0]}"
         arguments = arguments[1:]
@@ -91,7 +92,8 @@ def run(arguments: list[str]) -> int:
     return guarded(
         lambda: tyro.extras.subcommand_cli_from_dict(
             commands, prog=program, args=arguments or ["--help"]
-        )
+        ),
+        alone,
     )
 
 
@@ -113,15 +115,15 @@ def with_launch(arguments: list[str]) -> list[str]:
     return rest
 
 
-def guarded(command: Callable[[], int | None]) -> int:
+def guarded(command: Callable[[], int | None], alone: bool = False) -> int:
     """Run a command; errors that are the input's become one line, others keep their traceback.
 
-    In a run of several processes, what ends one of them ends all.
+    In a run of several processes, what ends one of them ends all. alone: refuse such a run.
     """
     watch, failed = None, False
     try:
         with preemption.heeded():
-            watch = setup.begin()
+            watch = setup.begin(alone)
             code, message = command() or 0, ""
     except (InputError, OSError) as error:
         code, message, failed = 2, str(error), True

@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from jaxpriors.errors import InputError
 from jaxpriors.training.distributed import core_count, find_launch, some_of, start
 from jaxpriors.training.watch import Watch
 
@@ -16,13 +17,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxpriors"
 
 
-def begin() -> Watch | None:
+def begin(alone: bool = False) -> Watch | None:
     """Join the other processes of a run, and use the devices that were asked for.
 
     Nothing happens for a process on its own, and without ``JAXPRIORS_DEVICES``; otherwise as
-    `training.distributed.start`.
+    `training.distributed.start`. Raises InputError where there are others and it must be ``alone``.
     """
-    if find_launch(os.environ) is None and "JAXPRIORS_DEVICES" not in os.environ:
+    launch = find_launch(os.environ)
+    if alone and launch is not None:
+        raise InputError(
+            f"processes: found {launch.processes}, expected one: this command does not share its "
+            "work out (--processes 1 within srun or mpirun)"
+        )
+    if launch is None and "JAXPRIORS_DEVICES" not in os.environ:
         return None
     use_compilation_cache()
     return start(os.environ)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ from jaxpriors.training.precision import Compute, Precision
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _train(
     mesh = data_mesh(devices_for(len(jax.tree.leaves(part)[0]) for part in example))
     if processes.count() > 1:
         batches = batches.of_process(processes.index(), processes.count())
-        example = batches.epoch(0)(0)
+        example = jax.tree.map(lambda x: x[: len(x) // processes.count()], example)
     updates = config.epochs * batches.steps
     optimizer = _optimizer(config.optimizer, updates, stacked)
     # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
@@ -212,9 +213,12 @@ def _train(
         for earlier in history:
             progress(earlier)
     done, ahead = _finished(history, config), None
+    # the order of an epoch is sought while the one before is trained on
+    epochs = prefetch(batches.epoch, len(history), config.epochs if not done else 0)
     if not done:
         progress({"stage": "  compiling the training step"})
-        ahead = _batches(batches, len(history), state)  # data are read while this compiles
+        # … and the first one's data are read while this compiles
+        ahead = _batches(next(epochs), len(history), batches.steps, state)
         chunk = config.micro_batch or chunk_rows()
         rule = without_schedule(config.optimizer)
         how = (rule, stacked, batches.rows, mesh, chunk, config.ema)
@@ -225,7 +229,7 @@ def _train(
         # One epoch; a step's metrics are looked at when the next one is under way.
         epoch, started = len(history), time.perf_counter()
         previous: tuple[int, Any, Any] | None = None
-        for k, host_batch in ahead or _batches(batches, epoch, state):
+        for k, host_batch in ahead or _batches(next(epochs), epoch, batches.steps, state):
             batch = shard_rows(host_batch, mesh)
             state, metrics = step(state, batch)
             if previous is not None:
@@ -326,10 +330,12 @@ def _compiled(
     return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
 
-def _batches(batches: Batches, epoch: int, state: TrainState) -> Iterator[tuple[int, Any]]:
+def _batches(
+    make: Callable[[int], T], epoch: int, steps: int, state: TrainState
+) -> Iterator[tuple[int, T]]:
     """The steps of an epoch that are still to be done, with their batches, read ahead."""
-    begin = int(state.step) - epoch * batches.steps
-    return enumerate(prefetch(batches.epoch(epoch), begin, batches.steps), begin)
+    begin = int(state.step) - epoch * steps
+    return enumerate(prefetch(make, begin, steps), begin)
 
 
 def _finished(history: list[Record], config: TrainingConfig) -> bool:

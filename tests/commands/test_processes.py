@@ -13,6 +13,8 @@ from tests.helpers.launch import ended, start
 
 pytestmark = pytest.mark.xdist_group("processes")  # not many at once
 
+RUNS = ("one", "two")
+
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory):
@@ -48,15 +50,10 @@ def test_a_run_of_two_processes_is_that_of_one(arguments, tmp_path, monkeypatch)
     assert "epoch   3: training loss" in found[0][1] and "weights, figures" in found[0][1]
     assert "epoch" not in found[1][1] and "weights" not in found[1][1]
 
-    one, two = (
-        {p.relative_to(f) for p in f.rglob("*")} for f in (tmp_path / n for n in ("one", "two"))
-    )
-    assert {p for p in one if "checkpoints" not in p.parts} == {
-        p for p in two if "checkpoints" not in p.parts
-    }
-    (expected, losses, weights), (metrics, other, others) = map(
-        _results, (tmp_path / "one", tmp_path / "two")
-    )
+    files = [{p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*")} for n in RUNS]
+    one, two = ({p for p in names if "checkpoints" not in p.parts} for names in files)
+    assert one == two
+    (expected, losses, weights), (metrics, other, others) = (_results(tmp_path / n) for n in RUNS)
     np.testing.assert_allclose(other, losses, rtol=1e-6)
     np.testing.assert_allclose(others, weights, rtol=1e-5)
     expected, metrics = _numbers(expected), _numbers(metrics)

@@ -88,11 +88,11 @@ def fitted(request, alone, tmp_path_factory):
     return model, trained.history, [alone(i, request.param) for i in range(2)]
 
 
-def _assert_same(found, expected):
+def _assert_same(found, expected, atol=2e-5):
     found, expected = flatten(found), flatten(expected)
     assert set(found) == set(expected)
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(found[name], value, atol=atol, err_msg=name)
 
 
 def test_each_network_learns_as_it_would_alone(fitted):
@@ -142,7 +142,7 @@ def test_one_network_is_a_training_of_one(tmp_path):
     single, _ = _classifier(None, **dropping).fit_with_history(*SAMPLES, SAMPLES, tmp_path / "a")
     one, _ = _classifier(1, **dropping).fit_with_history(*SAMPLES, SAMPLES, tmp_path / "b")
     (network,) = networks_of(one.classifier)
-    _assert_same(network, single.classifier.network)
+    _assert_same(network, single.classifier.network, 2e-4)  # products of other shapes
     one.save(tmp_path / "model")
     assert not isinstance(RatioModel.load(tmp_path / "model").classifier, Ensemble)
 
