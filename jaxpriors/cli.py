@@ -59,6 +59,9 @@ GROUPS: dict[str, dict[str, Callable[..., int]]] = {
         "verify": port.port_verify,
     },
 }
+LAUNCH = """Commands that train also take --devices (a number, or all) and, for a run of several
+processes that neither srun nor mpirun tells of each other, --coordinator HOST:PORT, --processes and
+--process: docs/scaling.md."""
 ALONE = (["data"], ["port"], ["tune"])  # they do not share their work out
 INNER: dict[tuple[str, ...], Callable[..., int]] = {
     ("unfold", "apply"): apply,
@@ -91,7 +94,10 @@ def run(arguments: list[str]) -> int:
         arguments = arguments[1:]
     return guarded(
         lambda: tyro.extras.subcommand_cli_from_dict(
-            commands, prog=program, args=arguments or ["--help"]
+            commands,
+            prog=program,
+            description=LAUNCH if commands is COMMANDS else None,
+            args=arguments or ["--help"],
         ),
         alone,
     )

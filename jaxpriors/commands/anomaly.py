@@ -24,6 +24,7 @@ def anomaly(
     pretrained: Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    micro_batch: int | None = None,
     learning_rate: float | None = None,
     precision: Compute = "float32",
     seed: int = 0,
@@ -52,6 +53,8 @@ def anomaly(
             a pretraining; otherwise the weights in this package.
         epochs: other than the size's own.
         batch_size: other than the size's own.
+        micro_batch: events that a device works on at once, over which it accumulates the gradient
+            of a batch; otherwise 8 on CPUs and all on GPUs.
         learning_rate: other than the size's own.
         precision: in which the networks compute.
         seed: of the split for validation, the weights and the order of events.
@@ -77,6 +80,7 @@ def anomaly(
         seed,
         epochs=epochs,
         batch_size=batch_size,
+        micro_batch=micro_batch,
         learning_rate=learning_rate,
         precision=precision,
     )
@@ -115,6 +119,7 @@ def template(
     steps: int = 100,
     epochs: int | None = None,
     batch_size: int | None = None,
+    micro_batch: int | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -136,6 +141,8 @@ def template(
         steps: of the sampler, DPM-Solver++.
         epochs: other than the size's own.
         batch_size: other than the size's own.
+        micro_batch: events that a device works on at once, over which it accumulates the gradient
+            of a batch; otherwise 8 on CPUs and all on GPUs.
         learning_rate: other than the size's own.
         seed: of the weights, the order of events and the samples.
         resume: go on with the run in the folder.
@@ -158,6 +165,7 @@ def template(
         seed,
         epochs=epochs,
         batch_size=batch_size,
+        micro_batch=micro_batch,
         learning_rate=learning_rate,
     )
     inputs = DijetCloudConfig(constituents=constituents)

@@ -21,6 +21,7 @@ def pretrain(
     level: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    micro_batch: int | None = None,
     learning_rate: float | None = None,
     precision: Compute = "float32",
     seed: int = 0,
@@ -41,6 +42,8 @@ def pretrain(
         level: particle or detector, where the file holds both.
         epochs: other than the size's own.
         batch_size: other than the size's own.
+        micro_batch: events that a device works on at once, over which it accumulates the gradient
+            of a batch; otherwise what `jaxpriors tune` found, else 8 on CPUs and all on GPUs.
         learning_rate: other than the size's own.
         precision: in which the networks compute; weights, losses and norms are float32 either way.
         seed: of the split into parts, the weights, the order of events and the noise.
@@ -50,7 +53,8 @@ def pretrain(
     from jaxpriors.data.prepared import is_prepared, open_prepared
     from jaxpriors.data.sample_files import read_events
 
-    config = pretraining(size, mode, seed, epochs, batch_size, learning_rate, precision)
+    numbers = (epochs, batch_size, learning_rate, precision, micro_batch)
+    config = pretraining(size, mode, seed, *numbers)
     level = level if levels(sample) else None
     events = open_prepared(sample, level) if is_prepared(sample) else read_events(sample, level)
     sources = {"sample": str(sample), "level": level}
@@ -65,12 +69,14 @@ def pretraining(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     precision: Compute | None = None,
+    micro_batch: int | None = None,
 ) -> Pretraining:
     """The pretraining of that size with some numbers of its training replaced."""
     from jaxpriors.methods.pretraining import TRAINING, Pretraining
     from jaxpriors.training.loop import with_numbers
 
-    training = with_numbers(TRAINING[size], seed, epochs, batch_size, learning_rate, precision)
+    numbers = (epochs, batch_size, learning_rate, precision, micro_batch)
+    training = with_numbers(TRAINING[size], seed, *numbers)
     return Pretraining(size, mode, training=training)
 
 

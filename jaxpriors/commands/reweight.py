@@ -40,6 +40,8 @@ class Fit:
             a pretraining; otherwise the weights in this package.
         epochs: other than the size's own.
         batch_size: other than the size's own.
+        micro_batch: events that a device works on at once, over which it accumulates the gradient
+            of a batch; otherwise what `jaxpriors tune` found, else 8 on CPUs and all on GPUs.
         learning_rate: other than the size's own.
         precision: in which the networks compute; weights, losses and norms are float32 either way.
         ensemble: train so many networks of each model at once, with different first weights, and
@@ -60,6 +62,7 @@ class Fit:
     pretrained: Path | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    micro_batch: int | None = None
     learning_rate: float | None = None
     precision: Compute = "float32"
     ensemble: int | None = None
@@ -78,6 +81,7 @@ class Fit:
             self.pretrained,
             epochs=self.epochs,
             batch_size=self.batch_size,
+            micro_batch=self.micro_batch,
             learning_rate=self.learning_rate,
             precision=self.precision,
         )

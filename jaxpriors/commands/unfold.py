@@ -31,6 +31,7 @@ def unfold(
     pretrained: Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    micro_batch: int | None = None,
     learning_rate: float | None = None,
     precision: Compute = "float32",
     seed: int = 0,
@@ -64,6 +65,8 @@ def unfold(
         epochs: of the first iteration, other than the size's own.
         batch_size: other than the size's own; step 2 takes half as many events, each of them in
             both of its samples.
+        micro_batch: events that a device works on at once, over which it accumulates the gradient
+            of a batch; otherwise what `jaxpriors tune` found, else 8 on CPUs and all on GPUs.
         learning_rate: of the first iteration, other than the size's own.
         precision: in which the networks compute.
         seed: of the split for validation, the weights, the order of events and the replicas.
@@ -76,6 +79,7 @@ def unfold(
     numbers = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "micro_batch": micro_batch,
         "learning_rate": learning_rate,
         "precision": precision,
     }

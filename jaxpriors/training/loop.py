@@ -85,6 +85,7 @@ def with_numbers(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     precision: Compute | None = None,
+    micro_batch: int | None = None,
 ) -> TrainingConfig:
     """The configuration with another seed, and with those of the others that are given."""
     optimizer = config.optimizer
@@ -97,6 +98,7 @@ def with_numbers(
         epochs=config.epochs if epochs is None else epochs,
         batch_size=config.batch_size if batch_size is None else batch_size,
         precision=config.precision if precision is None else Precision(precision),
+        micro_batch=config.micro_batch if micro_batch is None else micro_batch,
     )
 
 

@@ -1,5 +1,6 @@
 """The benchmarks: what they count, compare and choose; no test looks at a clock."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.measure import flops, time_in_turn
 from benchmarks.networks import PARTICLES, benchmarked, in_buckets, multiplicities
 from benchmarks.packing import compare, packed, shares, together
 from benchmarks.peers.client import SERVERS, running
+from benchmarks.pretraining_on_paper import Machine, Task, model
 
 
 @pytest.mark.parametrize(("model", "most"), [("lgatr", 8.0e8), ("lgatr-slim", 3.4e8), ("pet", 5e8)])
@@ -115,3 +117,18 @@ def test_the_table_in_the_readme_is_that_of_the_results():
         assert not any(word.startswith("/") for word in content["command"]), file
         for row in content["results"]:
             assert {"model", "task", "ours", "peer", "ratio", "unit", "spread"} <= set(row), file
+
+
+def test_a_pretraining_on_paper():
+    """Ten times the jets are ten times the hours, on ten times the GPUs as many as before."""
+    task, machine = Task(), Machine()
+    found = model(task, machine, 4e8, 2_000_000)
+    more = model(dataclasses.replace(task, jets=1e9), machine, 4e8, 2_000_000)
+    many = dataclasses.replace(machine, gpus=1280)
+    spread = model(dataclasses.replace(task, jets=1e9), many, 4e8, 2_000_000)
+    assert more["hours"] == pytest.approx(10 * found["hours"])
+    assert spread["hours"] == pytest.approx(found["hours"], rel=0.01) != found["hours"]
+    assert found["gradient, MB"] == 8
+    # 128 × 256 jets of 1.2 GFLOP at 0.3 × 19.5 TFLOP/s, 2 × 8 MB at 25 GB/s and 14 messages
+    seconds = 256 * 1.2e9 / 5.85e12 + 16e6 / 25e9 + 14 * 5e-6
+    assert found["hours"] == pytest.approx(2e9 / 32768 * seconds / 3600, rel=1e-6)
