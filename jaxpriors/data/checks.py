@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,11 +14,41 @@ from jaxpriors.errors import InputError
 SPACELIKE_TOLERANCE = 1e-4
 
 
-def check_offsets(offsets: np.ndarray, total: int, empty: bool = False) -> None:
-    """Offsets (n+1,) rise from 0 to the number of constituents, by at least one an event.
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One kind of fault of a sample.
 
-    empty: whether events without constituents are fine.
+    Args:
+        what: the kind, as in "p4 is not finite".
+        event: number of the first event that has it.
+        place: where in that event.
+        count: how many there are.
+        unit: of what.
+        rest: what was found there, and what is expected.
     """
+
+    what: str
+    event: int
+    place: str = ""
+    count: int = 1
+    unit: str = "events"
+    rest: str = ""
+
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        number = f"({self.count} such {self.unit})"
+        return f"{self.what} in event {self.event}{self.place} {number}{self.rest}"
+
+
+def refuse(faults: Iterable[Fault]) -> None:
+    """InputError for the first fault, if there is any."""
+    for fault in faults:
+        raise InputError(fault.message)
+
+
+def check_offsets(offsets: np.ndarray, total: int) -> None:
+    """Offsets (n+1,) rise from 0 to the number of constituents; events may have none."""
     check_integers("offsets", offsets)
     if offsets.ndim != 1:
         raise InputError(f"offsets have shape {offsets.shape}, expected (n+1,)")
@@ -27,46 +58,64 @@ def check_offsets(offsets: np.ndarray, total: int, empty: bool = False) -> None:
     counts = np.diff(offsets)
     if counts.min(initial=1) < 0:
         raise InputError(f"offsets fall in event {int(np.argmax(counts < 0))}, expected to rise")
-    if not empty and counts.min(initial=1) < 1:
-        raise InputError(
-            f"no constituents in event {int(np.argmax(counts < 1))} "
-            f"({int((counts < 1).sum())} such events), expected at least one"
+
+
+def empty_events(offsets: np.ndarray) -> Iterator[Fault]:
+    """Events (n,) without constituents, by their offsets (n+1,)."""
+    empty = np.diff(offsets) < 1
+    if empty.any():
+        yield Fault(
+            "no constituents",
+            int(np.argmax(empty)),
+            count=int(empty.sum()),
+            rest=", expected at least one",
         )
 
 
-def check_momenta(p4: np.ndarray, offsets: np.ndarray) -> None:
-    """Constituents (total, 4) are finite, with positive energy, and not spacelike."""
-    _constituents("p4 is not finite", ~np.isfinite(p4).all(axis=1), p4, offsets, "finite numbers")
-    _constituents("E is not positive", p4[:, 0] <= 0, p4, offsets, "E > 0")
-    square = p4.astype(np.float64) ** 2
-    spacelike = square[:, 1:].sum(axis=1) > (1 + SPACELIKE_TOLERANCE) * square[:, 0]
-    _constituents("p4 is spacelike", spacelike, p4, offsets, "E >= |p|")
+def momenta_faults(p4: np.ndarray, offsets: np.ndarray) -> Iterator[Fault]:
+    """Constituents (total, 4) that are not finite, without positive energy, or spacelike."""
+    finite = np.isfinite(p4).all(axis=1)
+    positive = p4[:, 0] > 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        square = p4.astype(np.float64) ** 2
+        spacelike = square[:, 1:].sum(axis=1) > (1 + SPACELIKE_TOLERANCE) * square[:, 0]
+    for what, flags, expected in (
+        ("p4 is not finite", ~finite, "finite numbers"),
+        ("E is not positive", finite & ~positive, "E > 0"),
+        ("p4 is spacelike", finite & positive & spacelike, "E >= |p|"),
+    ):
+        if flags.any():
+            row = int(np.argmax(flags))
+            found = f"found (E, px, py, pz) = {tuple(p4[row].tolist())}, expected {expected}"
+            yield _of_constituents(what, flags, offsets, found)
 
 
-def check_identities(pid: np.ndarray, offsets: np.ndarray) -> None:
-    """PDG codes (total,) are in the table of `jaxpriors.data.identities`."""
+def identity_faults(pid: np.ndarray, offsets: np.ndarray) -> Iterator[Fault]:
+    """PDG codes (total,) that are not in the table of `jaxpriors.data.identities`."""
     unknown = ~np.isfinite(pid) | (np.abs(pid) > 2**31) | (pid % 1 != 0)
     unknown[~unknown] = ~identities.known(pid[~unknown])
     if unknown.any():
-        row = int(np.argmax(unknown))
-        raise InputError(
-            f"pid holds identities that are not known: {np.unique(pid[unknown])[:8].tolist()}, "
-            f"first in event {event_of(row, offsets)}; expected PDG codes of long-lived particles "
-            f"({', '.join(map(str, identities.MASSES))} and their antiparticles; 0: unknown)"
+        found = (
+            f"found {np.unique(pid[unknown])[:8].tolist()}, expected PDG codes of long-lived "
+            f"particles ({', '.join(map(str, identities.MASSES))} and their antiparticles; 0: "
+            "unknown)"
         )
+        yield _of_constituents("pid is not known", unknown, offsets, found)
 
 
-def check_event_columns(columns: Mapping[str, np.ndarray]) -> None:
-    """Event-level arrays (n, ...) are finite."""
+def column_faults(columns: Mapping[str, np.ndarray]) -> Iterator[Fault]:
+    """Event-level arrays (n, ...) that are not finite; InputError where one is not numeric."""
     for name, array in columns.items():
         if array.dtype.kind not in "biuf":
             raise InputError(f"{name} has dtype {array.dtype}, expected numbers")
         bad = ~np.isfinite(array)
         if bad.any():
             events = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
-            raise InputError(
-                f"{name} is not finite in event {events[0]} ({len(events)} such events): "
-                f"found {array[events[0]].tolist()}"
+            yield Fault(
+                f"{name} is not finite",
+                int(events[0]),
+                count=len(events),
+                rest=f": found {array[events[0]].tolist()}",
             )
 
 
@@ -90,18 +139,18 @@ def event_of(row: int, offsets: np.ndarray) -> int:
     return int(np.searchsorted(offsets, row, side="right") - 1)
 
 
-def _constituents(
-    fault: str, flags: np.ndarray, p4: np.ndarray, offsets: np.ndarray, expected: str
-) -> None:
-    """Raise for the first flagged constituent, if there is any."""
-    if flags.any():
-        row = int(np.argmax(flags))
-        event = event_of(row, offsets)
-        raise InputError(
-            f"{fault} in event {event}, constituent {row - offsets[event]} "
-            f"({int(flags.sum())} such constituents): found (E, px, py, pz) = "
-            f"{tuple(p4[row].tolist())}, expected {expected}"
-        )
+def _of_constituents(what: str, flags: np.ndarray, offsets: np.ndarray, rest: str) -> Fault:
+    """The fault of the flagged constituents (total,)."""
+    row = int(np.argmax(flags))
+    event = event_of(row, offsets)
+    return Fault(
+        what,
+        event,
+        f", constituent {row - offsets[event]}",
+        int(flags.sum()),
+        "constituents",
+        f": {rest}",
+    )
 
 
 def check_inputs(names: Sequence[str], columns: Sequence[np.ndarray]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -233,11 +233,13 @@ class Events:
         weight: np.ndarray | None = None,
         label: np.ndarray | None = None,
         columns: Mapping[str, np.ndarray] | None = None,
+        validated: bool = True,
     ) -> Events:
         """Validated events from flat momenta (total, 3 or 4) and multiplicities (n,).
 
         Absent: `pid` is 0, `weight` is 1, `jet_p4` is the sum of the constituents. `coordinates`
         (`columns.COORDINATES`) holds for `jet_p4` too, which always has four components.
+        `validated`: false leaves the values to `faults`.
 
         Raises:
             InputError: anything that `validate` refuses, shapes that do not fit.
@@ -258,12 +260,13 @@ class Events:
             pid = np.asarray(pid)
             if pid.shape != (len(p4),):
                 raise InputError(f"pid has shape {pid.shape}, expected ({len(p4)},)")
-            checks.check_identities(pid, offsets)
+            if validated:
+                checks.refuse(checks.identity_faults(pid, offsets))
         if jet_p4 is not None and np.shape(jet_p4) != (len(multiplicity), 4):
             raise InputError(
                 f"jet_p4 has shape {np.shape(jet_p4)}, expected ({len(multiplicity)}, 4)"
             )
-        with np.errstate(over="ignore"):  # too large for single precision: found below
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond single precision: found below
             cartesian = col.to_cartesian(p4, coordinates, pid).astype(np.float32)
             if jet_p4 is None:
                 jets = col.sums(cartesian, offsets)
@@ -279,7 +282,7 @@ class Events:
             label=label,
             columns={k: np.asarray(v) for k, v in (columns or {}).items()},
         )
-        return events.validate()
+        return events.validate() if validated else events
 
     @classmethod
     def from_columns(
@@ -314,7 +317,7 @@ class Events:
                 rows of zeros (pt = 0, where the first coordinate is pt).
             coordinates: one of `columns.COORDINATES`.
             pid: (n, P) PDG codes.
-            rest: jet_p4, weight, label and columns as in `from_flat`.
+            rest: jet_p4, weight, label, columns and validated as in `from_flat`.
         """
         p4 = np.asarray(p4)
         width = len(col.components(coordinates))
@@ -349,6 +352,14 @@ class Events:
             **rest,
         )
 
+    def faults(self) -> Iterator[checks.Fault]:
+        """Every kind of value that cannot be used, with its first place and its number."""
+        yield from checks.empty_events(self.offsets)
+        yield from checks.momenta_faults(self.p4, self.offsets)
+        yield from checks.identity_faults(self.pid, self.offsets)
+        named = {f"column {name!r}": array for name, array in self.columns.items()}
+        yield from checks.column_faults({"jet_p4": self.jet_p4, "weight": self.weight, **named})
+
     def validate(self) -> Events:
         """These events, if every value can be used.
 
@@ -359,10 +370,7 @@ class Events:
                 identities, weights that are all zero.
         """
         checks.check_offsets(self.offsets, len(self.p4))
-        checks.check_momenta(self.p4, self.offsets)
-        checks.check_identities(self.pid, self.offsets)
-        named = {f"column {name!r}": array for name, array in self.columns.items()}
-        checks.check_event_columns({"jet_p4": self.jet_p4, "weight": self.weight, **named})
+        checks.refuse(self.faults())
         checks.check_weights(self.weight)
         return self
 

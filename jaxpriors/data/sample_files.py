@@ -43,6 +43,7 @@ def read_events(
     columns: Mapping[str, str] | None = None,
     coordinates: str | None = None,
     chosen: np.ndarray | None = None,
+    validated: bool = True,
 ) -> Events:
     """Validated events of an HDF5 file, or of an npz file with the same names.
 
@@ -56,6 +57,7 @@ def read_events(
         coordinates: of the momenta, one of `columns.COORDINATES`; default: what the file says,
             otherwise (E, px, py, pz).
         chosen: (n,) bool, the events that are wanted, None for all; the others may hold anything.
+        validated: false leaves the values to `Events.faults`.
 
     Raises:
         InputError: the file is absent, foreign, truncated or damaged; the level or a column is
@@ -67,7 +69,7 @@ def read_events(
     try:
         counts = mask if mask is not None and p4.ndim == 3 else multiplicity
         if offsets is not None and p4.ndim != 3:
-            checks.check_offsets(offsets, len(p4), empty=chosen is not None)
+            checks.check_offsets(offsets, len(p4))
             counts = np.diff(offsets.astype(np.int64))
         if counts is None and p4.ndim != 3:
             raise InputError(
@@ -80,7 +82,14 @@ def read_events(
             found = {k: _only(k, a, rows if k == "pid" else chosen) for k, a in found.items()}
             event_columns = {k: _only(k, a, chosen) for k, a in event_columns.items()}
         make: Any = Events.from_padded if p4.ndim == 3 else Events.from_flat
-        return make(p4, counts, coordinates=coordinates, columns=event_columns, **found)
+        return make(
+            p4,
+            counts,
+            coordinates=coordinates,
+            columns=event_columns,
+            validated=validated,
+            **found,
+        )
     except InputError as error:
         raise InputError(f"{path}{f' ({level} level)' if level else ''}: {error}") from None
 
@@ -93,7 +102,7 @@ def _rows_of(chosen: np.ndarray, p4: np.ndarray, counts: np.ndarray | None) -> n
     if p4.ndim == 3 or counts is None:
         return chosen
     checks.check_integers("multiplicity", counts)
-    checks.check_offsets(col.offsets_of(counts), len(p4), empty=True)
+    checks.check_offsets(col.offsets_of(counts), len(p4))
     return np.repeat(chosen, counts)
 
 
