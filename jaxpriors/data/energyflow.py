@@ -77,16 +77,21 @@ def read_energyflow(
         if events is not None and done >= events:
             break
         with open_source(path) as source:
-            chosen = slice(None if events is None else events - done)
-            read = {level: _level(source, prefix, chosen) for level, prefix in PREFIX.items()}
-        sizes = {level: len(sample) for level, sample in read.items()}
-        if len(set(sizes.values())) > 1:
-            raise InputError(f"{path}: found {sizes} events, expected as many at both levels")
+            read = read_chunk(source, slice(None if events is None else events - done))
         for level, sample in read.items():
             parts[level].append(sample)
-        done += sizes["particle"]
+        done += len(read["particle"])
         progress(done)
     return {level: Events.concatenate(some) for level, some in parts.items()}
+
+
+def read_chunk(source: Source, chosen: slice) -> dict[str, Events]:
+    """Both levels of some of an open chunk's events; raises InputError as `read_energyflow`."""
+    read = {level: _level(source, prefix, chosen) for level, prefix in PREFIX.items()}
+    sizes = {level: len(sample) for level, sample in read.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"{source.path}: found {sizes} events, expected as many at both levels")
+    return read
 
 
 def _level(source: Source, prefix: str, chosen: slice) -> Events:

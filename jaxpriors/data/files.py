@@ -8,7 +8,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,12 @@ class Source:
         if array.dtype.kind not in "biuf":
             raise InputError(f"{self.path}: {name!r} has dtype {array.dtype}, expected numbers")
         return array
+
+
+def loaded(path: str | os.PathLike[str], names: Sequence[str]) -> Source:
+    """Some arrays of a file, in memory; raises InputError as `open_source` and `Source.read`."""
+    with open_source(path) as source:
+        return Source(source.path, {name: source.read(name) for name in names}, {"": {}})
 
 
 @contextlib.contextmanager

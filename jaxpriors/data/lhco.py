@@ -35,6 +35,7 @@ def read_lhco_events(
     window: Window | None = None,
     start: int = 0,
     stop: int | None = None,
+    may_be_empty: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Events:
     """Validated events of two jets (`jaxpriors.data.dijets`), label 1 for signal.
@@ -46,6 +47,7 @@ def read_lhco_events(
         window: m_jj of the events that are kept, (low, high) in GeV; None for all.
         start: number of the first event that is read.
         stop: number of the event before which reading ends; default: all.
+        may_be_empty: whether rows without any event of two jets give none, or are an error.
         progress: called with (events read, all events to read).
 
     Raises:
@@ -56,8 +58,6 @@ def read_lhco_events(
     path = Path(path)
     if importlib.util.find_spec("fastjet") is None:
         raise InputError(f"{path}: clustering needs fastjet: pip install 'jaxpriors[data]'")
-    if importlib.util.find_spec("hdf5plugin") is not None:
-        import hdf5plugin  # noqa: F401 (makes h5py read blosc)
     parts: list[Events] = []
     with open_source(path) as source:
         values, labelled = _table(source)
@@ -67,10 +67,16 @@ def read_lhco_events(
             events = _cluster(path, np.asarray(values[begin:end], np.float64), labelled, begin)
             parts.append(events if window is None else events[dijets.inside(events, window)])
             progress(end - start, last - start)
-    if not sum(map(len, parts)):
+    if not sum(map(len, parts)) and not may_be_empty:
         kept = f" with {window[0]:g} < m_jj < {window[1]:g} GeV" if window else ""
         raise InputError(f"{path}: found no event of two jets{kept} in rows {start} to {last}")
     return Events.concatenate(parts).validate()
+
+
+def lhco_rows(path: str | os.PathLike[str]) -> int:
+    """Rows of the table in a file; raises InputError as `read_lhco_events`."""
+    with open_source(path) as source:
+        return len(_table(source)[0])
 
 
 def _table(source: Source) -> tuple[Any, bool]:
@@ -87,6 +93,8 @@ def _table(source: Source) -> tuple[Any, bool]:
             f"{source.path}: {names[0]!r} is {table.dtype}{list(table.shape)}, expected numbers "
             "(N, 3 P + 1): pT, eta, phi of each particle, and a label"
         )
+    if importlib.util.find_spec("hdf5plugin") is not None:
+        import hdf5plugin  # noqa: F401 (makes h5py read blosc)
     filters = table.id.get_create_plist()
     used = [filters.get_filter(i)[0] for i in range(filters.get_nfilters())]
     if BLOSC in used and not h5py.h5z.filter_avail(BLOSC):

@@ -49,6 +49,16 @@ def omnilearn_levels(path: str | os.PathLike[str]) -> tuple[str, ...]:
         return LEVELS if set(_NAMES.values()) <= source.arrays.keys() else ()
 
 
+def omnilearn_length(path: str | os.PathLike[str]) -> int:
+    """Number of events in a file of one of OmniLearn's layouts."""
+    with open_source(path) as source:
+        name = next((n for n in ("data", "reco") if n in source.arrays), None)
+        if name is None:
+            found = ", ".join(sorted(source.arrays)) or "no dataset at all"
+            raise InputError(f"{path}: no dataset 'data', nor 'reco'; found: {found}")
+        return len(source.arrays[name])
+
+
 def read_omnilearn_events(
     path: str | os.PathLike[str],
     level: str | None = None,

@@ -1,0 +1,197 @@
+"""JetClass: ten classes of jets, ROOT files of 100k jets each, packed in tar archives.
+
+Read are the branches `part_px`, `part_py`, `part_pz`, `part_energy` (GeV), `part_charge`,
+`part_isChargedHadron`, …NeutralHadron, …Photon, …Electron, …Muon, `jet_pt`, `jet_eta`, `jet_phi`,
+`jet_energy` and `label_QCD`, … of the tree `tree`. Archives are read as they are, not unpacked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.events import Events
+from jaxpriors.data.simulation.jetclass import LABELS
+from jaxpriors.errors import InputError
+
+TREE = "tree"
+# Branches that tell what a constituent is, and its identity with positive charge, or without any.
+KINDS = {
+    "part_isChargedHadron": 211,
+    "part_isNeutralHadron": 130,
+    "part_isPhoton": 22,
+    "part_isElectron": -11,
+    "part_isMuon": -13,
+}
+CHARGED = (211, -11, -13)
+MOMENTA = ("part_energy", "part_px", "part_py", "part_pz")
+JET = ("jet_pt", "jet_eta", "jet_phi", "jet_energy")
+CLASSES = tuple(f"label_{name}" for name in LABELS)
+CONSTITUENT = (*MOMENTA, "part_charge", *KINDS)
+
+
+def parts(path: Path) -> list[Part]:
+    """The jets of a ROOT file, or of each of those in an archive."""
+    found = []
+    for member in _members(path):
+        with _tree(path, member) as tree:
+            name = path.name if member is None else f"{path.name}:{member}"
+            found.append(Part(name, tree.num_entries, partial(_open, path, member)))
+    return found
+
+
+def _open(path: Path, member: str | None) -> Reader:
+    return partial(read_jetclass, path, member)
+
+
+def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Events:
+    """Validated jets of a ROOT file, or of one in an archive, labels in the order of `LABELS`.
+
+    Identities are classes, as for OmniLearn's files: ±211, 130, 22, ±11, ±13 by the flags and the
+    charge, 0 for a constituent without flag.
+
+    Raises InputError naming the file and branch for one that is missing, and values that cannot be
+    used.
+    """
+    place = f"{path}" if member is None else f"{path}:{member}"
+    with _tree(path, member) as tree:
+        names = [*CONSTITUENT, *JET, *CLASSES]
+        try:
+            read = tree.arrays(names, entry_start=start, entry_stop=stop, library="ak")
+        except (ValueError, OSError, KeyError) as error:
+            raise InputError(f"{place}: {TREE} cannot be read: damaged ({error})") from None
+    counts = _counts(place, read, CONSTITUENT, start)
+    flat = {name: _flat(read[name]) for name in CONSTITUENT}
+    event = start + np.repeat(np.arange(len(counts)), counts)
+    single = {name: np.asarray(read[name]) for name in (*JET, *CLASSES)}
+    classes = np.stack([single[name] for name in CLASSES], axis=1)
+    wrong = ~np.isin(classes, (0, 1)).all(axis=1) | (classes.sum(axis=1) != 1)
+    _refuse(
+        place, start + np.arange(len(counts)), wrong, "label_QCD, …: expected one of ten to be 1"
+    )
+    jets = {name: single[name].astype(np.float64) for name in JET}
+    pt, eta, phi = jets["jet_pt"], jets["jet_eta"], jets["jet_phi"]
+    jet_p4 = np.stack(
+        [jets["jet_energy"], pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=-1
+    )
+    try:
+        return Events.from_flat(
+            np.stack([flat[name] for name in MOMENTA], axis=-1),
+            counts,
+            pid=_identities(place, flat, event),
+            jet_p4=jet_p4,
+            label=classes.argmax(axis=1).astype(np.int32),
+        )
+    except InputError as error:
+        raise InputError(f"{place} (events from {start}): {error}") from None
+
+
+def _identities(place: str, flat: dict[str, np.ndarray], event: np.ndarray) -> np.ndarray:
+    """Classes (total,) from the flags and the charge."""
+    flags = np.stack([flat[name] for name in KINDS], axis=1) > 0.5
+    charge = np.sign(np.round(flat["part_charge"])).astype(np.int32)
+    _refuse(
+        place, event, flags.sum(axis=1) > 1, "part_is…: a constituent is of several kinds at once"
+    )
+    charged = flags @ np.isin(list(KINDS.values()), CHARGED)
+    _refuse(place, event, charged & (charge == 0), "part_charge: 0 for a charged constituent")
+    return (flags @ np.array(list(KINDS.values())) * np.where(charged, charge, 1)).astype(np.int32)
+
+
+def _counts(place: str, read: Any, names: tuple[str, ...], start: int) -> np.ndarray:
+    """Constituents of each jet, (n,); InputError where the branches differ."""
+    import awkward
+
+    counts = np.asarray(awkward.num(read[names[0]]))
+    for name in names[1:]:
+        other = np.asarray(awkward.num(read[name]))
+        numbers = start + np.arange(len(counts))
+        _refuse(place, numbers, other != counts, f"{name}: has other constituents than {names[0]}")
+    return counts
+
+
+def _flat(array: Any) -> np.ndarray:
+    import awkward
+
+    return np.asarray(awkward.flatten(array))
+
+
+def _refuse(place: str, event: np.ndarray, flags: np.ndarray, fault: str) -> None:
+    """InputError for the first flagged entry, whose event's number stands in `event`."""
+    if flags.any():
+        events = np.unique(event[flags])
+        raise InputError(f"{place}: event {events[0]} ({len(events)} such events): {fault}")
+
+
+def _members(path: Path) -> list[str] | list[None]:
+    """The ROOT files of an archive in the order of their names; None for a ROOT file itself."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if not tarfile.is_tarfile(path):
+        return [None]
+    try:
+        with tarfile.open(path, "r:") as archive:
+            found = sorted(m.name for m in archive if m.isfile() and m.name.endswith(".root"))
+    except (tarfile.TarError, OSError) as error:
+        raise InputError(f"{path}: is no archive that can be read ({error})") from None
+    if not found:
+        raise InputError(f"{path}: holds no .root file, expected those of JetClass")
+    return found
+
+
+@contextlib.contextmanager
+def _tree(path: Path, member: str | None) -> Iterator[Any]:
+    """The tree of a ROOT file, or of one in an archive, with all branches that are read."""
+    if importlib.util.find_spec("uproot") is None:
+        raise InputError(f"{path}: ROOT files need uproot: pip install 'jaxpriors[data]'")
+    import uproot
+
+    place = f"{path}" if member is None else f"{path}:{member}"
+    with contextlib.ExitStack() as stack:
+        opened: Any = path
+        try:
+            if member is not None:
+                archive = stack.enter_context(tarfile.open(path, "r:"))
+                opened = archive.extractfile(member)
+            file = stack.enter_context(uproot.open(opened))
+            keys = file.keys(cycle=False)
+            tree = file[TREE] if TREE in keys else None
+        except Exception as error:  # whatever uproot makes of a damaged file
+            raise InputError(f"{place}: is no ROOT file that can be read ({error})") from None
+        if tree is None:
+            raise InputError(f"{place}: found {', '.join(keys) or 'nothing'}, expected {TREE!r}")
+        missing = [name for name in (*CONSTITUENT, *JET, *CLASSES) if name not in tree]
+        if missing:
+            raise InputError(
+                f"{place}: no branches {', '.join(missing)}; found: {', '.join(tree.keys())}"
+            )
+        yield tree
+
+
+SET = DataSet(
+    name="jetclass",
+    title="JetClass, ten classes of jets",
+    homepage="https://doi.org/10.5281/zenodo.6619768",
+    licence="see its Zenodo record",
+    citation=(
+        "H. Qu, C. Li, S. Qian, arXiv:2202.03772; H. Qu, C. Li, S. Qian, doi:10.5281/zenodo.6619768"
+    ),
+    holds=(
+        "anti-kT R = 0.8 jets of 500 < pT < 1000 GeV at 13 TeV with Delphes; identities are "
+        "classes (charged and neutral hadrons, photons, electrons, muons)"
+    ),
+    parts=parts,
+    suffixes=(".tar", ".root"),
+    samples=published("jetclass"),
+    labels=LABELS,
+    recipe="jetclass",
+)

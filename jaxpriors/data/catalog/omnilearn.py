@@ -1,0 +1,120 @@
+"""Files of your own in OmniLearn's layouts: jets, two jets, and both levels for OmniFold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.data.catalog.parts import Part, Reader, Sample
+from jaxpriors.data.catalog.sets import DataSet
+from jaxpriors.data.dijets import COLUMNS, FIRST
+from jaxpriors.data.events import Events
+from jaxpriors.data.files import LEVELS
+from jaxpriors.data.omnilearn import omnilearn_length, read_omnilearn_events
+from jaxpriors.data.omnilearn_dijets import read_omnilearn_dijets
+from jaxpriors.data.simulation.jetclass import LABELS
+
+CITATION = "V. Mikuni, B. Nachman, arXiv:2404.16091"
+SUBSTRUCTURE = 6  # numbers of a jet, where there are any
+HOMEPAGE = "https://github.com/ViniciusMikuni/OmniLearn"
+
+
+def parts_of(kind: str, path: Path) -> list[Part]:
+    """The events of a file of one of these kinds: jets, jetclass, omnifold, dijets."""
+    return [Part(path.name, omnilearn_length(path), partial(_open, kind, path))]
+
+
+def _open(kind: str, path: Path) -> Reader:
+    return partial(READERS[kind], path)
+
+
+def _jets(path: Path, start: int, stop: int) -> Sample:
+    return _counted(read_omnilearn_events(path, start=start, stop=stop))
+
+
+def _jetclass(path: Path, start: int, stop: int) -> Sample:
+    read = partial(read_omnilearn_events, signed_eta=True, at_least=2)
+    return _counted(read(path, start=start, stop=stop))
+
+
+def _omnifold(path: Path, start: int, stop: int) -> Sample:
+    return {
+        level: _counted(read_omnilearn_events(path, level, start=start, stop=stop))
+        for level in LEVELS
+    }
+
+
+def _dijets(path: Path, start: int, stop: int) -> Sample:
+    return read_omnilearn_dijets(path, start=start, stop=stop)
+
+
+def _counted(events: Events) -> Events:
+    """With the column `multiplicity`, which a reader leaves out where it tells nothing new."""
+    columns = {"multiplicity": events.multiplicity.astype(np.float64), **events.columns}
+    return dataclasses.replace(events, columns=columns)
+
+
+READERS: dict[str, Callable[[Path, int, int], Sample]] = {
+    "jets": _jets,
+    "jetclass": _jetclass,
+    "omnifold": _omnifold,
+    "dijets": _dijets,
+}
+
+
+def _set(kind: str, name: str, title: str, holds: str, **more: Any) -> DataSet:
+    return DataSet(
+        name=name,
+        title=title,
+        homepage=HOMEPAGE,
+        licence="that of your files",
+        citation=CITATION,
+        holds=holds,
+        parts=partial(parts_of, kind),
+        suffixes=(".h5",),
+        **more,
+    )
+
+
+_COLUMNS: dict[str, Any] = {
+    "columns": {"multiplicity": "float64", "substructure": "float64"},
+    "widths": {"substructure": SUBSTRUCTURE},
+}
+SETS = (
+    _set(
+        "jets",
+        "omnilearn",
+        "jets in OmniLearn's layout",
+        "data (N, P, 7, 8 or 13), jet (N, 4), pid, weights; columns: multiplicity, substructure",
+        **_COLUMNS,
+    ),
+    _set(
+        "jetclass",
+        "omnilearn-jetclass",
+        "JetClass in OmniLearn's layout",
+        "as omnilearn; the first feature has the sign of the jet's eta, and jets with fewer than "
+        "two constituents are left out",
+        labels=LABELS,
+        **_COLUMNS,
+    ),
+    _set(
+        "omnifold",
+        "omnilearn-omnifold",
+        "both levels in OmniLearn's layout",
+        "reco and gen (N, P, 13), reco_jets and gen_jets (N, 4), reco_subs and gen_subs (N, 6)",
+        levels=LEVELS,
+        **_COLUMNS,
+    ),
+    _set(
+        "dijets",
+        "omnilearn-dijets",
+        "events of two jets in OmniLearn's layout",
+        "data (N, 2, P, 7 or 3), jet (N, 2, 5); columns of two-jet events",
+        columns={name: "int64" if name == FIRST else "float32" for name in COLUMNS},
+    ),
+)

@@ -1,0 +1,127 @@
+"""The reference set of top tagging: pandas tables (PyTables' appendable format) of jets.
+
+`table/table` is an array of records: `values_block_0`, 804 numbers, (E, px, py, pz) in GeV of 200
+particles, zeros where there are fewer, and the top quark's; `values_block_1`: ttv, which tells the
+file, and is_signal_new, 1 for top quarks. The names of the columns stand in attributes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickletools
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.events import Events
+from jaxpriors.data.files import Source, open_source
+from jaxpriors.errors import InputError
+
+LABELS = ("QCD", "top")
+TABLE, MOMENTA, FLAGS, LABEL = "table/table", "values_block_0", "values_block_1", "is_signal_new"
+PARTICLES = 200
+NAMES = tuple(f"{x}_{i}" for i in range(PARTICLES) for x in ("E", "PX", "PY", "PZ"))
+
+
+def parts(path: Path) -> list[Part]:
+    """The jets of a file."""
+    with open_source(path) as source:
+        events = len(_table(source))
+    return [Part(path.name, events, partial(_open, path))]
+
+
+def _open(path: Path) -> Reader:
+    return partial(read_toptagging, path)
+
+
+def read_toptagging(path: Path, start: int, stop: int) -> Events:
+    """Validated jets of a file, label 1 for top quarks; jets are the sums of their particles.
+
+    Raises:
+        InputError: no such table, columns of other names, compression that needs hdf5plugin, labels
+            that are not 0 or 1, values that cannot be used.
+    """
+    with open_source(path) as source:
+        table = _table(source)
+        place = _names(table, FLAGS).index(LABEL)
+        found = {name: number for number, name in enumerate(_names(table, MOMENTA))}
+        columns = [found[name] for name in NAMES]
+        try:
+            rows = table[start:stop]
+        except OSError as error:
+            raise InputError(f"{path}: {TABLE} cannot be read ({error})") from None
+    label = rows[FLAGS][:, place]
+    if not np.isin(label, (0, 1)).all():
+        event = int(np.argmax(~np.isin(label, (0, 1))))
+        raise InputError(
+            f"{path}: {LABEL} is {label[event]} in event {start + event}, expected 0 or 1"
+        )
+    p4 = rows[MOMENTA][:, columns].reshape(len(rows), PARTICLES, 4)
+    try:
+        return Events.from_padded(p4, p4[..., 0] != 0, label=label.astype(np.int32))
+    except InputError as error:
+        raise InputError(f"{path} ({TABLE}, events from {start}): {error}") from None
+
+
+def _table(source: Source) -> Any:
+    """The array of records, not yet read; InputError where there is none of these columns."""
+    table = source.arrays.get(TABLE)
+    if table is None or not {MOMENTA, FLAGS} <= set(table.dtype.names or ()):
+        found = ", ".join(sorted(source.arrays)) or "no dataset at all"
+        raise InputError(
+            f"{source.path}: found {found}; expected one pandas table, {TABLE!r} with "
+            f"{MOMENTA!r} and {FLAGS!r}"
+        )
+    for block, wanted in ((MOMENTA, NAMES), (FLAGS, (LABEL,))):
+        names = _names(table, block)
+        missing = [name for name in wanted if name not in names]
+        if missing or table.dtype[block].shape != (len(names),):
+            raise InputError(
+                f"{source.path}: {block} of {TABLE} is {table.dtype[block]} with columns "
+                f"{names[:4]} …, expected {', '.join(wanted[:4])} … among them"
+            )
+    if importlib.util.find_spec("hdf5plugin") is not None:
+        import hdf5plugin  # noqa: F401 (makes h5py read blosc)
+    filters = table.id.get_create_plist()
+    used = [filters.get_filter(i)[0] for i in range(filters.get_nfilters())]
+    if not all(h5py.h5z.filter_avail(number) for number in used):
+        raise InputError(
+            f"{source.path}: is compressed with filter {used}, which needs hdf5plugin: "
+            "pip install 'jaxpriors[data]'"
+        )
+    return table
+
+
+def _names(table: Any, block: str) -> list[str]:
+    """Names of a block's columns: the strings of the pickled list that pandas keeps, not run."""
+    kind = table.attrs.get(f"{block}_kind", b"")
+    try:
+        values = [value for _, value, _ in pickletools.genops(bytes(kind))]
+    except ValueError:
+        return []
+    return [v.decode() if isinstance(v, bytes) else v for v in values if isinstance(v, str | bytes)]
+
+
+SET = DataSet(
+    name="toptagging",
+    title="reference set of top tagging",
+    homepage="https://doi.org/10.5281/zenodo.2603256",
+    licence="CC BY 4.0",
+    citation=(
+        "G. Kasieczka, T. Plehn, J. Thompson, M. Russell, doi:10.5281/zenodo.2603256; "
+        "A. Butter et al., arXiv:1902.09914"
+    ),
+    holds=(
+        "anti-kT R = 0.8 jets of 550 < pT < 650 GeV at 14 TeV with Delphes, at most 200 "
+        "particles, without identities"
+    ),
+    parts=parts,
+    suffixes=(".h5",),
+    samples=published("toptagging"),
+    labels=LABELS,
+)

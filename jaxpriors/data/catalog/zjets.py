@@ -1,0 +1,50 @@
+"""Z+jets of EnergyFlow, the sample of OmniFold's paper: both levels, four generators."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from jaxpriors.data.catalog.parts import Part, Reader, Sample
+from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.energyflow import PREFIX, read_chunk
+from jaxpriors.data.files import Source, loaded
+
+ARRAYS = ("gen_Zs", *(f"{x}_{what}" for x in PREFIX.values() for what in ("jets", "particles")))
+
+
+def parts(path: Path) -> list[Part]:
+    """The events of a chunk, which is read as a whole."""
+    events = len(loaded(path, ["gen_jets"]).read("gen_jets"))
+    return [Part(path.name, events, partial(_open, path), piece=max(events, 1))]
+
+
+def _open(path: Path) -> Reader:
+    return partial(_read, loaded(path, ARRAYS))
+
+
+def _read(source: Source, start: int, stop: int) -> Sample:
+    return read_chunk(source, slice(start, stop))
+
+
+SET = DataSet(
+    name="zjets",
+    title="Z+jets with Delphes, for unfolding",
+    homepage="https://doi.org/10.5281/zenodo.3548091",
+    licence="see its Zenodo record",
+    citation=(
+        "A. Andreassen, P. T. Komiske, E. M. Metodiev, B. Nachman, J. Thaler, arXiv:1911.09107; "
+        "doi:10.5281/zenodo.3548091"
+    ),
+    holds=(
+        "the hardest anti-kT R = 0.4 jet beside a Z boson of pT > 200 GeV at 14 TeV, at particle "
+        "and detector level; identities; column z_pt (GeV); samples: Pythia 8.243 with three "
+        "tunes, Herwig 7.1.5"
+    ),
+    parts=parts,
+    suffixes=(".npz",),
+    samples=published("zjets"),
+    levels=("particle", "detector"),
+    columns={"z_pt": "float32"},
+    recipe="zjets",
+)
