@@ -1,0 +1,120 @@
+"""Published files brought to a folder: downloaded where they are missing, and verified."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxpriors.data.catalog.sets import File
+from jaxpriors.errors import InputError
+
+BLOCK = 2**20  # bytes that are read at once
+TRIES = 5  # connections that a file is tried with
+TIMEOUT = 60.0  # seconds without a byte
+DIGEST = "sha256"  # of files whose digest nobody published
+
+# Name of a file, bytes that are there, bytes in all (None: not known).
+Progress = Callable[[str, int, int | None], None]
+
+
+def quiet(name: str, done: int, total: int | None) -> None:
+    """No progress."""
+
+
+def obtain(file: File, folder: Path, progress: Progress = quiet) -> Path:
+    """The file in this folder, downloaded if it is not there, verified in either case.
+
+    A download that was interrupted goes on where it was (`.NAME.partial`).
+
+    Raises:
+        InputError: it cannot be downloaded, or has another size or digest than was published.
+    """
+    path = folder / file.name
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(file, path, progress)
+    else:
+        verify(path, file)
+    return path
+
+
+def verify(path: Path, file: File) -> str:
+    """The digest of a file; InputError where size or digest are not those that were published."""
+    size = path.stat().st_size
+    if file.size not in (None, size):
+        raise InputError(f"{path}: found {size} bytes, expected {file.size}, as published")
+    digest = digest_of(path, (file.digest or DIGEST).split(":")[0])
+    if file.digest not in (None, digest):
+        raise InputError(
+            f"{path}: found {digest}, expected {file.digest}, as published; the file is damaged or "
+            "of another version"
+        )
+    return digest
+
+
+def digest_of(path: Path, algorithm: str = DIGEST) -> str:
+    """Algorithm and digest of a file's bytes, as in "md5:d41d8…"."""
+    with open(path, "rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def _download(file: File, path: Path, progress: Progress) -> None:
+    """Download to `.NAME.partial`, verify, and give it its name."""
+    partial = path.with_name(f".{path.name}.partial")
+    fault = ""
+    for _ in range(TRIES):
+        before = partial.stat().st_size if partial.exists() else 0
+        try:
+            total = _fetch(file, partial, progress)
+        except urllib.error.HTTPError as error:
+            raise InputError(f"{file.url}: the server says {error.code} {error.reason}") from None
+        except (OSError, http.client.HTTPException) as error:
+            fault = str(error) or type(error).__name__
+            continue
+        found = partial.stat().st_size
+        if total is None or found >= total:
+            break
+        fault = f"the connection ended after {found - before} bytes"
+    else:
+        found = partial.stat().st_size if partial.exists() else 0
+        raise InputError(
+            f"{file.url}: cannot be downloaded ({fault}); {found} bytes are kept in {partial}, the "
+            f"same command goes on there; or put {file.name} into {path.parent} yourself"
+        )
+    try:
+        verify(partial, file)
+    except InputError:
+        partial.unlink()
+        raise
+    os.replace(partial, path)
+
+
+def _fetch(file: File, partial: Path, progress: Progress) -> int | None:
+    """Bring the bytes that are missing, as far as the connection goes; gives the size in all."""
+    have = partial.stat().st_size if partial.exists() else 0
+    if file.size is not None and have >= file.size:
+        return file.size
+    headers = {"User-Agent": "jaxpriors"} | ({"Range": f"bytes={have}-"} if have else {})
+    request = urllib.request.Request(file.url, headers=headers)
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is missing
+            return have
+        raise
+    with answer:
+        goes_on = answer.status == 206
+        have = have if goes_on else 0
+        length = answer.headers.get("Content-Length")
+        total = file.size if length is None else have + int(length)
+        with open(partial, "ab" if goes_on else "wb") as out:
+            while block := answer.read(BLOCK):
+                out.write(block)
+                have += len(block)
+                progress(file.name, have, total)
+    return total
