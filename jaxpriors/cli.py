@@ -25,7 +25,7 @@ from jaxpriors.training.distributed import OPTIONS
 
 
 def _data() -> None:
-    """Simulate, inspect and convert samples."""
+    """Public data sets; prepare, check, simulate and convert samples."""
 
 
 def _port() -> None:
@@ -47,8 +47,11 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 GROUPS: dict[str, dict[str, Callable[..., int]]] = {
     "data": {
+        "list": data.data_list,
+        "info": data.data_info,
+        "prepare": data.data_prepare,
+        "check": data.data_check,
         "simulate": data.data_simulate,
-        "inspect": data.data_inspect,
         "convert": data.data_convert,
     },
     "port": {

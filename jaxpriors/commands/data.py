@@ -1,4 +1,4 @@
-"""`jaxpriors data simulate`, `inspect` and `convert`."""
+"""`jaxpriors data simulate`, `list`, `info`, `prepare`, `check` and `convert`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from rich.console import Console
 
     from jaxpriors.data.events import Events
@@ -20,7 +19,19 @@ Variant = Literal[
     "simulation", "data", "vincia", "simulation-variations", "background", "signal", "sidebands"
 ]
 
-
+Set = Literal[
+    "zjets",
+    "lhco",
+    "jetclass",
+    "toptagging",
+    "quarkgluon",
+    "jetnet",
+    "omnilearn",
+    "omnilearn-jetclass",
+    "omnilearn-omnifold",
+    "omnilearn-dijets",
+]
+Kind = Literal["jaxpriors", "prepared"] | Set
 Layout = Literal[
     "named", "omnilearn", "omnilearn-jetclass", "omnilearn-dijets", "energyflow", "lhco"
 ]
@@ -76,28 +87,154 @@ def data_simulate(
     return 0
 
 
-def data_inspect(file: Path, /) -> int:
-    """Print what a sample holds: levels, sizes, ranges, weights and metadata.
+def data_list() -> int:
+    """List the data sets that can be prepared, public ones and layouts of your own files."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxpriors.data.catalog import SETS
+
+    table = Table("set", "what it is", "where", "samples", "simulate", box=None, pad_edge=False)
+    for entry in SETS.values():
+        where = "your files" if entry.local else entry.homepage.removeprefix("https://doi.org/")
+        table.add_row(
+            entry.name, entry.title, where, ", ".join(entry.samples), entry.recipe and "yes"
+        )
+    Console(highlight=False, width=140).print(table)
+    return 0
+
+
+def data_info(name: Set, /) -> int:
+    """Print what there is to know of a data set: source, licence, citation, files, contents.
 
     Args:
-        file: HDF5 file in the layout of jaxpriors.
+        name: of the set, see `jaxpriors data list`.
+    """
+    from rich.console import Console
+
+    from jaxpriors.data.catalog import data_set
+
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
+    entry = data_set(name)
+    say(f"{entry.name}: {entry.title}")
+    say(f"  source    {entry.homepage}")
+    say(f"  licence   {entry.licence}")
+    say(f"  cite      {entry.citation}")
+    say(f"  events    {entry.holds}")
+    if entry.levels:
+        say(f"  levels    {', '.join(entry.levels)}, matched event by event")
+    if entry.labels:
+        labels = ", ".join(f"{i} {label}" for i, label in enumerate(entry.labels))
+        say(f"  labels    {labels}")
+    if entry.columns:
+        say(f"  columns   {', '.join(entry.columns)}")
+    if entry.recipe:
+        say(f"  stand-in  jaxpriors data simulate {entry.recipe}")
+    for sample, files in entry.samples.items():
+        say(f"  sample {sample}, {len(files)} files")
+        for file in files:
+            size = "size: see the record" if file.size is None else f"{file.size} bytes"
+            digest = file.digest or "no digest was published: what is found is recorded"
+            say(f"    {file.name}  {size}  {digest}")
+    return 0
+
+
+def data_prepare(
+    name: Set,
+    /,
+    folder: Path,
+    sample: str | None = None,
+    files: tuple[Path, ...] = (),
+    events: int | None = None,
+    processes: int = 1,
+) -> int:
+    """Bring a data set into mapped arrays, once: download or take the files, verify, convert.
+
+    Files may be larger than the memory. A run that was interrupted goes on where it was, with
+    downloads as with the conversion; the same request again returns at once.
+
+    Args:
+        name: of the set, see `jaxpriors data list`.
+        folder: of the prepared events; to be made.
+        sample: of a public set with several, see `jaxpriors data info`.
+        files: the files if you have them, or the folder that they are in; a public set's files that
+            are missing there are downloaded to it. Default: the folder's name + .files.
+        events: prepare the first events only, and download no more than they need.
+        processes: how many convert.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from jaxpriors.data.catalog.prepare import prepare
+    from jaxpriors.data.files import levels
+    from jaxpriors.data.prepared import open_prepared
+
+    console = Console(highlight=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+    printed: dict[str, int] = {}
+
+    def show_file(file: str, done: int, total: int | None) -> None:
+        if file not in tasks:
+            tasks[file] = bar.add_task(file, total=total)
+        bar.update(tasks[file], completed=done, total=total)
+        part = 10 * done // total if total else done // 10**9
+        if not console.is_terminal and printed.get(file) != part:
+            printed[file] = part
+            console.print(f"{file}: {done}/{total or '?'} bytes")
+
+    with bar:
+        prepare(
+            name,
+            folder,
+            sample=sample,
+            files=files,
+            events=events,
+            processes=processes,
+            downloads=show_file,
+            progress=lambda done, total: console.print(f"{done}/{total} pieces converted"),
+        )
+    level = next(iter(levels(folder)), None)
+    console.print(f"{folder}: {len(open_prepared(folder, level))} events")
+    return 0
+
+
+def data_check(file: Path, /, layout: Kind | None = None) -> int:
+    """Look at a file as a whole: print what it holds and every problem; exits with 2 if any.
+
+    Args:
+        file: HDF5, npz or ROOT file in the layout of jaxpriors or of a set of the catalogue, an
+            archive of JetClass, or the folder of a prepared sample or of files of one kind.
+        layout: that it has, where it is not recognised as such.
     """
     import json
 
     from rich.console import Console
 
-    from jaxpriors.data.files import levels, read_metadata
-    from jaxpriors.data.sample_files import read_events
+    from jaxpriors.data.examine import examine
 
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    for level in levels(file) or (None,):
-        console.print(f"{file}" + (f", {level} level" if level else ""))
-        _describe(read_events(file, level), console.print)
-    metadata = read_metadata(file)
-    if metadata:
-        console.print("metadata")
-        console.print(json.dumps(metadata, indent=2))
-    return 0
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
+    found = examine(file, layout)
+    say(f"{file}: layout {found.layout}")
+    for level, summary in found.summaries.items():
+        if level:
+            say(f"{level} level")
+        for line in summary.lines():
+            say(f"  {line}")
+    if found.metadata:
+        say("metadata")
+        say(json.dumps(found.metadata, indent=2))
+    say(f"problems: {len(found.problems) or 'none found'}")
+    for problem in found.problems:
+        say(f"  {problem}")
+    return 2 if found.problems else 0
 
 
 def data_convert(
@@ -240,38 +377,3 @@ def _read_omnilearn(source: Path, jetclass: bool, events: int | None) -> Events 
     )
     present = omnilearn_levels(source)
     return {level: read(level) for level in present} if present else read()
-
-
-def _describe(events: Events, say: Callable[[str], None]) -> None:
-    """A few lines on one sample."""
-    import numpy as np
-
-    from jaxpriors import kinematics
-    from jaxpriors.evaluation.metrics import effective_sample_size
-
-    jet = events.jet_p4.astype(np.float64)
-    codes, counts = np.unique(events.pid, return_counts=True)
-    share = ", ".join(
-        f"{code}: {n / len(events):.2f}" for code, n in zip(codes, counts, strict=True)
-    )
-    say(f"  events         {len(events)}")
-    say(f"  constituents   {len(events.p4)}")
-    for name, array in (
-        ("multiplicity", events.multiplicity),
-        ("jet pt [GeV]", kinematics.pt(jet)),
-        ("jet eta", kinematics.eta(jet)),
-        ("jet mass [GeV]", kinematics.mass(jet)),
-        ("weight", events.weight),
-    ):
-        say(f"  {name:<15}{_range(array)}")
-    say(f"  effective sample size {effective_sample_size(events.weight):.1f}")
-    say(f"  identities an event: {share}")
-    if events.label is not None:
-        labels, counts = np.unique(events.label, return_counts=True)
-        say(f"  labels {dict(zip(labels.tolist(), counts.tolist(), strict=True))}")
-    for name, array in events.columns.items():
-        say(f"  column {name} {array.dtype} {array.shape}: {_range(array)}")
-
-
-def _range(array: np.ndarray) -> str:
-    return f"{array.min():.5g} to {array.max():.5g}, mean {array.mean():.5g}" if array.size else "-"
