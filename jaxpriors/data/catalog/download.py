@@ -18,7 +18,7 @@ TRIES = 5  # connections that a file is tried with
 TIMEOUT = 60.0  # seconds without a byte
 DIGEST = "sha256"  # of files whose digest nobody published
 
-# Name of a file, bytes that are there, bytes in all (None: not known).
+# What is done, as the name of a file; bytes that are done, bytes in all (None: not known).
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -39,16 +39,16 @@ def obtain(file: File, folder: Path, progress: Progress = quiet) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _download(file, path, progress)
     else:
-        verify(path, file)
+        verify(path, file, progress)
     return path
 
 
-def verify(path: Path, file: File) -> str:
+def verify(path: Path, file: File, progress: Progress = quiet) -> str:
     """The digest of a file; InputError where size or digest are not those that were published."""
     size = path.stat().st_size
     if file.size not in (None, size):
         raise InputError(f"{path}: found {size} bytes, expected {file.size}, as published")
-    digest = digest_of(path, (file.digest or DIGEST).split(":")[0])
+    digest = digest_of(path, (file.digest or DIGEST).split(":")[0], progress)
     if file.digest not in (None, digest):
         raise InputError(
             f"{path}: found {digest}, expected {file.digest}, as published; the file is damaged or "
@@ -57,10 +57,15 @@ def verify(path: Path, file: File) -> str:
     return digest
 
 
-def digest_of(path: Path, algorithm: str = DIGEST) -> str:
+def digest_of(path: Path, algorithm: str = DIGEST, progress: Progress = quiet) -> str:
     """Algorithm and digest of a file's bytes, as in "md5:d41d8…"."""
+    found, done, size = hashlib.new(algorithm), 0, path.stat().st_size
     with open(path, "rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+        while block := file.read(BLOCK):
+            found.update(block)
+            done += len(block)
+            progress(f"verifying {path.name}", done, size)
+    return f"{algorithm}:{found.hexdigest()}"
 
 
 def _download(file: File, path: Path, progress: Progress) -> None:
@@ -87,7 +92,7 @@ def _download(file: File, path: Path, progress: Progress) -> None:
             f"same command goes on there; or put {file.name} into {path.parent} yourself"
         )
     try:
-        verify(partial, file)
+        verify(partial, file, progress)
     except InputError:
         partial.unlink()
         raise

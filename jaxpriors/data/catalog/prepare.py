@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxpriors.data.catalog import data_set
-from jaxpriors.data.catalog.download import Progress, digest_of, obtain, quiet, verify
+from jaxpriors.data.catalog.download import Progress, obtain, quiet, verify
 from jaxpriors.data.catalog.parts import Part, pieces
-from jaxpriors.data.catalog.sets import DataSet
+from jaxpriors.data.catalog.sets import DataSet, File
 from jaxpriors.data.prepared import write_prepared
 from jaxpriors.errors import InputError
 
@@ -41,7 +41,8 @@ def prepare(
             `.files`.
         events: the first ones only; files that are not needed for them are not downloaded.
         processes: how many convert.
-        downloads: called with (file, bytes that are there, bytes in all) while a file comes.
+        downloads: called with (file, bytes that are done, bytes in all) while a file comes or is
+            verified.
         progress: called with (pieces done, all pieces) of the conversion.
 
     Raises:
@@ -91,12 +92,12 @@ def _sources(
             entry.files(sample)
         for path in _own_files(entry, given):
             file = known.get(path.name)
-            yield path, digest_of(path) if file is None else verify(path, file)
+            yield path, verify(path, file or File(path.name, ""), downloads)
         return
     place = given[0] if given else folder.with_name(folder.name + DOWNLOADS)
     for file in entry.files(sample):
         path = obtain(file, place, downloads)
-        yield path, file.digest or verify(path, file)
+        yield path, file.digest or verify(path, file, downloads)
 
 
 def _is_folder(given: Sequence[Path]) -> bool:
