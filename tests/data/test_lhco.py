@@ -1,7 +1,6 @@
 """The LHC Olympics' table and OmniLearn's two-jet files, in miniature, read back."""
 
 import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 
@@ -14,6 +13,7 @@ from jaxpriors.data.omnilearn_dijets import read_omnilearn_dijets
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
 from tests.helpers.dijets import random_dijets
+from tests.helpers.published import write_lhco
 
 
 def table(events: Events, width: int = 40, label: bool = True) -> np.ndarray:
@@ -29,15 +29,6 @@ def table(events: Events, width: int = 40, label: bool = True) -> np.ndarray:
     return np.column_stack([flat, events.label]) if label else flat
 
 
-def write_table(path, rows, **options):
-    """As pandas' fixed format lays it out."""
-    options = options or dict(hdf5plugin.Blosc())
-    with h5py.File(path, "w") as file:
-        file["df/axis0"], file["df/axis1"] = np.arange(rows.shape[1]), np.arange(len(rows))
-        file["df/block0_items"] = np.arange(rows.shape[1])
-        file.create_dataset("df/block0_values", data=rows, chunks=(8, rows.shape[1]), **options)
-
-
 @pytest.fixture
 def events():
     found = random_dijets(30, 4, width=0.05)
@@ -45,7 +36,7 @@ def events():
 
 
 def test_particles_are_clustered_into_the_jets_they_came_from(events, tmp_path, monkeypatch):
-    write_table(tmp_path / "rnd.h5", table(events))
+    write_lhco(tmp_path / "rnd.h5", table(events))
     monkeypatch.setattr(lhco, "BLOCK", 7)
     told = []
     found = read_lhco_events(tmp_path / "rnd.h5", progress=lambda done, total: told.append(done))
@@ -61,7 +52,7 @@ def test_particles_are_clustered_into_the_jets_they_came_from(events, tmp_path, 
 
 
 def test_a_window_keeps_the_events_of_the_signal_region(events, tmp_path):
-    write_table(tmp_path / "rnd.h5", table(events))
+    write_lhco(tmp_path / "rnd.h5", table(events))
     command = ["data", "convert", str(tmp_path / "rnd.h5"), str(tmp_path / "sr.h5")]
     assert run([*command, "--layout", "lhco", "--window", "3300", "3700"]) == 0
     mass = dijets.dijet_mass(read_lhco_events(tmp_path / "rnd.h5"))
@@ -76,14 +67,14 @@ def test_a_window_keeps_the_events_of_the_signal_region(events, tmp_path):
 def test_faults_of_the_table_are_named(events, tmp_path):
     path, rows = tmp_path / "bad.h5", table(events)
     rows[3, 5] = np.nan
-    write_table(path, rows)
+    write_lhco(path, rows)
     with pytest.raises(InputError, match=r"bad.h5: event 3 \(1 such events\) holds values"):
         read_lhco_events(path)
     rows[3, 5], rows[:, -1] = 0.1, 2
-    write_table(path, rows)
+    write_lhco(path, rows)
     with pytest.raises(InputError, match=r"labels .* are \[2.0\], expected 0 and 1"):
         read_lhco_events(path)
-    write_table(path, rows[:, :-2])
+    write_lhco(path, rows[:, :-2])
     with pytest.raises(InputError, match=r"float64\[30, 119\], expected numbers \(N, 3 P \+ 1\)"):
         read_lhco_events(path)
     with h5py.File(path, "w") as file:
@@ -94,7 +85,7 @@ def test_faults_of_the_table_are_named(events, tmp_path):
 
 @pytest.mark.parametrize("package", ["hdf5plugin", "fastjet"])
 def test_packages_that_are_missing_are_named(events, tmp_path, monkeypatch, package):
-    write_table(tmp_path / "rnd.h5", table(events))
+    write_lhco(tmp_path / "rnd.h5", table(events))
     find = lhco.importlib.util.find_spec
     monkeypatch.setattr(
         lhco.importlib.util, "find_spec", lambda name: None if name == package else find(name)

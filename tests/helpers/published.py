@@ -193,14 +193,13 @@ def pack(path, folder, members) -> None:
             archive.add(member, f"{folder}/{member.name}")
 
 
-def write_lhco(path, rows: np.ndarray) -> None:
+def write_lhco(path, rows: np.ndarray, **options) -> None:
     """As pandas' fixed format lays the table out, compressed with blosc."""
+    options = options or dict(hdf5plugin.Blosc())
     with h5py.File(path, "w") as file:
         file["df/axis0"], file["df/axis1"] = np.arange(rows.shape[1]), np.arange(len(rows))
         file["df/block0_items"] = np.arange(rows.shape[1])
-        file.create_dataset(
-            "df/block0_values", data=rows, chunks=(8, rows.shape[1]), **hdf5plugin.Blosc()
-        )
+        file.create_dataset("df/block0_values", data=rows, chunks=(8, rows.shape[1]), **options)
 
 
 def lhco_rows(number: int, seed: int, particles: int = 700) -> np.ndarray:
