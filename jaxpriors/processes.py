@@ -7,6 +7,7 @@ the same result, so that all of them call these functions alike; events to predi
 """
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -29,6 +30,13 @@ def index() -> int:
 def is_first() -> bool:
     """Whether this is the one that writes files and prints."""
     return index() == 0
+
+
+def core_count() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def gather(value: Any) -> list[Any]:

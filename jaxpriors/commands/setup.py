@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from jaxpriors.errors import InputError
-from jaxpriors.training.distributed import core_count, find_launch, some_of, start
+from jaxpriors.processes import core_count
+from jaxpriors.training.distributed import find_launch, some_of, start
 from jaxpriors.training.watch import Watch
 
 

@@ -9,6 +9,8 @@ which makes a position within an epoch resumable by its batch number alone.
 
 import concurrent.futures
 import dataclasses
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,6 +20,7 @@ from jax import Array
 
 from jaxpriors.data.stored import Sample, StoredEvents
 from jaxpriors.layers.core import module
+from jaxpriors.processes import core_count
 
 T = TypeVar("T")
 UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
@@ -239,21 +242,25 @@ def prediction_batches(
             yield index, gather(events, index, length, rows)
 
 
-def prefetch(make: Callable[[int], T], first: int, last: int) -> Iterator[T]:
-    """``make(first) … make(last - 1)``, the next one made in a thread while one is used.
+def prefetch(make: Callable[[int], T], first: int, last: int, threads: int = 1) -> Iterator[T]:
+    """``make(first) … make(last - 1)`` in order, each thread making one while another is used.
 
-    The first one is begun at once, before it is asked for.
+    The first ones are begun at once, before they are asked for.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    begun = pool.submit(make, first) if first < last else None
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    numbers = iter(range(first, last))
+    pending = deque(pool.submit(make, number) for number in itertools.islice(numbers, threads))
 
     def results() -> Iterator[T]:
-        pending = begun
         with pool:
-            for step in range(first, last):
-                assert pending is not None
-                ready = pending.result()
-                pending = pool.submit(make, step + 1) if step + 1 < last else None
+            while pending:
+                ready = pending.popleft().result()
+                pending.extend(pool.submit(make, number) for number in itertools.islice(numbers, 1))
                 yield ready
 
     return results()
+
+
+def loader_threads() -> int:
+    """How many threads make a training's batches: one for every four cores, 8 at most."""
+    return min(8, max(1, core_count() // 4))

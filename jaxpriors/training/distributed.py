@@ -164,7 +164,7 @@ def start(environment: Mapping[str, str] = os.environ) -> Watch | None:
         chosen = (gpus or [str(i) for i in range(wanted or 0)])[:wanted]
         for kind in ("cuda", "rocm"):
             jax.config.update(f"jax_{kind}_visible_devices", ",".join(chosen))
-    cores = max(core_count() // (launch.on_host if launch else 1), 1)
+    cores = max(processes.core_count() // (launch.on_host if launch else 1), 1)
     if "JAXPRIORS_DEVICES" not in environment:
         cores = some_of(cores)
     jax.config.update("jax_num_cpu_devices", wanted or cores)
@@ -195,13 +195,6 @@ def start(environment: Mapping[str, str] = os.environ) -> Watch | None:
     if launch.process > 0:
         sys.stdout = open(os.devnull, "w")  # the first one speaks for all  # noqa: SIM115
     return Watch(_host(launch.coordinator))
-
-
-def core_count() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def some_of(cores: int) -> int:

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from jaxpriors import processes
-from jaxpriors.data.batching import UNITS, prefetch
+from jaxpriors.data.batching import UNITS, loader_threads, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.training import preemption
 from jaxpriors.training.checkpoints import Checkpoints, flatten
@@ -337,7 +337,7 @@ def _batches(
 ) -> Iterator[tuple[int, T]]:
     """The steps of an epoch that are still to be done, with their batches, read ahead."""
     begin = int(state.step) - epoch * steps
-    return enumerate(prefetch(make, begin, steps), begin)
+    return enumerate(prefetch(make, begin, steps, loader_threads()), begin)
 
 
 def _finished(history: list[Record], config: TrainingConfig) -> bool:

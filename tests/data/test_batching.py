@@ -115,7 +115,9 @@ def test_prediction_batches_cover_every_event():
 
 
 def test_prefetch_keeps_the_order_and_passes_errors_on():
-    assert list(prefetch(lambda k: k * k, 2, 5)) == [4, 9, 16]
+    for threads in (1, 3, 8):
+        assert list(prefetch(lambda k: k * k, 2, 7, threads)) == [4, 9, 16, 25, 36]
+    assert list(prefetch(lambda k: k, 3, 3)) == []
 
     def fails(k):
         raise OSError("disk")

@@ -1,7 +1,9 @@
 """The objective of pretraining is what it says, term by term, and a training lowers it."""
 
+import copy
 import dataclasses
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxpriors import Events, InputError
 from jaxpriors.data.batching import gather
+from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.splitting import split
+from jaxpriors.data.stored import StoredEvents
 from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
 from jaxpriors.methods.diffusion import alpha_sigma
 from jaxpriors.methods.objective import objective, terms
@@ -242,7 +246,7 @@ def compiled_once(tmp_path):
     compilation_cache.reset_cache()
 
 
-def test_killed_and_called_again(jets, tmp_path, compiled_once):
+def test_killed_and_called_again_and_from_disk(jets, tmp_path, compiled_once):
     def kill(record):
         if record.get("epoch") == 2 and record.get("step") == 2 and "steps" in record:
             raise Killed
@@ -263,6 +267,13 @@ def test_killed_and_called_again(jets, tmp_path, compiled_once):
     assert [r["epoch"] for r in log] == [1, 2]
     assert log[1]["train_loss"] < log[0]["train_loss"]
     _files_are_usable(tmp_path / "whole", parts["test"], whole)
+
+    pieces = [partial(copy.copy, jets[part]) for part in (slice(0, 100), slice(100, 160))]
+    stored = open_prepared(write_prepared(tmp_path / "sample", pieces, {}))
+    parts, config = prepare(stored, CONFIG)
+    assert isinstance(parts["train"], StoredEvents)
+    (tmp_path / "disk").mkdir()
+    assert pretrain(parts, config, tmp_path / "disk")["test"] == whole["test"]
 
 
 def _files_are_usable(run, events, metrics):
