@@ -1,6 +1,8 @@
 """Events with labels and weights, as a classifier is trained on them."""
 
+import copy
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 
 from jaxpriors.data.batching import gather
 from jaxpriors.data.events import Events
+from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.splitting import split
+from jaxpriors.data.stored import StoredEvents
 from jaxpriors.errors import InputError
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.ensemble import Ensemble
@@ -33,6 +37,20 @@ def test_classes_count_alike():
     both = labelled(random_jets(10, 0), random_jets(30, 1).with_weight(np.full(30, 7.0)))
     assert both.weight[both.label == 0].sum() == pytest.approx(20)
     assert both.weight[both.label == 1].sum() == pytest.approx(20)
+
+
+def test_samples_on_disk_are_labelled_there(tmp_path):
+    samples = random_jets(10, 0), random_jets(30, 1)
+    stored = [
+        open_prepared(write_prepared(tmp_path / str(i), [partial(copy.copy, jets)], {}))
+        for i, jets in enumerate(samples)
+    ]
+    found, expected = labelled(*stored), labelled(*samples)
+    assert isinstance(found, StoredEvents)
+    for name in ("p4", "pid", "offsets", "jet_p4", "weight", "label"):
+        np.testing.assert_array_equal(getattr(found.read(), name), getattr(expected, name))
+    with pytest.raises(InputError, match="column 'q2': found the columns"):
+        labelled(*stored, ("q2",))
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0])
