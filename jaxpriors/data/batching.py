@@ -191,9 +191,11 @@ class TrainingBatches:
     def epoch(self, epoch: int) -> Callable[[int], tuple[Batch, ...]]:
         """The function from a step's number to its batch, for one epoch's random order."""
         rng = np.random.default_rng([self.seed, epoch])
-        jitter = rng.random(len(self.events))
         label = self.events.label
-        ranked = np.lexsort((jitter, self.events.multiplicity))
+        place = rng.random(len(self.events))
+        place += self.events.multiplicity  # those of equal multiplicity in random order
+        ranked = np.argsort(place).astype(np.min_scalar_type(len(place)))
+        del place  # of large samples, memory counts
         orders, start = [], 0
         for share in np.cumsum(self.buckets.shares):
             end = len(ranked) * int(share) // UNITS

@@ -130,8 +130,8 @@ def open_prepared(folder: str | os.PathLike[str], level: str | None = None) -> S
         pid=_open(place, "pid", Rows.open),
         offsets=_mapped(place, "offsets"),
         jet_p4=_mapped(place, "jet_p4"),
-        weight=_mapped(place, "weight"),
-        label=_mapped(place, "label") if "label" in facts["arrays"] else None,
+        weight=_open(place, "weight", np.load),
+        label=_open(place, "label", np.load) if "label" in facts["arrays"] else None,
         columns={name.removeprefix(COLUMN): array for name, array in columns.items()},
         **{name: facts[name] for name in ("digest", "undirected", "identities")},
     )

@@ -1,7 +1,7 @@
 """Events on disk: as many as fit a disk, of which memory holds those that are being looked at.
 
 The constituents stay in files (`jaxpriors.data.prepared`). What is kept of every event are its
-number, multiplicity, weight and label: 25 bytes.
+number, multiplicity, weight and label: 21 bytes.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Rows:
 class PreparedArrays:
     """A set on disk: n events with `total` constituents, arrays as in `Events`.
 
-    What there is of each event is memory-mapped. digest: a hash of all. undirected: how many
+    Offsets, jets and columns are memory-mapped. digest: a hash of all. undirected: how many
     constituents and jets have no direction (`Events.undirected`). identities: whether constituents
     have any.
     """
@@ -120,7 +120,7 @@ class StoredEvents:
     Args:
         sources: the sets.
         which: (n,) uint8, the number of each event's set.
-        index: (n,) int64, the number of each event within its set.
+        index: (n,) uint32 or int64, the number of each event within its set.
         multiplicity: (n,) int32.
         weight: (n,) float64, of either sign.
         label: (n,) int32 or None.
@@ -141,10 +141,10 @@ class StoredEvents:
         return cls(
             (source,),
             np.zeros(len(source), np.uint8),
-            np.arange(len(source)),
+            np.arange(len(source), dtype=np.uint32 if len(source) < 2**32 else np.int64),
             np.diff(source.offsets).astype(np.int32),
-            np.array(source.weight),
-            None if source.label is None else np.array(source.label),
+            source.weight,
+            source.label,
             tuple(source.columns),
         )
 
