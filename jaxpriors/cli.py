@@ -140,23 +140,21 @@ def guarded(command: Callable[[], int | None], alone: bool = False) -> int:
         code, message = preemption.EXIT_CODE, f"ended by SIGTERM: {notice}; go on with --resume"
     except KeyboardInterrupt:
         code, message, failed = 130, "interrupted", True
-    except (FloatingPointError, RuntimeError) as error:
-        if watch is not None:
-            time.sleep(3)  # what another one's end did to this one is told by the watch
-        traceback.print_exc()
-        code, message, failed = 1, str(error), True
     except SystemExit as error:  # of what cannot be parsed, by all processes alike
         if watch is None:
             raise
         code, message = int(error.code or 0), ""
     except BaseException as error:
-        if watch is None:
+        expected = isinstance(error, (FloatingPointError, RuntimeError))
+        if watch is None and not expected:
             raise
+        if watch is not None:
+            time.sleep(3)  # what another one's end did to this one is told by the watch
         traceback.print_exc()
-        code, message, failed = 1, repr(error), True
+        code, message, failed = 1, str(error) if expected else repr(error), True
     if watch is not None and failed:
         watch.end(code, message)
-    if message and processes.is_first():
+    if message and (watch is None or processes.is_first()):
         print(f"error: {message}" if code in (1, 2) else message, file=sys.stderr)
     if watch is not None:
         watch.leave()

@@ -153,8 +153,8 @@ def start(environment: Mapping[str, str] = os.environ) -> Watch | None:
     """Begin as the environment tells; gives the watch over a run of several processes.
 
     Before anything is computed. Raises InputError where a process has not the devices that were
-    asked for, or other numbers of them than the others; RuntimeError where the others are not there
-    within five minutes.
+    asked for, or other numbers of them than the others. Where those are not there within five
+    minutes, JAX aborts this one.
     """
     import jax
 
@@ -179,16 +179,11 @@ def start(environment: Mapping[str, str] = os.environ) -> Watch | None:
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=SHUTDOWN,
         )
-    found = len(jax.local_devices())
-    counts = processes.gather(found)
-    if wanted not in (None, found):
+    counts = processes.gather(len(jax.local_devices()))
+    if {*counts} != {wanted or counts[0]}:
         raise InputError(
-            f"devices: found {found} of kind {jax.default_backend()}, asked for {wanted}"
-        )
-    if len(set(counts)) > 1:
-        raise InputError(
-            f"devices: the processes have {', '.join(map(str, counts))}; expected as many of each "
-            "(--devices)"
+            f"devices: found {', '.join(map(str, counts))} of kind {jax.default_backend()} in the "
+            f"processes, expected {wanted or 'as many'} in each (--devices)"
         )
     if launch is None:
         return None

@@ -72,7 +72,8 @@ class Watch:
 
     def _exit(self, verdict: Mapping[str, Any]) -> None:
         number, message = verdict["process"], verdict["message"]
-        if number == self._index or message != self._told:  # else it was told by another as well
+        # what many found is told by one of them and by the first
+        if self._index in (0, number) or message != self._told:
             where = f"process {number} of {self._count} ({self._names[number]})"
             print(f"error: {where}: {message}", file=sys.stderr)
         sys.stdout.flush()
