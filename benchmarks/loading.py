@@ -4,8 +4,10 @@
 
 The sample is the package's Z+jets again and again, prepared at the first call (9 GB for ten million
 jets). "loader" are batches made one after the other in one thread, in jets a second, beside the
-training steps of small networks on one such batch, both measured in turn. "memory" is the peak of a
-new process that opens the sample, plans an epoch over all of it and trains for some steps.
+training steps of small networks on one such batch, both measured in turn, when the sample has been
+read once: where it fits into memory, the system keeps it there. "resident" is the memory of a new
+process that opens the sample, plans an epoch over all of it and trains for some steps; "peak" the
+most that it had, which it has while it compiles.
 """
 
 from __future__ import annotations
@@ -67,8 +69,8 @@ def loading(
         results.append(rates(model, folder, rounds))
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
-            peak = pool.apply(memory, (model, folder, steps))
-        results.append(Result(model, "memory", peak, None, None, "B"))
+            found = pool.apply(memory, (model, folder, steps))
+        results += [Result(model, name, size, None, None, "B") for name, size in found.items()]
     report(results, "training", json)
     return 0
 
@@ -102,6 +104,8 @@ def training(model: Network, folder: Path) -> tuple[TrainingBatches, Callable[..
 def rates(model: Network, folder: Path, rounds: int) -> Result:
     """Jets a second from the loader against those of the training step."""
     batches, step, state = training(model, folder)
+    for _ in open_prepared(folder).blocks():
+        pass
     epoch = batches.epoch(0)
     numbers, fixed = itertools.count(), epoch(0)
 
@@ -134,15 +138,16 @@ def rates(model: Network, folder: Path, rounds: int) -> Result:
     )
 
 
-def memory(model: Network, folder: Path, steps: int) -> float:
-    """The peak of this process's memory (bytes, Linux) after so many steps from disk."""
+def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:
+    """This process's memory (bytes, Linux) after so many steps from disk, and its peak."""
     use_all_cores()
     batches, step, state = training(model, folder)
     for batch in prefetch(batches.epoch(0), 0, steps):
         state = step(state, batch)
     jax.block_until_ready(state)
     status = Path("/proc/self/status").read_text()
-    return 1024.0 * int(status.split("VmHWM:")[1].split()[0])
+    names = {"resident": "VmRSS:", "peak": "VmHWM:"}
+    return {k: 1024.0 * int(status.split(name)[1].split()[0]) for k, name in names.items()}
 
 
 if __name__ == "__main__":
