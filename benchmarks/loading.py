@@ -34,6 +34,7 @@ from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.samples import zjets
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.labels import Labelled
+from jaxpriors.processes import return_memory
 from jaxpriors.training.optimizers import make_optimizer
 from jaxpriors.training.parallel import data_mesh, devices_for, replicate, shard_rows
 from jaxpriors.training.step import initial_state, make_step
@@ -142,6 +143,8 @@ def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:
     """This process's memory (bytes, Linux) after so many steps from disk, and its peak."""
     use_all_cores()
     batches, step, state = training(model, folder)
+    state = step(state, batches.epoch(0)(0))
+    return_memory()
     for batch in prefetch(batches.epoch(0), 0, steps):
         state = step(state, batch)
     jax.block_until_ready(state)

@@ -6,6 +6,8 @@ the same result, so that all of them call these functions alike; events to predi
 (`share`, `merged`), and files are written by the first process alone (`is_first`).
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import sys
@@ -37,6 +39,12 @@ def core_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def return_memory() -> None:
+    """Give the system back what a compilation took, which glibc would keep (Linux alone)."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def gather(value: Any) -> list[Any]:

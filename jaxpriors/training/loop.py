@@ -329,7 +329,9 @@ def _compiled(
     """The compiled step; that of a training before, where all is alike but numbers and schedule."""
     step = make_step(loss, _optimizer(rule, 1, stacked), rows, mesh, chunk, ema)
     state, batch = jax.tree.unflatten(shapes.structure, shapes.leaves)
-    return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    processes.return_memory()
+    return compiled
 
 
 def _batches(
