@@ -143,10 +143,10 @@ def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:
     """This process's memory (bytes, Linux) after so many steps from disk, and its peak."""
     use_all_cores()
     batches, step, state = training(model, folder)
-    state = step(state, batches.epoch(0)(0))
-    return_memory()
-    for batch in prefetch(batches.epoch(0), 0, steps):
+    for number, batch in enumerate(prefetch(batches.epoch(0), 0, steps)):
         state = step(state, batch)
+        if number == 1:  # compiled for the first state, and for one that a step has made
+            return_memory()
     jax.block_until_ready(state)
     status = Path("/proc/self/status").read_text()
     names = {"resident": "VmRSS:", "peak": "VmHWM:"}
