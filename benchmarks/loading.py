@@ -5,7 +5,8 @@
 The sample is the package's Z+jets again and again, prepared at the first call (9 GB for ten million
 jets). "loader" are batches made one after the other in one thread, in jets a second, beside the
 training steps of small networks on one such batch, both measured in turn, when the sample has been
-read once: where it fits into memory, the system keeps it there. "resident" is the memory of a new
+read once: where it fits into memory, the system keeps it there. "order" is the time in which the
+order of an epoch is found. "resident" is the memory of a new
 process that opens the sample, plans an epoch over all of it and trains for some steps; "peak" the
 most that it had, which it has while it compiles.
 """
@@ -25,14 +26,13 @@ import numpy as np
 import tyro
 
 from benchmarks.measure import Program, time_in_turn
-from benchmarks.tables import Result, compared, report
+from benchmarks.tables import Result, report
 from jaxpriors.commands.reweight import Network, classifier
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data.batching import TrainingBatches, prefetch
 from jaxpriors.data.events import Events
 from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.samples import zjets
-from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.labels import Labelled
 from jaxpriors.processes import return_memory
 from jaxpriors.training.optimizers import make_optimizer
@@ -67,7 +67,7 @@ def loading(
     write_prepared(folder, pieces, metadata, 2, lambda done, of: print(f"prepared {done} of {of}"))
     results = []
     for model in models:
-        results.append(rates(model, folder, rounds))
+        results += rates(model, folder, rounds)
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             found = pool.apply(memory, (model, folder, steps))
@@ -85,8 +85,8 @@ def repeated(number: int) -> Events:
 
 def training(model: Network, folder: Path) -> tuple[TrainingBatches, Callable[..., Any], Any]:
     """The batches of a training on the prepared sample, its compiled step and first state."""
-    config = classifier(model, "small", 0).resolved()
-    assert isinstance(config, RatioClassifier) and config.training is not None
+    config = classifier(model, "small", 0)
+    assert config.training is not None
     stored = open_prepared(folder).with_columns(())
     batches, _, loss = config.objective(Labelled(stored))
     first = batches.epoch(0)(0)
@@ -102,12 +102,14 @@ def training(model: Network, folder: Path) -> tuple[TrainingBatches, Callable[..
     return batches, taken, state
 
 
-def rates(model: Network, folder: Path, rounds: int) -> Result:
-    """Jets a second from the loader against those of the training step."""
+def rates(model: Network, folder: Path, rounds: int) -> list[Result]:
+    """Jets a second from the loader against those of the training step; seconds for an order."""
     batches, step, state = training(model, folder)
     for _ in open_prepared(folder).blocks():
         pass
+    begin = time.perf_counter()
     epoch = batches.epoch(0)
+    order = time.perf_counter() - begin
     numbers, fixed = itertools.count(), epoch(0)
 
     def load(calls: int) -> float:
@@ -127,16 +129,12 @@ def rates(model: Network, folder: Path, rounds: int) -> Result:
     programs: dict[str, Program] = {"loader": load, "training": train}
     found = time_in_turn(programs, rounds)
     ours, theirs = found["loader"], found["training"]
-    result = compared(model, "loader", ours.seconds, theirs.seconds, "jets/s", ours.spread)
-    return Result(
-        model,
-        "loader",
-        batches.rows / ours.seconds,
-        batches.rows / theirs.seconds,
-        result.ratio,
-        "jets/s",
-        max(ours.spread, theirs.spread),
-    )
+    spread = max(ours.spread, theirs.spread)
+    rates = batches.rows / ours.seconds, batches.rows / theirs.seconds
+    return [
+        Result(model, "loader", *rates, rates[0] / rates[1], "jets/s", spread),
+        Result(model, "order", order, None, None, "s"),
+    ]
 
 
 def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:

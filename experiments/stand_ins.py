@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxpriors import processes
 from jaxpriors.commands.setup import cache_folder
 from jaxpriors.data.simulation.run import simulate
 
@@ -23,7 +24,9 @@ def stand_in(recipe: str, variant: str, events: int, seed: int, say: Say) -> Pat
     def progress(done: int, total: int) -> None:
         say({"stage": f"  {done} of {total}"})
 
-    simulate(
-        recipe, variant, events, seed, out=path, processes=2, progress=progress, overwrite=True
-    )
+    if processes.is_first():
+        simulate(
+            recipe, variant, events, seed, out=path, processes=2, progress=progress, overwrite=True
+        )
+    processes.wait()
     return path

@@ -143,14 +143,14 @@ def seen(config: InputsConfig, events: Sample) -> Sample:
     Events on disk are read where columns or pairs of jets are looked at. Raises InputError where a
     column is missing.
     """
-    if isinstance(config, NumbersConfig):
-        events = events.read()
+    if isinstance(config, InputConfig | PointCloudConfig):
+        return events.with_columns(())
+    read = events.read()
     if isinstance(config, DijetConfig | DijetCloudConfig):
-        events = events.read()
-        dijets.check(events)
+        dijets.check(read)
         if config.constituents is not None:
-            events = dijets.leading(events, config.constituents)
-    return events.with_columns(columns_of(config))
+            read = dijets.leading(read, config.constituents)
+    return read.with_columns(columns_of(config))
 
 
 def fit_preprocessing(config: InputsConfig, events: Sample) -> Preprocessing:

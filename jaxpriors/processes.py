@@ -63,6 +63,11 @@ def of_first(value: Any) -> Any:
     return gather(value)[0]
 
 
+def wait() -> None:
+    """Until all processes are here: what the first one wrote before is there for all."""
+    gather(None)
+
+
 def share(total: int) -> np.ndarray:
     """The numbers, of 0 … total − 1, of this process's own part; the parts are about equal.
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.data.catalog import SETS
-from jaxpriors.data.catalog.parts import Reader, Sample
+from jaxpriors.data.catalog.parts import Reader
 from jaxpriors.data.checks import Fault
 from jaxpriors.data.events import Events
 from jaxpriors.data.files import LEVELS, levels, read_metadata
 from jaxpriors.data.layouts import OURS, PREPARED, files_in, recognise
 from jaxpriors.data.matched import Simulation, as_flags, read_flags
-from jaxpriors.data.prepared import open_prepared
+from jaxpriors.data.prepared import EventsOrLevels, open_prepared
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.stored import BLOCK
 from jaxpriors.data.summary import Summary
@@ -134,7 +134,7 @@ def _look(found: Examination, level: str, events: Events, first: int, faults: _F
 
 def _readable(
     reader: Reader, start: int, stop: int, faults: _Faults
-) -> Iterator[tuple[int, Sample]]:
+) -> Iterator[tuple[int, EventsOrLevels]]:
     """The events of a range that can be read, with the number of the first of each block."""
     waiting = [(start, stop)]
     while waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -107,6 +108,20 @@ def _source(path: Path, file: h5py.File) -> Source:
 
     file.visititems(visit)
     return Source(path, arrays, attributes)
+
+
+def check_filters(path: Path, array: h5py.Dataset) -> None:
+    """InputError where a dataset is compressed so that it needs hdf5plugin, which is missing."""
+    if importlib.util.find_spec("hdf5plugin") is not None:
+        import hdf5plugin  # noqa: F401 (makes h5py read more of them, blosc among them)
+    filters = array.id.get_create_plist()
+    used = [filters.get_filter(i) for i in range(filters.get_nfilters())]
+    missing = [name.decode() for number, _, _, name in used if not h5py.h5z.filter_avail(number)]
+    if missing:
+        raise InputError(
+            f"{path}: is compressed with {', '.join(missing)}, which needs hdf5plugin: "
+            "pip install 'jaxpriors[data]'"
+        )
 
 
 def levels(path: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -13,17 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from jaxpriors.data import columns as col
 from jaxpriors.data import dijets
 from jaxpriors.data.dijets import Window
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import Source, open_source
+from jaxpriors.data.files import Source, check_filters, open_source
 from jaxpriors.errors import InputError
 
-BLOSC = 32001  # HDF5's number for the compression
 BLOCK = 1000  # events that are read and clustered together
 RADIUS, JET_PT_MIN = 1.0, 20.0
 VALUES = "block0_values"
@@ -93,15 +91,7 @@ def _table(source: Source) -> tuple[Any, bool]:
             f"{source.path}: {names[0]!r} is {table.dtype}{list(table.shape)}, expected numbers "
             "(N, 3 P + 1): pT, eta, phi of each particle, and a label"
         )
-    if importlib.util.find_spec("hdf5plugin") is not None:
-        import hdf5plugin  # noqa: F401 (makes h5py read blosc)
-    filters = table.id.get_create_plist()
-    used = [filters.get_filter(i)[0] for i in range(filters.get_nfilters())]
-    if BLOSC in used and not h5py.h5z.filter_avail(BLOSC):
-        raise InputError(
-            f"{source.path}: is compressed with blosc, which needs hdf5plugin: "
-            "pip install 'jaxpriors[data]'"
-        )
+    check_filters(source.path, table)
     return table, table.shape[1] % 3 == 1
 
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import LEVELS
+from jaxpriors.data.files import LEVELS, written_whole
 from jaxpriors.data.stored import PreparedArrays, Rows, StoredEvents
 from jaxpriors.data.workers import done_by_processes
 from jaxpriors.errors import InputError
@@ -41,8 +41,8 @@ FORMAT, VERSION = "jaxpriors-prepared", 1
 MANIFEST, BEGUN = "prepared.json", "begun.json"
 COLUMN = "column-"
 
-# Events of one sample, or {"particle": …, "detector": …}; a function that pickle knows by name.
-Piece = Callable[[], Events | Mapping[str, Events]]
+EventsOrLevels = Events | Mapping[str, Events]  # the levels {"particle": …, "detector": …}, matched
+Piece = Callable[[], EventsOrLevels]  # a function that pickle knows by name
 
 
 def write_prepared(
@@ -99,11 +99,13 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
 
 def mapped_arrays(folder: Path) -> dict[str, np.ndarray]:
     """All arrays by the names that they have in a file (`data.sample_files`), memory-mapped."""
-    return {
-        f"{level}/{name}".lstrip("/").replace(COLUMN, "columns/"): _mapped(folder / level, name)
-        for level, facts in _manifest(folder)["levels"].items()
-        for name in facts["arrays"]
-    }
+    found = {}
+    for level, facts in _manifest(folder)["levels"].items():
+        for name in facts["arrays"]:
+            column = name.startswith(COLUMN)
+            inner = f"columns/{name.removeprefix(COLUMN)}" if column else name
+            found[f"{level}/{inner}" if level else inner] = _mapped(folder / level, name)
+    return found
 
 
 def attributes(folder: Path) -> dict[str, dict[str, str]]:
@@ -163,7 +165,9 @@ def _begin(folder: Path, request: dict[str, Any]) -> None:
         if _read(folder / BEGUN) != request:
             raise InputError(f"{folder}: another preparation was begun there; choose another")
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (
+        not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())
+    ):
         raise InputError(f"{folder}: exists and is not a prepared sample; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / BEGUN, request)
@@ -190,14 +194,18 @@ def _write_piece(piece: Piece, place: Path) -> None:
     facts = {}
     for level, events in samples.items():
         (scratch / level).mkdir(parents=True, exist_ok=True)
-        for name, array in _arrays(events.validate()).items():
+        try:
+            arrays = _arrays(events.validate())
+        except InputError as error:
+            raise InputError(f"{place.name}: {error}") from None
+        for name, array in arrays.items():
             np.save(scratch / level / f"{name}.npy", array)
         facts[level] = {
             "events": len(events),
             "digest": events.digest(),
             "undirected": events.undirected(),
             "identities": events.identities,
-            "arrays": sorted(_arrays(events)),
+            "arrays": sorted(arrays),
         }
     _write_json(scratch / "facts.json", facts)
     os.replace(scratch, place)
@@ -211,6 +219,9 @@ def _arrays(events: Events) -> dict[str, np.ndarray]:
         "jet_p4": events.jet_p4,
         "weight": events.weight,
     }
+    nested = [name for name in events.columns if "/" in name]
+    if nested:
+        raise InputError(f"columns: found the names {nested}, expected none with a slash")
     label = {} if events.label is None else {"label": events.label}
     return own | label | {COLUMN + name: array for name, array in events.columns.items()}
 
@@ -297,6 +308,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    scratch = path.with_name(f".{path.name}.partial")
-    scratch.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(scratch, path)
+    with written_whole(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxpriors import processes
 from jaxpriors.data import dijets
 from jaxpriors.data.dijets import Window
 from jaxpriors.data.events import Events
@@ -76,7 +77,7 @@ def make_template(
     progress({"stage": f"training the generator on {len(sidebands)} events"})
     generator = fit(sidebands, config, folder / "checkpoints", progress)
     generator.save(folder / "model")
-    if not (folder / TEMPLATE).exists():
+    if not exists(folder / TEMPLATE):
         progress({"stage": f"generating {len(mass)} events"})
         found = generate(generator, mass, sampling)
         summary = {
@@ -85,6 +86,7 @@ def make_template(
             "raised": found.raised / len(found.events.p4),
         }
         write_events(folder / TEMPLATE, found.events, summary)
+        processes.wait()
     progress({"stage": "generating events of the sidebands, to compare"})
     shares = (1 - config.validation, config.validation)
     known = sidebands[split(len(sidebands), shares, config.training.seed)[1]]

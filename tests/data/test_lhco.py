@@ -90,7 +90,7 @@ def test_packages_that_are_missing_are_named(events, tmp_path, monkeypatch, pack
     monkeypatch.setattr(
         lhco.importlib.util, "find_spec", lambda name: None if name == package else find(name)
     )
-    monkeypatch.setattr(lhco.h5py.h5z, "filter_avail", lambda number: False)
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: False)
     with pytest.raises(InputError, match=rf"needs {package}: pip install 'jaxpriors\[data\]'"):
         read_lhco_events(tmp_path / "rnd.h5")
 

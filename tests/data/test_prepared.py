@@ -1,5 +1,6 @@
 """Prepared samples: what is read is what was prepared, however it was interrupted."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -34,7 +35,7 @@ def made(seed: int, n: int = 40) -> Events:
         pid=rng.choice([211, -211, 22, 130], counts.sum()),
         weight=rng.normal(1, 0.5, n),
         label=rng.integers(0, 3, n),
-        columns={"q2": rng.random(n), "pair": rng.random((n, 2)).astype(np.float32)},
+        columns={"q2": rng.random(n), "a-column-b": rng.random((n, 2)).astype(np.float32)},
     )
 
 
@@ -191,7 +192,10 @@ def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
 
 def test_a_kill_while_arrays_are_joined(folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "sample"
+    place.mkdir()
+    (place / ".begun.json.7.tmp").touch()  # of a start that was killed at once
     write_prepared(place, PIECES, {"name": "made"})
+    (place / ".begun.json.7.tmp").unlink()
     # as if the end had come after some of the arrays: the others are still in pieces
     request = json.loads((place / "prepared.json").read_text())["request"]
     (place / "prepared.json").unlink()
@@ -212,6 +216,11 @@ def unlike(seed: int) -> Events:
     return made(seed) if seed else made(seed).with_columns([])
 
 
+def nested() -> Events:
+    events = made(0)
+    return dataclasses.replace(events, columns={"a/b": events.weight})
+
+
 def spoilt() -> Events:
     events = made(0)
     events.p4[5] = np.nan
@@ -219,8 +228,10 @@ def spoilt() -> Events:
 
 
 def test_bad_input(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(InputError, match="p4 is not finite in event"):
+    with pytest.raises(InputError, match="piece-00000: p4 is not finite in event"):
         write_prepared(tmp_path / "a", [spoilt], {})
+    with pytest.raises(InputError, match=r"found the names \['a/b'\], expected none with a slash"):
+        write_prepared(tmp_path / "e", [nested], {})
     with pytest.raises(InputError, match="piece 1 has the levels"):
         write_prepared(tmp_path / "b", [partial(unlike, 0), partial(unlike, 1)], {})
     with pytest.raises(InputError, match="0 pieces"):

@@ -22,9 +22,10 @@ import tensorflow_datasets as tfds
 
 from jaxpriors.data.catalog import SETS
 from jaxpriors.data.catalog.download import obtain
-from jaxpriors.data.catalog.parts import Sample, pieces
+from jaxpriors.data.catalog.parts import pieces
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.data.events import Events
+from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.errors import InputError
 
 RECORD = 64  # events
@@ -98,7 +99,7 @@ def _builder(entry: DataSet) -> type[EventsBuilder]:
 BUILDERS: dict[str, type[EventsBuilder]] = {name: _builder(entry) for name, entry in SETS.items()}
 
 
-def events_of(record: Mapping[str, Any]) -> Sample:
+def events_of(record: Mapping[str, Any]) -> EventsOrLevels:
     """The events of a record, or its levels {"particle": …, "detector": …}."""
     if "p4" not in record:
         return {level: _events(arrays) for level, arrays in record.items()}
@@ -127,7 +128,7 @@ def _tensor(dtype: str, width: int | None) -> tfds.features.Tensor:
     )
 
 
-def _records(sample: Sample, entry: DataSet) -> Iterator[dict[str, Any]]:
+def _records(sample: EventsOrLevels, entry: DataSet) -> Iterator[dict[str, Any]]:
     """The events in blocks, as plain arrays."""
     events = sample if isinstance(sample, Events) else next(iter(sample.values()))
     for start in range(0, len(events), RECORD):

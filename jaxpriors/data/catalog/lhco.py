@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from jaxpriors.data.catalog.parts import Part, Reader, Sample
+from jaxpriors.data.catalog.parts import Part, Reader
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.dijets import COLUMNS, FIRST
 from jaxpriors.data.lhco import lhco_rows, read_lhco_events
+from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.lhco import LABELS
 
 ROWS = 10_000  # that are clustered for one piece
@@ -23,7 +24,7 @@ def _open(path: Path) -> Reader:
     return partial(_read, path)
 
 
-def _read(path: Path, start: int, stop: int) -> Sample:
+def _read(path: Path, start: int, stop: int) -> EventsOrLevels:
     return read_lhco_events(path, start=start, stop=stop, may_be_empty=True)
 
 

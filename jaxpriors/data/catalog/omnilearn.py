@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part, Reader, Sample
+from jaxpriors.data.catalog.parts import Part, Reader
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.data.dijets import COLUMNS, FIRST
 from jaxpriors.data.events import Events
 from jaxpriors.data.files import LEVELS
 from jaxpriors.data.omnilearn import omnilearn_length, read_omnilearn_events
 from jaxpriors.data.omnilearn_dijets import read_omnilearn_dijets
+from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.jetclass import LABELS
 
 CITATION = "V. Mikuni, B. Nachman, arXiv:2404.16091"
@@ -33,23 +34,23 @@ def _open(kind: str, path: Path) -> Reader:
     return partial(READERS[kind], path)
 
 
-def _jets(path: Path, start: int, stop: int) -> Sample:
+def _jets(path: Path, start: int, stop: int) -> EventsOrLevels:
     return _counted(read_omnilearn_events(path, start=start, stop=stop))
 
 
-def _jetclass(path: Path, start: int, stop: int) -> Sample:
+def _jetclass(path: Path, start: int, stop: int) -> EventsOrLevels:
     read = partial(read_omnilearn_events, signed_eta=True, at_least=2)
     return _counted(read(path, start=start, stop=stop))
 
 
-def _omnifold(path: Path, start: int, stop: int) -> Sample:
+def _omnifold(path: Path, start: int, stop: int) -> EventsOrLevels:
     return {
         level: _counted(read_omnilearn_events(path, level, start=start, stop=stop))
         for level in LEVELS
     }
 
 
-def _dijets(path: Path, start: int, stop: int) -> Sample:
+def _dijets(path: Path, start: int, stop: int) -> EventsOrLevels:
     return read_omnilearn_dijets(path, start=start, stop=stop)
 
 
@@ -59,7 +60,7 @@ def _counted(events: Events) -> Events:
     return dataclasses.replace(events, columns=columns)
 
 
-READERS: dict[str, Callable[[Path, int, int], Sample]] = {
+READERS: dict[str, Callable[[Path, int, int], EventsOrLevels]] = {
     "jets": _jets,
     "jetclass": _jetclass,
     "omnifold": _omnifold,

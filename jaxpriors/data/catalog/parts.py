@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from jaxpriors.data.events import Events
-from jaxpriors.data.prepared import Piece
+from jaxpriors.data.prepared import EventsOrLevels, Piece
 
-Sample = Events | Mapping[str, Events]  # or the levels, matched event by event
-Reader = Callable[[int, int], Sample]  # the events of a range (start, stop), validated
+Reader = Callable[[int, int], EventsOrLevels]  # the events of a range (start, stop), validated
 
 PIECE = 50_000  # events that are in memory at once
 
@@ -45,5 +43,5 @@ def pieces(parts: Sequence[Part], events: int | None = None) -> list[Piece]:
     return found
 
 
-def _read(opened: Callable[[], Reader], start: int, stop: int) -> Sample:
+def _read(opened: Callable[[], Reader], start: int, stop: int) -> EventsOrLevels:
     return opened()(start, stop)

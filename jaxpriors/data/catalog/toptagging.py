@@ -7,19 +7,17 @@ file, and is_signal_new, 1 for top quarks. The names of the columns stand in att
 
 from __future__ import annotations
 
-import importlib.util
 import pickletools
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from jaxpriors.data.catalog.parts import Part, Reader
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import Source, open_source
+from jaxpriors.data.files import Source, check_filters, open_source
 from jaxpriors.errors import InputError
 
 LABELS = ("QCD", "top")
@@ -85,15 +83,7 @@ def _table(source: Source) -> Any:
                 f"{source.path}: {block} of {TABLE} is {table.dtype[block]} with columns "
                 f"{names[:4]} …, expected {', '.join(wanted[:4])} … among them"
             )
-    if importlib.util.find_spec("hdf5plugin") is not None:
-        import hdf5plugin  # noqa: F401 (makes h5py read blosc)
-    filters = table.id.get_create_plist()
-    used = [filters.get_filter(i)[0] for i in range(filters.get_nfilters())]
-    if not all(h5py.h5z.filter_avail(number) for number in used):
-        raise InputError(
-            f"{source.path}: is compressed with filter {used}, which needs hdf5plugin: "
-            "pip install 'jaxpriors[data]'"
-        )
+    check_filters(source.path, table)
     return table
 
 

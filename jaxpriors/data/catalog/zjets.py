@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from jaxpriors.data.catalog.parts import Part, Reader, Sample
+from jaxpriors.data.catalog.parts import Part, Reader
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.energyflow import PREFIX, read_chunk
 from jaxpriors.data.files import Source, loaded
+from jaxpriors.data.prepared import EventsOrLevels
 
 ARRAYS = ("gen_Zs", *(f"{x}_{what}" for x in PREFIX.values() for what in ("jets", "particles")))
 
@@ -23,7 +24,7 @@ def _open(path: Path) -> Reader:
     return partial(_read, loaded(path, ARRAYS))
 
 
-def _read(source: Source, start: int, stop: int) -> Sample:
+def _read(source: Source, start: int, stop: int) -> EventsOrLevels:
     return read_chunk(source, slice(start, stop))
 
 
