@@ -84,9 +84,9 @@ class Events:
             chosen = chosen.astype(np.int64)
         if isinstance(chosen, slice) or chosen.dtype == bool:
             chosen = np.arange(len(self))[chosen]
-        events = np.atleast_1d(chosen)
+        events = np.atleast_1d(chosen).astype(np.int64, copy=False)
         if events.min(initial=0) < -len(self):
-            raise IndexError(f"event {events.min()} of {len(self)}")
+            raise IndexError(f"found event {events.min()}, expected {-len(self)} … {len(self) - 1}")
         events = np.where(events < 0, events + len(self), events)
         starts = self.offsets[events]
         counts = self.offsets[events + 1] - starts

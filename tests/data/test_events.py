@@ -64,6 +64,17 @@ def test_selection_by_slice_booleans_and_integers():
     assert len(events[:0]) == len(events[[]]) == len(events[~flags & flags]) == 0
     with pytest.raises(InputError, match=r"selection has shape \(2,\), expected \(6,\)"):
         events[np.array([True, False])]
+    for outside in (6, -7):
+        with pytest.raises(IndexError):
+            events[outside]
+
+
+def test_integers_of_any_kind_choose():
+    events = random_jets(300, 0)
+    chosen = np.array([255, 0, 7])  # the next one of 255 is none in eight bits
+    for kind in (np.uint8, np.uint16, np.int32):
+        assert_same(events[chosen.astype(kind)], events[chosen])
+    assert_same(events[np.array([-1, -300], np.int16)], events[np.array([299, 0])])
 
 
 def test_concatenation_undoes_slicing():
