@@ -33,7 +33,8 @@ MODELS: tuple[Network, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
 INJECTED = (0, 100, 200, 400)
 BACKGROUND, TEMPLATE, TEST, SIGNAL = 6_000, 12_000, 20_000, 10_000  # events of quick
 SIDEBANDS = 20_000
-EPOCHS, PATIENCE = 12, 3  # of quick
+EPOCHS = {"lgatr-slim": 12, "lgatr": 10, "pet": 12, "pet-finetuned": 6}  # of quick
+PATIENCE = 3
 PAPER_INJECTED = (0, 500, 600, 700, 800, 900, 1000, 2000, 5000, 10_000)
 PAPER_BACKGROUND = 100_000  # of the data of paper; the rest of the R&D background is to test with
 
@@ -43,7 +44,7 @@ def quick(
     models: tuple[Network, ...] = MODELS,
     injected: tuple[int, ...] = INJECTED,
     networks: int = 5,
-    constituents: int = 12,
+    constituents: int = 8,
     nulls: int = 1,
     min_background: float = 10,
     realistic: bool = False,
@@ -107,7 +108,7 @@ def _quick(model: str, networks: int, constituents: int, seed: int) -> RatioClas
         base = dataclasses.replace(base, hidden_channels=24, num_layers=2)
         base = dataclasses.replace(two_jets(base), num_jet_layers=2)
     training = dataclasses.replace(
-        TRAINING["small"], epochs=EPOCHS, patience=PATIENCE, micro_batch=8 * networks
+        TRAINING["small"], epochs=EPOCHS[model], patience=PATIENCE, micro_batch=8 * networks
     )
     return search(model, "small", networks, constituents, seed, training=training, network=base)
 

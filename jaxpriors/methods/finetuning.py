@@ -8,6 +8,7 @@ padding, and drops no features.
 
 import dataclasses
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from jaxpriors.training.runs import read_json
 IN_PACKAGE = "jaxpriors/models/pretrained/network.safetensors"
 SHIPPED = Path(__file__).parents[2] / IN_PACKAGE
 TOKEN = "cls.class_token"
+MOST_NAMES = 8  # that a line is to show; of more, their number in each part of the network
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,11 @@ class Origin:
 
     def __str__(self) -> str:
         dropped = f"; left out: {', '.join(self.dropped)}" if self.dropped else ""
-        return f"{self.kept} tensors of {self.file}; new: {', '.join(self.new) or 'none'}{dropped}"
+        new = self.new or ("none",)
+        if len(new) > MOST_NAMES:
+            parts = Counter(name.split(".")[0] for name in new)
+            new = tuple(f"{count} of {part}" for part, count in parts.items())
+        return f"{self.kept} tensors of {self.file}; new: {', '.join(new)}{dropped}"
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Origin":

@@ -63,6 +63,19 @@ def test_the_bootstrap_error_is_the_spread_over_samples():
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.3)
 
 
+def test_the_errors_of_auc_and_accuracy_are_those_of_a_bootstrap():
+    scores, labels = gaussians(3000, shift=0.3)
+    rng = np.random.default_rng(5)
+    weights = rng.exponential(1.0, len(scores))
+    for measure in (auc, accuracy):
+        replicas = [
+            measure(scores, labels, weights * rng.poisson(1.0, len(scores))).value
+            for _ in range(300)
+        ]
+        found = measure(scores, labels, weights).error
+        assert found == pytest.approx(np.std(replicas), rel=0.15)
+
+
 def test_improvement_needs_background():
     scores, labels = gaussians(1000, shift=3.0)
     curve = roc(scores, labels)

@@ -109,7 +109,7 @@ def _disturbed(action, process, epoch, step):
         if "steps" not in record:
             return
         if told:
-            time.sleep(0.1)  # a signal takes its time
+            time.sleep(0.5)  # a signal takes its time, and more where the cores are busy
         here = int(process) in (-1, processes.index())
         if (record["epoch"], record["step"]) == (int(epoch), int(step)):
             told = True

@@ -107,6 +107,8 @@ def test_fine_tuning_takes_over_body_and_head():
     assert {"cls.out.weight", "cls.film.weight", "mass.0.weight"} <= set(origin.new)
     assert any(name.startswith("jetenc.") for name in origin.new)
     assert origin.kept + len(origin.new) == len(after)
+    jets = sum(name.startswith("jetenc.") for name in origin.new)
+    assert f"{jets} of jetenc, " in str(origin) and len(str(origin)) < 200
     assert one.training.optimizer.body_factor == 10
 
 
