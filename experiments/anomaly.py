@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxpriors.methods.classifier import RatioClassifier
 
 MODELS: tuple[Network, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
-INJECTED = (0, 100, 200, 400)
+INJECTED = (0, 200, 400, 800)
 BACKGROUND, TEMPLATE, TEST, SIGNAL = 6_000, 12_000, 20_000, 10_000  # events of quick
 SIDEBANDS = 20_000
 EPOCHS = {"lgatr-slim": 12, "lgatr": 10, "pet": 12, "pet-finetuned": 6}  # of quick
@@ -124,6 +124,8 @@ def paper(
     constituents: int | None = None,
     nulls: int = 2,
     min_background: float = 10,
+    region: tuple[float, float] = (3300, 3700),
+    level: str | None = None,
     pretrained: Path | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -131,8 +133,8 @@ def paper(
     """The scan with the networks and trainings of the paper, on files.
 
     Args:
-        data: file of labelled two-jet events in the signal region, background 0 and signal 1.
-        template: file of background events in the signal region.
+        data: file of labelled two-jet events, background 0 and signal 1.
+        template: file of other background events.
         out: folder of the run; must not exist, unless --resume.
         models: any of lgatr-slim, lgatr, pet, pet-finetuned.
         injected: numbers of signal events in the data, rising.
@@ -141,6 +143,8 @@ def paper(
         constituents: the hardest of each jet that networks see; all by default.
         nulls: times the networks that are trained with labels drawn at random.
         min_background: test background events that a cut leaves at least.
+        region: the signal region in m_jj (GeV), of which events are taken.
+        level: particle or detector, where a file holds both.
         pretrained: a PET ported by `jaxpriors port omnilearn`, or the folder of a pretraining;
             without it no PET is fine-tuned, as the one in this package is a small one.
         seed: of the first weights and the order of events.
@@ -151,7 +155,7 @@ def paper(
 
     def make(most: int, say: Say) -> Samples:
         say({"stage": "reading the samples"})
-        return anomaly_study.of_files(data, template, background, most)
+        return anomaly_study.of_files(data, template, background, most, region, level)
 
     asked = [m for m in models if m != "pet-finetuned" or pretrained is not None]
     searches = tuple(
@@ -166,7 +170,7 @@ def paper(
         anomaly_study.Scan(searches, injected, nulls, min_background),
         out,
         resume,
-        {"files": [str(data), str(template)], "background": background},
+        {"files": [str(data), str(template)], "background": background, "region": region},
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments.stand_ins import Say, stand_in
+from jaxpriors import processes
 from jaxpriors.commands.progress import Display
 from jaxpriors.commands.report import tables
 from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
@@ -40,7 +41,8 @@ class Samples:
     """Events of two jets in the signal region, none of them in two of these.
 
     background and template to train on, signal to inject, of which the first so many are taken,
-    reference: signal for the supervised trainings; test: labelled, background 0 and signal 1.
+    reference: signal for the supervised trainings; test: labelled, background 0 and signal 1;
+    simulated: background for the supervised trainings, where the template is a generated one.
     """
 
     background: Events
@@ -48,6 +50,7 @@ class Samples:
     signal: Events
     reference: Events
     test: Events
+    simulated: Events | None = None
 
     @classmethod
     def of(
@@ -78,9 +81,14 @@ class Samples:
             test=Events.concatenate([p.with_columns(dijets.COLUMNS) for p in parts]),
         )
 
+    def parts(self) -> dict[str, Events]:
+        """All that there are, by their names."""
+        parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: events for name, events in parts.items() if events is not None}
+
     def digests(self) -> dict[str, str]:
         """What the samples are, in a run's record."""
-        return {f.name: getattr(self, f.name).digest() for f in dataclasses.fields(self)}
+        return {name: events.digest() for name, events in self.parts().items()}
 
     def data(self, injected: int) -> Events:
         """The background with so many signal events."""
@@ -151,7 +159,7 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
 
     {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null": {model: summary},
     "min_background", "events", "seconds"}. The chance of the null row is the share of the null
-    distribution that is as large as the median without injected signal.
+    distribution that is as large as the maximum of the first network without injected signal.
     """
     template = samples.template
     for search in scan.searches:
@@ -170,7 +178,7 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
     for search in scan.searches:
         model = search.model
         asked = {str(n): (anomaly.train, samples.data(n), template) for n in scan.injected}
-        asked[SUPERVISED] = (anomaly.train, samples.reference, template)
+        asked[SUPERVISED] = (anomaly.train, samples.reference, samples.simulated or template)
         asked |= {f"{NULL}-{i}": (anomaly.train_null, data, template) for i in range(scan.nulls)}
         found = {}
         for number, (name, (train, of_data, of_template)) in enumerate(asked.items()):
@@ -195,11 +203,11 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
             ]
             metrics[NULL][model] = evaluation.summary(np.array(values))
             if 0 in scan.injected:
-                median = metrics["max_sic"][model]["0"]["median"]
-                metrics[NULL][model]["chance"] = evaluation.chance(median, np.array(values))
+                first = metrics["max_sic"][model]["0"]["values"][0]
+                metrics[NULL][model]["chance"] = evaluation.chance(first, np.array(values))
     say({"stage": "drawing"})
     draw(scores, metrics, scan, samples, out)
-    counts = {f.name: len(getattr(samples, f.name)) for f in dataclasses.fields(samples)}
+    counts = {name: len(events) for name, events in samples.parts().items()}
     counts |= {"test_background": int(np.sum(labels == 0)), "test_signal": int(np.sum(labels == 1))}
     return {**metrics, "min_background": scan.least, "events": counts}
 
@@ -228,10 +236,11 @@ def _scores(
 ) -> np.ndarray:
     """Log ratios (k, n) of the test events, by networks that are trained unless they were."""
     file = place / "scores.h5"
-    if not file.exists():
+    if not exists(file):
         model = train(data, template, search, place, say)
         assert test.label is not None
         anomaly.write_scores(file, model.log_ratios(test), {"label": test.label})
+        processes.wait()
     return anomaly.read_scores(file)
 
 
@@ -284,24 +293,45 @@ def simulated(
     return Samples.of(rest, of_template, found, injected, test / (background + test))
 
 
-def of_files(data: Path, template: Path, background: int, injected: int) -> Samples:
-    """Samples of a file with labels and of one with background.
+def of_files(
+    data: Path,
+    template: Path,
+    background: int,
+    injected: int,
+    region: dijets.Window,
+    level: str | None,
+) -> Samples:
+    """Samples of a file with labels and of one with background, in the signal region (m_jj, GeV).
 
-    Raises InputError for files without labels, or with too few background events.
+    Raises InputError for files without labels, without events in the region or with too few
+    background events, and for a template that shares events with the data.
     """
-    found, independent = read_events(data), read_events(template)
-    for name, events in (("data", found), ("template", independent)):
+    found, independent = read_events(data, level), read_events(template, level)
+    for name, events in ((str(data), found), (str(template), independent)):
         dijets.check(events, name)
+    found, independent = anomaly.in_region(found, independent, region)
     if found.label is None or set(np.unique(found.label)) != {0, 1}:
         have = None if found.label is None else np.unique(found.label).tolist()
         raise InputError(f"{data}: found labels {have}, expected 0 (background) and 1 (signal)")
     qcd, signal = found[found.label == 0], found[found.label == 1]
+    shared = set(_jets(qcd)) & set(_jets(independent))
+    if shared:
+        raise InputError(
+            f"{template}: {len(shared)} of its events are background events of {data}, with which "
+            "the networks are tested; expected others"
+        )
     if not 0 < background < len(qcd):
         raise InputError(
             f"background: found {background} events asked for of {len(qcd)} in {data}, expected "
             "fewer, as the others are to test with"
         )
     return Samples.of(qcd, independent, signal, injected, 1 - background / len(qcd))
+
+
+def _jets(events: Events) -> list[tuple[float, ...]]:
+    """What tells events apart: momentum and directions of their jets."""
+    names = [n for n in dijets.COLUMNS if n.endswith(("_pt", "_eta", "_phi"))]
+    return list(zip(*(events.columns[name].tolist() for name in names), strict=True))
 
 
 def realistic(
@@ -319,6 +349,5 @@ def realistic(
     made = make_template(around, mass, config, SamplingConfig(seed=seed), folder, say)
     most = config.inputs.constituents
     assert most is not None
-    parts = {f.name: getattr(samples, f.name) for f in dataclasses.fields(samples)}
-    cut = {name: dijets.leading(events, most) for name, events in parts.items()}
-    return Samples(**cut | {"template": made})
+    cut = {name: dijets.leading(events, most) for name, events in samples.parts().items()}
+    return Samples(**cut | {"template": made, "simulated": cut["template"]})

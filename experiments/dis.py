@@ -12,7 +12,7 @@ Appendix B, for a GPU; its fine-tuned PET needs OmniLearn's own weights (--pretr
 Networks see the 30 hardest constituents of each jet. Table 4 is of test events, which no training
 has seen, with log ratios at the temperature that suits the validation events. The known ratios are
 those of simulated events with weights: an analytic function of the jet (mass, multiplicity,
-width), or Pythia's weights of another scale of its final-state shower.
+width), or Pythia's weights of other scales of its initial-state shower.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from jaxpriors.methods.reweighting import Reweighting, prepare, resolved
 from jaxpriors.training.runs import environment, exists, open_run, read_json, write_json
 
 TABLE, TRUTH = "table4", "truth"
-SHOWER = "weight_fsr_mur_half"
+SHOWERS = "weight_isr_mur_double", "weight_isr_mur_half"  # of simulation and data
 LEVEL = "detector"
 SEED = 23  # of the simulated samples
 BEST = ("auc", "accuracy", "rejection50")
@@ -138,10 +138,15 @@ def simulated(events: int, constituents: int, cases: tuple[Case, ...], say: Say)
     varied = sample("simulation-variations", events)
     halves = split(len(varied), (0.5, 0.5), 1)
     for case in cases:
-        truth = analytic(varied) if case == "analytic" else varied.columns[SHOWER]
-        known = dataclasses.replace(varied, columns=varied.columns | {TRUTH: truth})
-        simulation, data = (known[half] for half in halves)
-        found[case] = simulation, data.with_weight(data.columns[TRUTH])
+        before, after = np.ones(len(varied)), analytic(varied)
+        if case == "shower":
+            before, after = (varied.columns[name] for name in SHOWERS)
+        known = dataclasses.replace(varied, columns=varied.columns | {TRUTH: after / before})
+        simulation, data = (
+            known[half].with_weight(w[half])
+            for half, w in zip(halves, (before, after), strict=True)
+        )
+        found[case] = simulation, data
     return found
 
 

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jax import Array
 
 from jaxpriors.data import dijets
@@ -140,8 +141,8 @@ def columns_of(config: InputsConfig) -> tuple[str, ...]:
 def seen(config: InputsConfig, events: Sample) -> Sample:
     """What a network with these inputs sees of events: their constituents and columns.
 
-    Events on disk are read where columns or pairs of jets are looked at. Raises InputError where a
-    column is missing.
+    Inputs of two jets have no identities, as generated events have none. Events on disk are read
+    where columns or pairs of jets are looked at. Raises InputError where a column is missing.
     """
     if isinstance(config, InputConfig | PointCloudConfig):
         return events.with_columns(())
@@ -150,6 +151,7 @@ def seen(config: InputsConfig, events: Sample) -> Sample:
         dijets.check(read)
         if config.constituents is not None:
             read = dijets.leading(read, config.constituents)
+        read = dataclasses.replace(read, pid=np.zeros_like(read.pid))
     return read.with_columns(columns_of(config))
 
 

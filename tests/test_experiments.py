@@ -11,6 +11,7 @@ from experiments.finetuning import compare, table
 from experiments.unfolding_closure import cases, closures, format_closures, with_all_observables
 from experiments.unfolding_study import Samples, study
 from jaxpriors.cli import run
+from jaxpriors.data import dijets
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
 from jaxpriors.data.sample_files import write_events
@@ -148,9 +149,11 @@ def test_the_scattering_study_has_its_tables_and_figures(tmp_path, capsys):
     row = found["table4"]["MLP"]
     assert {"auc", "auc_error", "accuracy", "rejection50", "rejection50_error", "ece"} <= set(row)
     assert row["best_auc"] >= row["auc"] > 0.5
-    assert {"mse", "mse_constant", "chi2", "correlation", "bias"} == set(
-        found["known_ratio"]["MLP"]
+    logarithm, ratio = (
+        {f"{of}{n}" for n in ("mse", "mse_constant", "correlation")} for of in ("", "ratio_")
     )
+    known = {"chi2", "chi2_before", "bias"}
+    assert logarithm | ratio | known == set(found["known_ratio"]["MLP"])
     assert (tmp_path / "figures" / "observables.png").exists()
     write_json(tmp_path / "metrics.json", found)
     assert run(["report", str(tmp_path)]) == 0
@@ -264,14 +267,30 @@ def test_samples_and_scans_that_make_no_study_are_refused(tmp_path):
     with pytest.raises(InputError, match="min_background: found 420 background events to test"):
         scan = dataclasses.replace(_scan(), least=500)
         anomaly_study.study(_anomaly_samples(), scan, tmp_path, lambda record: None)
-    write_events(tmp_path / "a.h5", _two_jets(20, 0))
+
+
+def test_the_anomaly_study_takes_labelled_events_of_the_region_and_other_background(tmp_path):
+    a, b = tmp_path / "a.h5", tmp_path / "b.h5"
+
+    def of_files(data, template, background, region=(0, 1e5)):
+        return anomaly_study.of_files(data, template, background, 1, region, None)
+
+    write_events(a, _two_jets(20, 1))
+    data = _two_jets(20, 0).with_label(np.arange(20) > 9)
+    write_events(b, data)
     with pytest.raises(InputError, match="found labels None, expected 0 "):
-        anomaly_study.of_files(tmp_path / "a.h5", tmp_path / "a.h5", 5, 1)
-    write_events(tmp_path / "b.h5", _two_jets(20, 0).with_label(np.arange(20) > 9))
+        of_files(a, a, 5)
     with pytest.raises(InputError, match="background: found 10 events asked for of 10"):
-        anomaly_study.of_files(tmp_path / "b.h5", tmp_path / "a.h5", 10, 1)
-    found = anomaly_study.of_files(tmp_path / "b.h5", tmp_path / "a.h5", 4, 2)
+        of_files(b, a, 10)
+    found = of_files(b, a, 4)
     assert len(found.background) == 4 and len(found.template) == 20
+    middle = float(np.median(dijets.dijet_mass(data[:10])))
+    assert len(of_files(b, a, 2, (middle, 1e5)).background) == 2
+    with pytest.raises(InputError, match="data: no event in the signal region 90000 < m_jj"):
+        of_files(b, a, 4, (9e4, 1e5))
+    write_events(a, Events.concatenate([_two_jets(20, 1), _two_jets(20, 0)[3:5]]), overwrite=True)
+    with pytest.raises(InputError, match=r"a\.h5: 2 of its events are background events of .*b"):
+        of_files(b, a, 4)
 
 
 def test_the_anomaly_study_does_not_go_on_with_other_samples(tmp_path, monkeypatch):
@@ -289,7 +308,7 @@ def test_the_anomaly_study_does_not_go_on_with_other_samples(tmp_path, monkeypat
     monkeypatch.setattr(anomaly_study.anomaly, "train", killed)
     for resume in (False, True):
         with pytest.raises(Killed):
-            anomaly.paper(*command, min_background=1, resume=resume)
+            anomaly.paper(*command, min_background=1, region=(0, 1e5), resume=resume)
     write_events(tmp_path / "b.h5", _two_jets(30, 5), overwrite=True)
     with pytest.raises(InputError, match=r"another configuration \(template: found"):
-        anomaly.paper(*command, min_background=1, resume=True)
+        anomaly.paper(*command, min_background=1, region=(0, 1e5), resume=True)

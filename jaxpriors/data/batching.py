@@ -20,11 +20,11 @@ from jax import Array
 
 from jaxpriors.data.stored import Sample, StoredEvents
 from jaxpriors.layers.core import module
-from jaxpriors.processes import core_count
 
 T = TypeVar("T")
 UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
 BLOCK = 4096  # events that are padded at once where many are looked at
+THREADS = 8  # that make a training's batches: a disk is faster where several reads are under way
 
 
 @module
@@ -261,8 +261,3 @@ def prefetch(make: Callable[[int], T], first: int, last: int, threads: int = 1) 
                 yield ready
 
     return results()
-
-
-def loader_threads() -> int:
-    """How many threads make a training's batches: one for every four cores, 8 at most."""
-    return min(8, max(1, core_count() // 4))

@@ -74,19 +74,15 @@ def closure(
     events have nearly all of the weight, it is next to 0 and nothing else can be trusted.
     """
     log_ratios, own = checked("log ratios", log_ratios, simulation_weights)
-    if log_ratios.max(initial=0.0) > LARGEST:
-        raise InputError(
-            f"log ratios: found {log_ratios.max():g}, expected at most {LARGEST:g}: the ratio is "
-            "too large a number"
-        )
-    mean, error = _mean("log ratios", np.exp(log_ratios), own)
+    ratios = _exponential(log_ratios)
+    mean, error = _mean("log ratios", ratios, own)
     moments: dict[str, Any] = {}
     for name, values in simulation.items():
         moments[name] = {}
         for moment, power in MOMENTS.items():
             measured = _mean(name, *_powers(name, data[name], data_weights, power))
             simulated, weights = _powers(name, values, own, power)
-            found = _mean(name, simulated, weights * np.exp(log_ratios))
+            found = _mean(name, simulated, weights * ratios)
             rounding = EPSILON * (abs(found[0]) + abs(measured[0]))  # of values that are all alike
             spread = float(np.hypot(found[1], measured[1])) + rounding
             moments[name][moment] = {
@@ -95,7 +91,7 @@ def closure(
                 "reweighted": found[0],
                 "pull": (found[0] - measured[0]) / (spread or 1.0),
             }
-    after, before = (effective_sample_size(w) for w in (own * np.exp(log_ratios), own))
+    after, before = (effective_sample_size(w) for w in (own * ratios, own))
     return {
         "mean_ratio": mean,
         "mean_ratio_error": error,
@@ -113,11 +109,15 @@ def against_truth(
     any normalisation; its logarithm is that of these factors over their mean. Returns "mse" (mean
     of the squared difference of the logarithms), "mse_constant" (the same of a ratio of 1 for all
     events), "correlation" (0 where one of them is constant) and "bias": mean of learned − true in
-    ``SLICES`` equal shares of the events, from small to large true ratios. The weights of a
-    shower's variation are those of its whole history, of which events show a part: the learned
-    ratio is their mean over what looks alike, so that it varies less than they do.
+    ``SLICES`` equal shares of the events, from small to large true ratios; and "ratio_mse",
+    "ratio_mse_constant" and "ratio_correlation", the same of the ratios themselves.
 
-    Raises InputError for true ratios that are not positive, and for fewer events than slices.
+    The weights of a shower's variation are those of its whole history, of which events show a
+    part. The best ratio is then their mean over what looks alike: it has the least squared error of
+    all functions of the event, but its logarithm has not, and need not be correlated with theirs.
+
+    Raises InputError for true ratios that are not positive, for fewer events than slices and for
+    log ratios whose exponentials overflow.
     """
     learned, own = checked("log ratios", log_ratios, weights)
     truth, _ = checked("true ratios", truth, None)
@@ -130,24 +130,42 @@ def against_truth(
     if not mean > 0:
         raise InputError(f"true ratios: found the mean {mean:g}, expected a positive number")
     true = np.log(truth / mean)
-
-    def average(name: str, values: np.ndarray, chosen: Any = ...) -> float:
-        return _mean(name, values[chosen], own[chosen])[0]
-
     slices = np.array_split(np.argsort(true, kind="stable"), SLICES)
-    centred = [x - average("log ratios", x) for x in (learned, true)]
-    both, *squares = (
-        average("log ratios", centred[i] * centred[j]) for i, j in ((0, 1), (0, 0), (1, 1))
-    )
-    varied = min(squares) > EPSILON  # else one of them is a constant
+    ratios = _compared(_exponential(learned), truth / mean, 1.0, own)
     return {
-        "mse": average("log ratios", (learned - true) ** 2),
-        "mse_constant": average("log ratios", true**2),
-        "correlation": both / float(np.sqrt(squares[0] * squares[1])) if varied else 0.0,
+        **_compared(learned, true, 0.0, own),
         "bias": [
-            average(f"slice {k} of the true ratios", learned - true, i)
+            _mean(f"slice {k} of the true ratios", (learned - true)[i], own[i])[0]
             for k, i in enumerate(slices)
         ],
+        **{f"ratio_{name}": value for name, value in ratios.items()},
+    }
+
+
+def _exponential(log_ratios: np.ndarray) -> np.ndarray:
+    if log_ratios.max(initial=0.0) > LARGEST:
+        raise InputError(
+            f"log ratios: found {log_ratios.max():g}, expected at most {LARGEST:g}: the ratio is "
+            "too large a number"
+        )
+    return np.exp(log_ratios)
+
+
+def _compared(
+    learned: np.ndarray, true: np.ndarray, constant: float, weights: np.ndarray
+) -> dict[str, float]:
+    """Squared errors of learned values and of a constant, and the correlation with the true."""
+
+    def average(values: np.ndarray) -> float:
+        return _mean("log ratios", values, weights)[0]
+
+    centred = [x - average(x) for x in (learned, true)]
+    both, *squares = (average(centred[i] * centred[j]) for i, j in ((0, 1), (0, 0), (1, 1)))
+    varied = min(squares) > EPSILON  # else one of them is a constant
+    return {
+        "mse": average((learned - true) ** 2),
+        "mse_constant": average((constant - true) ** 2),
+        "correlation": both / float(np.sqrt(squares[0] * squares[1])) if varied else 0.0,
     }
 
 

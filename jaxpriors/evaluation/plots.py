@@ -366,6 +366,10 @@ def improvement_figure(
     left.set_ylim(bottom=0)
     right.set_ylim(bottom=0)
     left.legend(frameon=False, fontsize=9)
+    if supervised:
+        right.plot([], [], ":", color="black", linewidth=1.0, label="labelled signal")
+        handles, names = right.get_legend_handles_labels()
+        right.legend(handles[-1:], names[-1:], frameon=False, fontsize=9, loc="center left")
     _ticks(left, right)
     return figure
 

@@ -138,18 +138,31 @@ def format_known(values: Mapping[str, Any], table: str = "known_ratio") -> str:
 
     table: its name there, whose end tells the cases of a study apart.
     """
-    heads = ["", "squared error", "of a constant", "correlation", "bias, small to large ratios"]
+    heads = [
+        "",
+        *(f"{n}{of}" for of in ("", " (ratio)") for n in ("error²", "of constant", "corr.")),
+    ]
+    heads.append("bias, small to large ratios")
     rows, names = [heads], list[str]()
     for model, row in values[table].items():
         names = list(row["chi2"])
         bias = " ".join(f"{b:+.3f}" for b in row["bias"])
-        numbers = [f"{row[n]:.5f}" for n in ("mse", "mse_constant", "correlation")]
-        shapes = [f"{t['chi2']:.1f}/{t['ndf']} ({t['p']:.3f})" for t in row["chi2"].values()]
-        rows.append([model, *numbers, bias, *shapes])
+        numbers = [
+            f"{row[of + n]:.5f}"
+            for of in ("", "ratio_")
+            for n in ("mse", "mse_constant", "correlation")
+        ]
+        if len(rows) == 1:
+            rows.append(["before", *7 * [""], *map(_shape, row["chi2_before"].values())])
+        rows.append([model, *numbers, bias, *map(_shape, row["chi2"].values())])
     heads += [f"χ² of {name}" for name in names]
     case = table.removeprefix("known_ratio").replace("_", ", ")
-    title = f"Log ratios against those that are known{case}, test events"
+    title = f"Log ratios (and ratios) against those that are known{case}, test events"
     return "\n".join([title, "", *aligned(rows)])
+
+
+def _shape(test: Mapping[str, float]) -> str:
+    return f"{test['chi2']:.1f}/{test['ndf']} ({test['p']:.3f})"
 
 
 def _formatted(name: str, table: Mapping[str, Any]) -> str:

@@ -111,30 +111,39 @@ def select(
     with signal, samples of which one holds fewer constituents of its jets than the other, and an
     input that tells data from template by itself: samples without overlap, or a leaked label.
     """
-    found = []
-    for name, events in (("data", data), ("template", template)):
+    found = {"data": data, "template": template}
+    for name, events in found.items():
         dijets.check(events, name)
-        if window is not None:
-            mass = dijets.dijet_mass(events)
-            events = events[dijets.inside(events, window)]
-            if not len(events):
-                within = f"{mass.min():.0f} to {mass.max():.0f}" if len(mass) else "none"
-                raise InputError(
-                    f"{name}: no event in the signal region {window[0]:g} < m_jj < {window[1]:g} "
-                    f"GeV; found m_jj of {within} GeV"
-                )
+    if window is not None:
+        found = dict(zip(found, in_region(data, template, window), strict=True))
+    for name, events in found.items():
         check(events, name)
-        found.append(events)
-    data, template = found
+    data, template = found.values()
     if template.label is not None and template.label.any():
         raise InputError(
             f"template: {int(np.sum(template.label != 0))} events have a label other than 0, "
             "expected background alone"
         )
     check_held(data, template, "template", constituents)
-    shown = [e if constituents is None else dijets.leading(e, constituents) for e in found]
-    _check_overlap(shown[0], shown[1])
+    _check_overlap(
+        *(e if constituents is None else dijets.leading(e, constituents) for e in (data, template))
+    )
     return data, template
+
+
+def in_region(data: Events, template: Events, window: Window) -> tuple[Events, Events]:
+    """The events of both with m_jj (GeV) in the window; InputError where there is none."""
+    found = []
+    for name, events in (("data", data), ("template", template)):
+        mass = dijets.dijet_mass(events)
+        found.append(events[dijets.inside(events, window)])
+        if not len(found[-1]):
+            within = f"{mass.min():.0f} to {mass.max():.0f}" if len(mass) else "none"
+            raise InputError(
+                f"{name}: no event in the signal region {window[0]:g} < m_jj < {window[1]:g} "
+                f"GeV; found m_jj of {within} GeV"
+            )
+    return found[0], found[1]
 
 
 def check_held(data: Events, other: Events, name: str, constituents: int | None = None) -> None:

@@ -251,10 +251,12 @@ def _checks(
         return {"closure": found}
     truth = true_weights(sim, config.truth)
     known = {}
+    before = shapes(*values, prepared.shown, sim.weight, dat.weight)
     for name, learned in log_ratios.items():
         weights = reweighted(sim.weight, learned)
         known[name] = against_truth(learned, truth, sim.weight) | {
-            "chi2": shapes(*values, prepared.shown, weights, dat.weight)
+            "chi2": shapes(*values, prepared.shown, weights, dat.weight),
+            "chi2_before": before,
         }
     return {"closure": found, "known_ratio": known}
 

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from jaxpriors import processes
-from jaxpriors.data.batching import UNITS, loader_threads, prefetch
+from jaxpriors.data.batching import THREADS, UNITS, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.training import preemption
 from jaxpriors.training.checkpoints import Checkpoints, flatten
@@ -215,18 +215,18 @@ def _train(
         for earlier in history:
             progress(earlier)
     done, ahead = _finished(history, config), None
-    # the order of an epoch is sought while the one before is trained on
-    epochs = prefetch(batches.epoch, len(history), config.epochs if not done else 0)
     if not done:
         progress({"stage": "  compiling the training step"})
-        # … and the first one's data are read while this compiles
-        ahead = _batches(next(epochs), len(history), batches.steps, state)
+        # the first batches are read while this compiles
+        ahead = _batches(batches.epoch(len(history)), len(history), batches.steps, state)
         chunk = config.micro_batch or chunk_rows()
         rule = without_schedule(config.optimizer)
         how = (rule, stacked, batches.rows, mesh, chunk, config.ema)
         step = _compiled(loss, *how, _Shapes.of((state, shard_rows(example, mesh))))
         seconds["compile"] += time.perf_counter() - started
 
+    # the order of an epoch is sought while the one before is trained on
+    epochs = prefetch(batches.epoch, len(history) + 1, config.epochs if not done else 0)
     while not done:
         # One epoch; a step's metrics are looked at when the next one is under way.
         epoch, started = len(history), time.perf_counter()
@@ -339,7 +339,7 @@ def _batches(
 ) -> Iterator[tuple[int, T]]:
     """The steps of an epoch that are still to be done, with their batches, read ahead."""
     begin = int(state.step) - epoch * steps
-    return enumerate(prefetch(make, begin, steps, loader_threads()), begin)
+    return enumerate(prefetch(make, begin, steps, THREADS), begin)
 
 
 def _finished(history: list[Record], config: TrainingConfig) -> bool:

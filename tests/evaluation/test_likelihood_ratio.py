@@ -90,6 +90,18 @@ def test_a_ratio_that_is_too_flat_is_biased_at_both_ends():
     assert found["mse"] == pytest.approx(found["mse_constant"] / 4, rel=0.05)
 
 
+def test_the_mean_of_hidden_weights_is_the_best_ratio_though_not_the_best_logarithm():
+    """Weights whose logarithm is (1 - x) z - (1 - x)² / 2 + x / 2, with z that no network sees."""
+    rng = np.random.default_rng(4)
+    x, z = rng.random(20_000), rng.normal(size=20_000)
+    truth = np.exp((1 - x) * z - (1 - x) ** 2 / 2 + x / 2)  # of mean exp(x / 2) at x
+    best = against_truth(x / 2 - np.log(truth.mean()), truth)
+    logarithm = against_truth(x / 2 - (1 - x) ** 2 / 2 - np.log(truth.mean()), truth)
+    assert best["ratio_mse"] < best["ratio_mse_constant"]
+    assert best["ratio_mse"] < logarithm["ratio_mse"] and logarithm["mse"] < best["mse"]
+    assert best["ratio_correlation"] > 0.1
+
+
 def test_weights_are_repeated_events():
     simulation, _ = gaussians(500)
     count = np.random.default_rng(1).integers(1, 4, len(simulation))

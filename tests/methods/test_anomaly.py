@@ -112,6 +112,18 @@ def test_fine_tuning_takes_over_body_and_head():
     assert one.training.optimizer.body_factor == 10
 
 
+def test_identities_are_not_used(tmp_path):
+    """Generated templates have none."""
+
+    def without(events):
+        return dataclasses.replace(events, pid=np.zeros_like(events.pid))
+
+    data, template = with_signal(100, 20), without(TEMPLATE)
+    one = train(data, template, config(epochs=1), tmp_path / "with")
+    other = train(without(data), template, config(epochs=1), tmp_path / "without")
+    np.testing.assert_array_equal(one.log_ratios(TEST), other.log_ratios(without(TEST)))
+
+
 def test_samples_that_teach_nothing_are_refused():
     data = sample(50, 1)
     with pytest.raises(InputError, match="data: found no columns"):
