@@ -84,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code."""
     try:
-        arguments = with_launch(arguments)
+        if arguments[:1] != ["data"]:  # whose --processes are its own
+            arguments = with_launch(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -137,7 +138,8 @@ def guarded(command: Callable[[], int | None], alone: bool = False) -> int:
     except (InputError, OSError) as error:
         code, message, failed = 2, str(error), True
     except preemption.Preempted as notice:
-        code, message = preemption.EXIT_CODE, f"ended by SIGTERM: {notice}; go on with --resume"
+        how = "the same command" if alone else "--resume"
+        code, message = preemption.EXIT_CODE, f"ended by SIGTERM: {notice}; go on with {how}"
     except KeyboardInterrupt:
         code, message, failed = 130, "interrupted", True
     except SystemExit as error:  # of what cannot be parsed, by all processes alike

@@ -28,7 +28,7 @@ def begin(alone: bool = False) -> Watch | None:
     if alone and launch is not None:
         raise InputError(
             f"processes: found {launch.processes}, expected one: this command does not share its "
-            "work out (--processes 1 within srun or mpirun)"
+            "work out (JAXPRIORS_PROCESSES=1 within srun or mpirun)"
         )
     if launch is None and "JAXPRIORS_DEVICES" not in os.environ:
         return None

@@ -97,6 +97,11 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
     return any((Path(path) / name).is_file() for name in (MANIFEST, BEGUN))
 
 
+def finished(folder: Path) -> bool:
+    """Whether a folder holds a whole prepared sample."""
+    return (folder / MANIFEST).is_file()
+
+
 def mapped_arrays(folder: Path) -> dict[str, np.ndarray]:
     """All arrays by the names that they have in a file (`data.sample_files`), memory-mapped."""
     found = {}
@@ -165,12 +170,17 @@ def _begin(folder: Path, request: dict[str, Any]) -> None:
         if _read(folder / BEGUN) != request:
             raise InputError(f"{folder}: another preparation was begun there; choose another")
         return
-    if folder.exists() and (
-        not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())
-    ):
-        raise InputError(f"{folder}: exists and is not a prepared sample; choose another folder")
+    check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / BEGUN, request)
+
+
+def check_place(folder: Path) -> None:
+    """Raise InputError where a folder can neither be made nor be that of a prepared sample."""
+    if is_prepared(folder) or not folder.exists():
+        return
+    if not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir()):
+        raise InputError(f"{folder}: exists and is not a prepared sample; choose another folder")
 
 
 def _clear(folder: Path) -> None:
@@ -261,24 +271,30 @@ def _join_array(parts: list[Path], joined: Path, offsets: bool) -> None:
     """One array of all pieces, whole or not at all, instead of theirs; offsets are counted on."""
     if joined.exists():
         return
-    arrays = [np.load(part, mmap_mode="r") for part in parts]
-    if len({(array.dtype, array.shape[1:]) for array in arrays}) != 1:
-        found = sorted({f"{array.dtype}{list(array.shape[1:])}" for array in arrays})
+    kinds, rows = set(), 0
+    for part in parts:  # one after the other: there may be more than a process can open
+        array = np.load(part, mmap_mode="r")
+        kinds.add((array.dtype, array.shape[1:]))
+        rows += len(array)
+    if len(kinds) != 1:
+        found = sorted(f"{dtype}{list(shape)}" for dtype, shape in kinds)
         raise InputError(f"{joined.stem}: found pieces of {found}, expected one kind")
+    [(dtype, shape)] = kinds
     if offsets:
-        counts = np.concatenate([np.diff(array) for array in arrays])
-        arrays = [col.offsets_of(counts)]
+        whole = col.offsets_of(np.concatenate([np.diff(np.load(part)) for part in parts]))
+        rows = len(whole)
     scratch = joined.with_name(f".{joined.name}.partial")
-    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
     with open(scratch, "wb") as file:
         header = {
-            "descr": np.lib.format.dtype_to_descr(arrays[0].dtype),
+            "descr": np.lib.format.dtype_to_descr(dtype),
             "fortran_order": False,
-            "shape": shape,
+            "shape": (rows, *shape),
         }
         np.lib.format.write_array_header_1_0(file, header)
-        for array in arrays:
-            np.ascontiguousarray(array).tofile(file)
+        if offsets:
+            whole.tofile(file)
+        for part in () if offsets else parts:
+            np.ascontiguousarray(np.load(part, mmap_mode="r")).tofile(file)
     os.replace(scratch, joined)
     for part in parts:
         part.unlink()

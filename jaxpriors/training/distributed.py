@@ -61,7 +61,10 @@ def find_launch(environment: Mapping[str, str]) -> Launch | None:
         if _host(coordinator) in ("localhost", "127.0.0.1", "[::1]"):
             found = Launch(coordinator, total, number, number, total)
     else:
-        launched = _mpirun(environment) or _srun(environment) or _mpiexec(environment)
+        launched = _mpirun(environment)
+        if "MPI_LOCALRANKID" in environment:  # mpiexec may have started its own by srun
+            launched = launched or _mpiexec(environment)
+        launched = launched or _srun(environment) or _mpiexec(environment)
         if launched is None and coordinator is not None:
             raise InputError(
                 f"coordinator: found {coordinator}, expected processes and process as well, or a "
@@ -164,7 +167,8 @@ def start(environment: Mapping[str, str] = os.environ) -> Watch | None:
         chosen = (gpus or [str(i) for i in range(wanted or 0)])[:wanted]
         for kind in ("cuda", "rocm"):
             jax.config.update(f"jax_{kind}_visible_devices", ",".join(chosen))
-    cores = max(processes.core_count() // (launch.on_host if launch else 1), 1)
+    share = max((os.cpu_count() or 1) // (launch.on_host if launch else 1), 1)
+    cores = min(processes.core_count(), share)  # a launcher may have shared them out
     if "JAXPRIORS_DEVICES" not in environment:
         cores = some_of(cores)
     jax.config.update("jax_num_cpu_devices", wanted or cores)
@@ -204,6 +208,9 @@ def own_gpus(
 
     present: GPUs of the machine. Where SLURM gave each process its own, it sees no others.
     """
+    bound = environment.get("SLURM_GPU_BIND", "")
+    if "SLURM_GPUS_PER_TASK" in environment or "per_task" in bound or "single" in bound:
+        return None
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     shown = visible.split(",") if visible is not None else [str(i) for i in range(present)]
     if launch is None or launch.on_host == 1 or len(shown) < launch.on_host:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from jaxpriors.data.prepared import BEGUN, open_prepared, write_prepared
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.stored import StoredEvents, concatenated
 from jaxpriors.errors import InputError
+from tests.helpers.jets import random_jets
 
 
 def made(seed: int, n: int = 40) -> Events:
@@ -127,6 +129,18 @@ def test_what_is_known_of_the_whole_is_known_of_the_parts(folder: Path) -> None:
     assert stored.with_columns(["q2"]).read().columns.keys() == {"q2"}
     with pytest.raises(InputError, match="column 'x'"):
         stored.with_columns(["x"])
+
+
+def test_more_pieces_than_files_may_be_open(tmp_path: Path) -> None:
+    pieces = [partial(random_jets, 3, n) for n in range(40)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 25, hard))
+    try:
+        folder = write_prepared(tmp_path / "many", pieces, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    expected = Events.concatenate([piece() for piece in pieces])
+    np.testing.assert_array_equal(open_prepared(folder).read().p4, expected.p4)
 
 
 def test_levels_are_matched(tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ def test_mpi():
     other = find_launch(MPIRUN | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"})
     assert other.coordinator == one_host.coordinator
     assert find_launch(MPIEXEC) == Launch(find_launch(MPIEXEC).coordinator, 2, 1, 1, 2)
+    # within a job of SLURM, whose srun may have started mpiexec's own processes
+    assert find_launch(SRUN | MPIEXEC) == find_launch(MPIEXEC)
+    other = {name: value for name, value in MPIEXEC.items() if name.startswith("PMI_")}
+    assert find_launch(SRUN | other) == find_launch(SRUN)  # srun --mpi=pmi2
 
 
 def test_a_named_coordinator():
@@ -98,4 +102,7 @@ def test_processes_of_a_machine_share_its_gpus():
     assert [own_gpus({}, one, 4) for one in launches] == [["0", "1"], ["2", "3"]] * 2
     assert own_gpus({"CUDA_VISIBLE_DEVICES": "5"}, launches[1], 8) is None  # SLURM gave it one
     assert own_gpus({"CUDA_VISIBLE_DEVICES": "5,6"}, launches[1], 8) == ["1"]  # of those visible
+    two = {"CUDA_VISIBLE_DEVICES": "0,1"}
+    assert own_gpus(two, launches[1], 8) == ["1"]
+    assert own_gpus(two | {"SLURM_GPUS_PER_TASK": "2"}, launches[1], 8) is None
     assert own_gpus({}, None, 8) is None and own_gpus({}, launches[0], 0) is None

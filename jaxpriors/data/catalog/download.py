@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from jaxpriors.data.catalog.sets import File
 from jaxpriors.errors import InputError
 
 BLOCK = 2**20  # bytes that are read at once
-TRIES = 5  # connections that a file is tried with
+TRIES = 5  # connections in turn that bring nothing
+PAUSE = 2.0  # seconds before the second of them, twice as many before each further
+BUSY = {429, 500, 502, 503, 504}  # what a server says that may have another answer later
 TIMEOUT = 60.0  # seconds without a byte
 DIGEST = "sha256"  # of files whose digest nobody published
 
@@ -71,26 +74,28 @@ def digest_of(path: Path, algorithm: str = DIGEST, progress: Progress = quiet) -
 def _download(file: File, path: Path, progress: Progress) -> None:
     """Download to `.NAME.partial`, verify, and give it its name."""
     partial = path.with_name(f".{path.name}.partial")
-    fault = ""
-    for _ in range(TRIES):
-        before = partial.stat().st_size if partial.exists() else 0
+    failed = 0
+    while True:
+        before = _size(partial)
         try:
             total = _fetch(file, partial, progress)
+            fault = f"the connection ended after {_size(partial) - before} bytes"
+            if total is None or _size(partial) >= total:
+                break
         except urllib.error.HTTPError as error:
-            raise InputError(f"{file.url}: the server says {error.code} {error.reason}") from None
+            fault = f"the server says {error.code} {error.reason}"
+            if error.code not in BUSY:
+                raise InputError(f"{file.url}: {fault}") from None
         except (OSError, http.client.HTTPException) as error:
             fault = str(error) or type(error).__name__
-            continue
-        found = partial.stat().st_size
-        if total is None or found >= total:
-            break
-        fault = f"the connection ended after {found - before} bytes"
-    else:
-        found = partial.stat().st_size if partial.exists() else 0
-        raise InputError(
-            f"{file.url}: cannot be downloaded ({fault}); {found} bytes are kept in {partial}, the "
-            f"same command goes on there; or put {file.name} into {path.parent} yourself"
-        )
+        failed = failed + 1 if _size(partial) <= before else 1
+        if failed == TRIES:
+            raise InputError(
+                f"{file.url}: cannot be downloaded ({fault}); {before} bytes are kept in "
+                f"{partial}, the same command goes on there; or put {file.name} into "
+                f"{path.parent} yourself"
+            )
+        time.sleep(PAUSE * 2 ** (failed - 1))
     try:
         verify(partial, file, progress)
     except InputError:
@@ -99,9 +104,13 @@ def _download(file: File, path: Path, progress: Progress) -> None:
     os.replace(partial, path)
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _fetch(file: File, partial: Path, progress: Progress) -> int | None:
     """Bring the bytes that are missing, as far as the connection goes; gives the size in all."""
-    have = partial.stat().st_size if partial.exists() else 0
+    have = _size(partial)
     if file.size is not None and have >= file.size:
         return file.size
     headers = {"User-Agent": "jaxpriors"} | ({"Range": f"bytes={have}-"} if have else {})

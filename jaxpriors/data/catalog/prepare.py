@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jaxpriors.data.catalog import data_set
 from jaxpriors.data.catalog.download import Progress, obtain, quiet, verify
 from jaxpriors.data.catalog.parts import Part, pieces
 from jaxpriors.data.catalog.sets import DataSet, File
-from jaxpriors.data.prepared import write_prepared
+from jaxpriors.data.prepared import attributes, check_place, finished, write_prepared
 from jaxpriors.errors import InputError
 
 DOWNLOADS = ".files"  # added to a folder's name for that of its downloads
@@ -56,6 +57,19 @@ def prepare(
         raise InputError(f"files: found none; {name} has no published files, name your own")
     if entry.local and sample is not None:
         raise InputError(f"sample: found {sample!r}; {name} has none, its files are your own")
+    if processes < 1:
+        raise InputError(f"processes: found {processes}, expected at least 1")
+    check_place(folder)
+    asked = {
+        "set": name,
+        "sample": next(iter(entry.samples)) if len(entry.samples) == 1 else sample,
+        "first_events": events,
+    }
+    if not files and finished(folder):  # then its files need not be there any more
+        metadata = json.loads(attributes(folder)[""]["metadata"])
+        if asked != {key: metadata.get(key) for key in asked}:
+            raise InputError(f"{folder}: holds another prepared sample; choose another folder")
+        return folder
     parts: list[Part] = []
     used: list[dict[str, Any]] = []
     for path, digest in _sources(entry, folder, sample, files, downloads):
@@ -65,15 +79,12 @@ def prepare(
             break
     if not sum(part.events for part in parts):
         raise InputError(f"{', '.join(part.name for part in parts)}: found no events")
-    metadata = {
-        "set": name,
-        "sample": next(iter(entry.samples)) if len(entry.samples) == 1 else sample,
+    metadata = asked | {
         "homepage": entry.homepage,
         "licence": entry.licence,
         "citation": entry.citation,
         "labels": list(entry.labels),
         "files": used,
-        "first_events": events,
     }
     return write_prepared(folder, pieces(parts, events), metadata, processes, progress)
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from jaxpriors.data.catalog import download
 from jaxpriors.data.catalog.download import TRIES, digest_of, obtain, verify
 from jaxpriors.data.catalog.sets import File
 from jaxpriors.errors import InputError
@@ -16,9 +17,14 @@ DIGEST = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT in ranges; `cut` bytes at most in each answer, where that is set."""
+    """Serves CONTENT in ranges; `cut` bytes at most in each answer, where that is set.
+
+    Answers after the first `last` ones are empty; those before are errors `busy`.
+    """
 
     cut = None
+    last = 99
+    busy: tuple = ()
     ranges = True
     asked: list
 
@@ -33,14 +39,24 @@ class Server(http.server.BaseHTTPRequestHandler):
                 self.send_error(416)
                 return
         self.asked.append(begin)
+        if len(self.asked) <= len(self.busy):
+            self.send_error(self.busy[len(self.asked) - 1])
+            return
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(CONTENT) - begin))
         self.end_headers()
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(CONTENT[begin : None if self.cut is None else begin + self.cut])
+            end = None if self.cut is None else begin + self.cut
+            self.wfile.write(CONTENT[begin : end if len(self.asked) <= self.last else begin])
 
     def log_message(self, *arguments):
         """Nothing."""
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    """No pause between the tries."""
+    monkeypatch.setattr(download, "PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -78,16 +94,28 @@ def test_a_connection_that_ends_is_taken_up_where_it_was(served, tmp_path, size)
 
 def test_a_later_call_goes_on_with_what_is_there(served, tmp_path):
     handler, address = served
-    handler.cut = 1000
+    handler.cut, handler.last = 1000, 7
     file = File("a.npz", f"{address}/file", None, DIGEST)
-    with pytest.raises(InputError, match=rf"{1000 * TRIES} bytes are kept in .*\.a\.npz\.partial"):
+    with pytest.raises(InputError, match=r"7000 bytes are kept in .*\.a\.npz\.partial"):
         obtain(file, tmp_path)
+    assert handler.asked == [*range(0, 7000, 1000), *(TRIES - 1) * [7000]]
     handler.cut = None
+    handler.last = 99
     assert obtain(file, tmp_path).read_bytes() == CONTENT
-    assert handler.asked[-1] == 1000 * TRIES
+    assert handler.asked[-1] == 7000
     # all of it was there, but for its name
     (tmp_path / "a.npz").rename(tmp_path / ".a.npz.partial")
     assert obtain(file, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_that_is_busy_is_asked_again(served, tmp_path):
+    handler, address = served
+    handler.busy = (429, 503)
+    file = File("a.npz", f"{address}/file", None, DIGEST)
+    assert obtain(file, tmp_path).read_bytes() == CONTENT
+    handler.busy = 99 * (503,)
+    with pytest.raises(InputError, match=r"cannot be downloaded \(the server says 503"):
+        obtain(File("b.npz", f"{address}/file", None, DIGEST), tmp_path)
 
 
 def test_a_server_without_ranges_begins_again(served, tmp_path):

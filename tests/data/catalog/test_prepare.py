@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxpriors.cli import run
 from jaxpriors.data import catalog
+from jaxpriors.data.catalog import download
 from jaxpriors.data.catalog import prepare as module
 from jaxpriors.data.catalog.download import digest_of
 from jaxpriors.data.catalog.prepare import prepare
@@ -18,6 +20,12 @@ from jaxpriors.data.prepared import open_prepared
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
 from tests.helpers import published
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    """No pause between the tries of a download."""
+    monkeypatch.setattr(download, "PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -87,6 +95,29 @@ def test_files_that_are_missing_are_downloaded(quarks, tmp_path, monkeypatch):
     assert {(file.name, file.size, file.size) for file in files} <= set(told)
     events = read_events(out)  # the folder is read as files are
     np.testing.assert_array_equal(events.pid, np.concatenate([one.pid, two.pid]))
+    shutil.rmtree(tmp_path / "sets" / "qg.files")  # which is needed no more
+    told.clear()
+    again = prepare("quarkgluon", out, downloads=lambda *record: told.append(record))
+    assert again == out and not told
+    with pytest.raises(InputError, match="holds another prepared sample"):
+        prepare("quarkgluon", out, events=3)
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_downloaded(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="exists and is not a prepared sample"):
+        prepare("jetclass", tmp_path, sample="val")
+    with pytest.raises(InputError, match="processes: found 0, expected at least 1"):
+        prepare("jetclass", tmp_path / "new", sample="val", processes=0)
+
+
+def test_the_command_prepares_in_several_processes(tmp_path, capsys):
+    jets = published.jets(20, 0)
+    write_omnilearn_events(tmp_path / "mine.h5", jets)
+    files, out = str(tmp_path / "mine.h5"), str(tmp_path / "out")
+    command = ["data", "prepare", "omnilearn", "--files", files, "--folder", out]
+    assert run([*command, "--processes", "2"]) == 0, capsys.readouterr().err
+    assert len(open_prepared(out)) == 20
 
 
 def test_the_first_events_need_the_first_files_alone(quarks, tmp_path):
