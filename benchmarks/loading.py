@@ -39,7 +39,7 @@ from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.samples import zjets
 from jaxpriors.methods.classifier import RatioClassifier
 from jaxpriors.methods.labels import Labelled
-from jaxpriors.training.loop import Record, train
+from jaxpriors.training import loop
 from jaxpriors.training.optimizers import make_optimizer
 from jaxpriors.training.parallel import data_mesh, devices_for, replicate, shard_rows
 from jaxpriors.training.step import Loss, initial_state, make_step
@@ -169,12 +169,12 @@ def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:
     assert config.training is not None
     network, _ = config.initial(jax.random.key(0))
 
-    def until(record: Record) -> None:
+    def until(record: loop.Record) -> None:
         if record.get("step") == steps:
             raise _EnoughError
 
     with tempfile.TemporaryDirectory() as checkpoints, contextlib.suppress(_EnoughError):
-        train(network, loss, batches, lambda _: 0.0, config.training, Path(checkpoints), until)
+        loop.train(network, loss, batches, lambda _: 0.0, config.training, Path(checkpoints), until)
     status = Path("/proc/self/status").read_text()
     names = {"resident": "VmRSS:", "peak": "VmHWM:"}
     return {k: 1024.0 * int(status.split(name)[1].split()[0]) for k, name in names.items()}

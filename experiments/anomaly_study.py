@@ -309,7 +309,8 @@ def of_files(
     found, independent = read_events(data, level), read_events(template, level)
     for name, events in ((str(data), found), (str(template), independent)):
         dijets.check(events, name)
-    found, independent = anomaly.in_region(found, independent, region)
+    found = anomaly.in_region(found, str(data), region)
+    independent = anomaly.in_region(independent, str(template), region)
     if found.label is None or set(np.unique(found.label)) != {0, 1}:
         have = None if found.label is None else np.unique(found.label).tolist()
         raise InputError(f"{data}: found labels {have}, expected 0 (background) and 1 (signal)")

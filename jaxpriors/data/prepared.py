@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -280,9 +280,10 @@ def _join_array(parts: list[Path], joined: Path, offsets: bool) -> None:
         found = sorted(f"{dtype}{list(shape)}" for dtype, shape in kinds)
         raise InputError(f"{joined.stem}: found pieces of {found}, expected one kind")
     [(dtype, shape)] = kinds
+    arrays: Iterable[np.ndarray] = (np.load(part, mmap_mode="r") for part in parts)
     if offsets:
-        whole = col.offsets_of(np.concatenate([np.diff(np.load(part)) for part in parts]))
-        rows = len(whole)
+        arrays = [col.offsets_of(np.concatenate([np.diff(array) for array in arrays]))]
+        rows -= len(parts) - 1
     scratch = joined.with_name(f".{joined.name}.partial")
     with open(scratch, "wb") as file:
         header = {
@@ -291,10 +292,8 @@ def _join_array(parts: list[Path], joined: Path, offsets: bool) -> None:
             "shape": (rows, *shape),
         }
         np.lib.format.write_array_header_1_0(file, header)
-        if offsets:
-            whole.tofile(file)
-        for part in () if offsets else parts:
-            np.ascontiguousarray(np.load(part, mmap_mode="r")).tofile(file)
+        for array in arrays:
+            np.ascontiguousarray(array).tofile(file)
     os.replace(scratch, joined)
     for part in parts:
         part.unlink()

@@ -111,14 +111,13 @@ def select(
     with signal, samples of which one holds fewer constituents of its jets than the other, and an
     input that tells data from template by itself: samples without overlap, or a leaked label.
     """
-    found = {"data": data, "template": template}
-    for name, events in found.items():
+    for name, events in (("data", data), ("template", template)):
         dijets.check(events, name)
     if window is not None:
-        found = dict(zip(found, in_region(data, template, window), strict=True))
-    for name, events in found.items():
+        data = in_region(data, "data", window)
+        template = in_region(template, "template", window)
+    for name, events in (("data", data), ("template", template)):
         check(events, name)
-    data, template = found.values()
     if template.label is not None and template.label.any():
         raise InputError(
             f"template: {int(np.sum(template.label != 0))} events have a label other than 0, "
@@ -131,19 +130,17 @@ def select(
     return data, template
 
 
-def in_region(data: Events, template: Events, window: Window) -> tuple[Events, Events]:
-    """The events of both with m_jj (GeV) in the window; InputError where there is none."""
-    found = []
-    for name, events in (("data", data), ("template", template)):
+def in_region(events: Events, name: str, window: Window) -> Events:
+    """The events with m_jj (GeV) in the window; InputError, with the name, where there is none."""
+    found = events[dijets.inside(events, window)]
+    if not len(found):
         mass = dijets.dijet_mass(events)
-        found.append(events[dijets.inside(events, window)])
-        if not len(found[-1]):
-            within = f"{mass.min():.0f} to {mass.max():.0f}" if len(mass) else "none"
-            raise InputError(
-                f"{name}: no event in the signal region {window[0]:g} < m_jj < {window[1]:g} "
-                f"GeV; found m_jj of {within} GeV"
-            )
-    return found[0], found[1]
+        within = f"{mass.min():.0f} to {mass.max():.0f}" if len(mass) else "none"
+        raise InputError(
+            f"{name}: no event in the signal region {window[0]:g} < m_jj < {window[1]:g} "
+            f"GeV; found m_jj of {within} GeV"
+        )
+    return found
 
 
 def check_held(data: Events, other: Events, name: str, constituents: int | None = None) -> None:

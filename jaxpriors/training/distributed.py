@@ -208,13 +208,15 @@ def own_gpus(
 
     present: GPUs of the machine. Where SLURM gave each process its own, it sees no others.
     """
-    bound = environment.get("SLURM_GPU_BIND", "")
-    if "SLURM_GPUS_PER_TASK" in environment or "per_task" in bound or "single" in bound:
-        return None
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     shown = visible.split(",") if visible is not None else [str(i) for i in range(present)]
     if launch is None or launch.on_host == 1 or len(shown) < launch.on_host:
         return None
+    bound = environment.get("SLURM_GPU_BIND", "")
+    if "SLURM_GPUS_PER_TASK" in environment or "per_task" in bound or "single" in bound:
+        task = _srun(environment)  # not that of a job whose mpirun started this
+        if task is not None and task[1:3] == (launch.processes, launch.process):
+            return None
     each = len(shown) // launch.on_host
     first = launch.local * each
     return [str(i) for i in range(first, first + each)]

@@ -134,7 +134,7 @@ def test_what_is_known_of_the_whole_is_known_of_the_parts(folder: Path) -> None:
 def test_more_pieces_than_files_may_be_open(tmp_path: Path) -> None:
     pieces = [partial(random_jets, 3, n) for n in range(40)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 25, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 25, hard))
     try:
         folder = write_prepared(tmp_path / "many", pieces, {})
     finally:

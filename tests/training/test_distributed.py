@@ -102,7 +102,9 @@ def test_processes_of_a_machine_share_its_gpus():
     assert [own_gpus({}, one, 4) for one in launches] == [["0", "1"], ["2", "3"]] * 2
     assert own_gpus({"CUDA_VISIBLE_DEVICES": "5"}, launches[1], 8) is None  # SLURM gave it one
     assert own_gpus({"CUDA_VISIBLE_DEVICES": "5,6"}, launches[1], 8) == ["1"]  # of those visible
-    two = {"CUDA_VISIBLE_DEVICES": "0,1"}
-    assert own_gpus(two, launches[1], 8) == ["1"]
-    assert own_gpus(two | {"SLURM_GPUS_PER_TASK": "2"}, launches[1], 8) is None
+    three = {"CUDA_VISIBLE_DEVICES": "0,1,2"}  # of a task that has them for itself, or of a machine
+    task, job = find_launch(SRUN), {"SLURM_GPUS_PER_TASK": "3"}
+    assert own_gpus(SRUN | three, task, 8) == ["1"]
+    assert own_gpus(SRUN | three | job, task, 8) is None
+    assert own_gpus(SRUN | three | job, launches[1], 8) == ["1"]  # mpirun's
     assert own_gpus({}, None, 8) is None and own_gpus({}, launches[0], 0) is None

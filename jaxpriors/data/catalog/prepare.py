@@ -68,7 +68,11 @@ def prepare(
     if not files and finished(folder):  # then its files need not be there any more
         metadata = json.loads(attributes(folder)[""]["metadata"])
         if asked != {key: metadata.get(key) for key in asked}:
-            raise InputError(f"{folder}: holds another prepared sample; choose another folder")
+            held = {key: metadata.get(key) for key in asked}
+            raise InputError(
+                f"{folder}: holds another prepared sample, found {held}, expected {asked}; choose "
+                "another folder"
+            )
         return folder
     parts: list[Part] = []
     used: list[dict[str, Any]] = []
