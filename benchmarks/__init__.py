@@ -1,4 +1,4 @@
-"""Time, memory and FLOPs of the networks, alone and against their peers.
+"""Measure time, memory and FLOPs of the networks, alone and against their peers.
 
 | command                             | what it measures                                         |
 |-------------------------------------|----------------------------------------------------------|

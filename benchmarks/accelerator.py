@@ -1,4 +1,4 @@
-"""Training steps on a GPU: how fast they are, and how long they take to compile.
+"""Time training steps on a GPU, and their compilation.
 
     python -m benchmarks.accelerator --models pet --compute bfloat16
 
@@ -21,8 +21,8 @@ from benchmarks.networks import MODELS, in_buckets, multiplicities, of_config, t
 from benchmarks.tables import Result, report
 from jaxpriors.models.lgatr import LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
-from jaxpriors.models.presets import preset
-from jaxpriors.training.precision import Compute, Precision
+from jaxpriors.ratio.presets import preset
+from jaxpriors.training.step import Compute, Precision
 
 
 def accelerator(
@@ -39,11 +39,11 @@ def accelerator(
 
     Args:
         models: any of lgatr, lgatr-slim, pet.
-        compute: in which the networks compute.
+        compute: the precision in which the networks compute.
         attention: kernel of L-GATr's and L-GATr-slim's attention; cudnn needs bfloat16.
-        batch: jets of a step.
-        buckets: padded lengths, at most.
-        rounds: of which the median counts.
+        batch: number of jets in a step.
+        buckets: largest number of padded lengths.
+        rounds: number of rounds, of which the median counts.
         size: paper, or small for a quick look.
         json: file for the results.
     """

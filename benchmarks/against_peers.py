@@ -1,4 +1,4 @@
-"""Ours against `lgatr` (PyTorch) and OmniLearn (TensorFlow): same weights, same jets, in one run.
+"""Compare ours with `lgatr` (PyTorch) and OmniLearn (TensorFlow): same weights, jets and run.
 
     python -m benchmarks.against_peers --models lgatr --json lgatr.json
     python -m benchmarks.against_peers --models pet --omnilearn OmniLearn/scripts --json pet.json
@@ -8,7 +8,7 @@ jets have realistic multiplicities (mean 46, at most 101), with the padding mask
 in one row. Outputs are compared first; a peer whose numbers differ is not timed. Programs run in
 turn, and the best of the peers' variants counts: those that a first call finds half as slow again
 as the fastest run no further, and larger batches are for the fastest alone. Ours is what trainings
-and predictions use: chunks of the batch one after the other on each device (the best of some sizes
+and predictions use: micro-batches one after the other on each device (the best of some sizes
 counts), and for realistic multiplicities a few padded lengths.
 """
 
@@ -40,18 +40,18 @@ from benchmarks.networks import (
 )
 from benchmarks.peers.client import PACKAGES, Peer, environment_of, running
 from benchmarks.tables import Result, compared, report
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.models import lgatr, lgatr_slim
+from jaxpriors.models.files import save_network
 from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.models.presets import preset
-from jaxpriors.porting.networks import save_network
+from jaxpriors.models.state_dicts import state_from_network
 from jaxpriors.porting.omnilearn_export import export
-from jaxpriors.porting.trees import state_from_network
+from jaxpriors.ratio.presets import preset
+from jaxpriors.run.launch import set_up
 
 TOLERANCE = 1e-3
 BATCH = 64  # jets of the rows whose names have no number
 OURS = "ours"
-SLOW = 1.5  # so many times the fastest peer's time, a variant is not timed further
+SLOW = 1.5  # a variant that needs this many times the fastest peer's time is not timed further
 TASKS = ("latency", "forward", "train", "train-ragged", "memory")
 WAYS = {"lgatr": ("-masked", "-flat"), "lgatr-slim": ("-masked", "-flat"), "pet": ("",)}
 
@@ -77,7 +77,7 @@ class Case:
 
 
 def cases(models: tuple[str, ...], size: str) -> list[Case]:
-    """Every pair to be compared."""
+    """List every pair to be compared."""
     found = []
     for model in models:
         config = preset(model, size)
@@ -111,17 +111,16 @@ def against_peers(
         models: any of lgatr, lgatr-slim, pet.
         tasks: any of latency, forward, train, train-ragged, memory.
         batches: numbers of jets in a forward pass or training step; memory is of the first.
-        chunks: numbers of jets that a device works on at once, of which the best counts; memory is
-            that of the size which trainings have without `jaxpriors tune`.
+        chunks: sizes of micro-batches, the jets that a device works on at once, of which the best
+            counts; memory is that of the size which trainings have without `jaxpriors tune`.
         compiled: whether the peers run compiled as well (minutes of compilation each).
-        rounds: of which the median counts.
+        rounds: number of rounds, of which the median counts.
         omnilearn: folder with OmniLearn's PET.py; without it pet is left out.
         environments: folder for the peers' environments, made where they are missing (a download).
         size: paper, or small for a quick look.
         json: file for the results.
     """
-    use_all_cores()
-    use_compilation_cache()
+    set_up()
     results: list[Result] = []
     for model in models:
         if model == "pet" and omnilearn is None:
@@ -147,7 +146,7 @@ def against_peers(
 
 @contextlib.contextmanager
 def start(case: Case, how: str, omnilearn: Path | None, environments: Path, folder: Path) -> Any:
-    """The peer with our weights, running."""
+    """Start the peer with our weights."""
     python = environment_of(case.release, environments)
     name = f"{case.release} {how}"
     cls, constructor = constructor_of(case)
@@ -170,7 +169,7 @@ def start(case: Case, how: str, omnilearn: Path | None, environments: Path, fold
 
 
 def constructor_of(case: Case) -> tuple[str, dict[str, Any]]:
-    """The peer's class and the arguments that build the same network."""
+    """Return the peer's class and the arguments that build the same network."""
     config = case.config
     if case.model == "pet":
         names = ("num_classes", "num_heads", "num_layers", "num_local", "num_class_layers")
@@ -194,7 +193,7 @@ def constructor_of(case: Case) -> tuple[str, dict[str, Any]]:
 
 
 def write_jets(file: Path, jets: Any) -> None:
-    """What the peers read."""
+    """Write the jets that the peers read."""
     names = ("momenta", "features", "multiplicity")
     _write(file, {n: np.asarray(a) for n, a in zip(names, jets, strict=True)})
 
@@ -204,7 +203,7 @@ def _write(file: Path, arrays: dict[str, Any]) -> None:
 
 
 def agrees(case: Case, peer: Peer, folder: Path, ways: tuple[str, ...]) -> bool:
-    """Whether these ways of the peer, and the plain one, give our outputs; what differs is said.
+    """Return whether these ways of the peer, and the plain one, give our outputs; print the error.
 
     Where padding is not masked, outputs depend on it, so that full jets are compared.
     """
@@ -228,11 +227,11 @@ def times(
     tasks: tuple[str, ...],
     pairs: list[tuple[Case, Peer]],
     batches: tuple[int, ...],
-    chunks: tuple[int, ...],
+    micro_batches: tuple[int, ...],
     rounds: int,
     folder: Path,
 ) -> list[Result]:
-    """The rows of latency, forward and training."""
+    """Measure the rows of latency, forward and training."""
     assert pairs, f"{model}: no peer computes the same function"
     cases = {case.release: case for case, _ in pairs}
     task = pairs[0][0].task
@@ -256,7 +255,7 @@ def times(
             ways = WAYS[model] if ragged else ("",)
             peers = _peers(kind.removesuffix("-ragged"), ways, pairs, jets, folder, fastest)
             parts = in_buckets(task, multiplicity) if ragged else (full,)
-            ours = partial(_ours, cases, kind, parts, chunks)
+            ours = partial(_ours, cases, kind, parts, micro_batches)
             row = _row(model, kind if batch == BATCH else f"{kind}-{batch}", peers, ours, rounds)
             fastest = row.note.partition(",")[0]
             results.append(row)
@@ -264,15 +263,21 @@ def times(
 
 
 def _ours(
-    cases: dict[str, Case], kind: str, parts: tuple[Any, ...], chunks: tuple[int, ...], release: str
+    cases: dict[str, Case],
+    kind: str,
+    parts: tuple[Any, ...],
+    micro_batches: tuple[int, ...],
+    release: str,
 ) -> dict[str, Program]:
-    """Our pass or step of the network of that release, for each size of chunks."""
+    """Make our pass or step of the network of that release, for each size of micro-batches."""
     case = cases[release]
     if kind == "forward":
-        made = {c: forward_program(case.task, case.network, parts[0], c) for c in chunks}
+        made = {
+            rows: forward_program(case.task, case.network, parts[0], rows) for rows in micro_batches
+        }
     else:
-        made = {c: train_program(case.task, case.network, parts, c) for c in chunks}
-    return {f"{OURS}, chunks of {c}": run for c, run in made.items()}
+        made = {rows: train_program(case.task, case.network, parts, rows) for rows in micro_batches}
+    return {f"{OURS}, micro-batches of {rows}": run for rows, run in made.items()}
 
 
 def _peers(
@@ -283,7 +288,7 @@ def _peers(
     folder: Path,
     only: str | None = None,
 ) -> dict[str, Program]:
-    """All variants of the peers by name, or the one named, with the jets in their hands."""
+    """Make all variants of the peers by name, or the one named, with the jets loaded."""
     write_jets(folder / "jets.npz", jets)
     programs = {}
     for _, peer in pairs:
@@ -301,9 +306,9 @@ def _row(
     ours: Callable[[str], dict[str, Program]],
     rounds: int,
 ) -> Result:
-    """Ours against the fastest of the peers, all times told; the note starts with its name.
+    """Compare ours with the fastest peer, print all times; the note starts with its name.
 
-    ``ours`` makes our variants for a release: that of the peer which is fastest at first.
+    ``ours`` makes our variants for a release: that of the peer which is fastest in a first call.
     """
     warm = warm_up(peers)
     first = min(warm, key=lambda name: warm[name])
@@ -331,7 +336,7 @@ def memory(
     omnilearn: Path | None,
     environments: Path,
 ) -> Result:
-    """The peaks of one training step on jets of realistic multiplicities, in new processes."""
+    """Measure peaks of one training step on jets of realistic multiplicities, in new processes."""
     multiplicity = multiplicities(batch)
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -351,7 +356,8 @@ def memory(
 
 
 def _training(case: Case, batch: int) -> Program:
-    use_all_cores()
+    set_up()
+    jax.config.update("jax_enable_compilation_cache", False)  # compiling takes memory too
     parts = in_buckets(case.task, multiplicities(batch))
     return train_program(case.task, case.network, parts)
 

@@ -1,11 +1,11 @@
-"""What boosted trees see in the observables of jets, to compare the networks of the study with.
+"""Train boosted trees on the observables of jets, to compare the networks of the study with.
 
     pip install '.[simulation]' scikit-learn
     python -m benchmarks.boosted_trees
 
-Trees learn to tell the two samples of `experiments.dis` apart, by four numbers of the jet, and by
-eight; they stop when events set apart say so, and of three sizes the one that suits these best is
-taken. The area under the ROC curve is that of the events with which the study tests its networks.
+Trees learn to separate the two samples of `experiments.dis` by four observables of the jet, and by
+eight. Validation events decide when they stop, and which of three sizes is used. The area under the
+ROC curve is that of the events with which the study tests its networks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import numpy as np
 import tyro
 
-from experiments import dis_study
-from jaxpriors import kinematics
-from jaxpriors.commands.progress import Display
+from experiments import dis
 from jaxpriors.data.events import Events
 from jaxpriors.evaluation.metrics import auc
 from jaxpriors.evaluation.observables import observables
-from jaxpriors.methods.classifier import RatioClassifier
-from jaxpriors.methods.reweighting import Reweighting, prepare
+from jaxpriors.physics import kinematics
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting
+from jaxpriors.run.folder import shown
 
 FEW = "pt", "eta", "mass", "multiplicity"
 LEAVES = 7, 15, 31
@@ -30,13 +30,15 @@ def compare(events: int = 100_000, constituents: int = 30) -> int:
     """Train the trees and print the table.
 
     Args:
-        events: of each sample, made at the first call.
-        constituents: the hardest of each jet that count.
+        events: number of events of each sample, made at the first call.
+        constituents: number of the hardest constituents of each jet that count.
     """
-    with Display() as display:
-        pair = dis_study.simulated(events, constituents, (), display)[dis_study.TABLE]
-    prepared = prepare(*pair, Reweighting((RatioClassifier("lgatr-slim"),), observables="jet"))
-    parts = {name: numbers(*prepared.part(name)) for name in ("train", "validation", "test")}
+    with shown() as display:
+        pair = dis.simulated(events, constituents, (), display)[dis.TABLE]
+    prepared = prepare_reweighting(
+        *pair, Reweighting((RatioClassifier("lgatr-slim"),), observables="jet")
+    )
+    parts = {name: observed(*prepared.part(name)) for name in ("train", "validation", "test")}
     for name, chosen in (
         (", ".join(FEW), FEW),
         ("these and the substructure", tuple(parts["test"][0])),
@@ -50,15 +52,15 @@ def compare(events: int = 100_000, constituents: int = 30) -> int:
     return 0
 
 
-def numbers(simulation: Events, data: Events) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Observables of both samples, and the labels."""
+def observed(simulation: Events, data: Events) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Compute observables of both samples, and the labels."""
     both = Events.concatenate([simulation, data])
     jet = {"pt": kinematics.pt(both.jet_p4), "eta": kinematics.eta(both.jet_p4)}
     return jet | observables(both), np.repeat([0, 1], [len(simulation), len(data)])
 
 
 def scores(data: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Of the test events, by the trees that have the least loss of the events set apart."""
+    """Score the test events by the trees that have the least loss of the validation events."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import log_loss
 

@@ -1,8 +1,8 @@
-"""Several networks trained as one program against as many programs in turn.
+"""Compare several networks trained as one program with as many programs in turn.
 
     python -m benchmarks.ensembles --json benchmarks/results/ensembles.json
 
-A training step on jets of realistic multiplicities, in the chunks that trainings have: of k
+A training step on jets of realistic multiplicities, in the micro-batches that trainings have: of k
 networks by vmap, and of one network, k times. The times are those of one network's step.
 """
 
@@ -27,9 +27,9 @@ from benchmarks.networks import (
     train_program,
 )
 from benchmarks.tables import Result, compared, report
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
-from jaxpriors.methods.ensemble import shared_out
-from jaxpriors.training.parallel import chunk_rows
+from jaxpriors.ratio.networks import ensemble_rows
+from jaxpriors.run.launch import set_up
+from jaxpriors.training.parallel import default_micro_batch
 
 
 def ensembles(
@@ -44,14 +44,13 @@ def ensembles(
 
     Args:
         models: any of lgatr, lgatr-slim, pet.
-        networks: numbers of networks in an ensemble.
+        networks: sizes of ensembles.
         batch: jets in a training step.
-        rounds: of which the median counts.
+        rounds: number of rounds, of which the median counts.
         size: small or paper.
         json: file for the results.
     """
-    use_all_cores()
-    use_compilation_cache()
+    set_up()
     rows = [row for model in models for row in measured(model, size, networks, batch, rounds)]
     report(rows, "one by one", json)
     return 0
@@ -60,16 +59,16 @@ def ensembles(
 def measured(
     model: str, size: str, networks: tuple[int, ...], batch: int, rounds: int
 ) -> list[Result]:
-    """A row for each number of networks."""
+    """Measure a row for each number of networks."""
     task = benchmarked(model, size)
     parts = in_buckets(task, multiplicities(batch))
     programs: dict[str, Program] = {
         "alone": train_program(task, task.init(jax.random.key(0)), parts)
     }
     for k in networks:
-        chunk = shared_out(chunk_rows(), k)
+        micro_batch = ensemble_rows(default_micro_batch(), k)
         stacked = jax.vmap(task.init)(jax.random.split(jax.random.key(0), k))
-        programs[f"{k} at once"] = train_program(together(task), stacked, parts, chunk)
+        programs[f"{k} at once"] = train_program(together(task), stacked, parts, micro_batch)
     timings = time_in_turn(programs, rounds)
     alone = timings["alone"]
     rows = []
@@ -82,7 +81,7 @@ def measured(
 
 
 def together(task: Benchmarked) -> Benchmarked:
-    """The task of networks that are stacked along a leading axis; outputs (B, k, outputs)."""
+    """Make the task of networks stacked along a leading axis; outputs (B, k, outputs)."""
 
     def forward(networks: Any, *jets: Array) -> Array:
         found = jax.vmap(lambda network: task.forward(network, *jets))(networks)

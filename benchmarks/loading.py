@@ -1,4 +1,4 @@
-"""Batches from a prepared sample on disk: how fast they come, and how much memory a training takes.
+"""Measure how fast batches come from a prepared sample on disk, and the memory of a training.
 
     python -m benchmarks.loading --folder /tmp/jets --json benchmarks/results/loading.json
 
@@ -6,9 +6,9 @@ The sample is the package's Z+jets again and again, prepared at the first call (
 jets). "loader" are batches made one after the other in one thread, in jets a second, beside the
 training steps of small networks on one such batch, both measured in turn, when the sample has been
 read once: where it fits into memory, the system keeps it there. "disk" are batches read ahead as in
-a training, of a sample that the system was told to forget (it may not obey). "order" is the time in
-which the order of an epoch is found. "resident" is the memory of a new process that trains on the
-sample for some steps; "peak" the most that it had, which it has while it compiles.
+a training, of a sample that the system was asked to drop from memory (it may not). "order" is the
+time in which the order of an epoch is found. "resident" is the memory of a new process that trains
+on the sample for some steps; "peak" the most that it had, which is during compilation.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ import tyro
 
 from benchmarks.measure import Program, time_in_turn
 from benchmarks.tables import Result, report
-from jaxpriors.commands.reweight import Network, classifier
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data.batching import THREADS, TrainingBatches, prefetch
 from jaxpriors.data.events import Events
 from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.samples import zjets
-from jaxpriors.methods.classifier import RatioClassifier
-from jaxpriors.methods.labels import Labelled
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.examples import Examples
+from jaxpriors.ratio.names import NetworkName
+from jaxpriors.run.launch import set_up
 from jaxpriors.training import loop
 from jaxpriors.training.optimizers import make_optimizer
 from jaxpriors.training.parallel import data_mesh, devices_for, replicate, shard_rows
@@ -51,7 +51,7 @@ COLD = 60  # batches
 def loading(
     folder: Path,
     events: int = 10_000_000,
-    models: tuple[Network, ...] = ("lgatr-slim", "pet"),
+    models: tuple[NetworkName, ...] = ("lgatr-slim", "pet"),
     steps: int = 200,
     rounds: int = 5,
     json: Path | None = None,
@@ -59,15 +59,14 @@ def loading(
     """Time the loader beside training steps, and print the table.
 
     Args:
-        folder: for the prepared sample.
-        events: jets in it.
+        folder: folder of the prepared sample.
+        events: number of jets in it.
         models: small networks to train, any of lgatr-slim, lgatr, pet.
-        steps: of the training whose memory is measured.
-        rounds: of which the median counts.
+        steps: number of steps of the training whose memory is measured.
+        rounds: number of rounds, of which the median counts.
         json: file for the results.
     """
-    use_all_cores()
-    use_compilation_cache()
+    set_up()
     pieces = [partial(repeated, n) for n in range(-(-events // PIECE))]
     metadata = {"note": "the package's Z+jets, repeated", "events": events}
     write_prepared(folder, pieces, metadata, 2, lambda done, of: print(f"prepared {done} of {of}"))
@@ -83,23 +82,22 @@ def loading(
 
 
 def repeated(number: int) -> Events:
-    """Jets of the package in another order for each number."""
+    """Draw jets of the package in another order for each number."""
     samples = [zjets("simulation", "detector"), zjets("data", "detector")]
     both = Events.concatenate([s.with_label(i) for i, s in enumerate(samples)])
     return both[np.random.default_rng(number).integers(0, len(both), PIECE)]
 
 
-def objective(model: Network, folder: Path) -> tuple[RatioClassifier, TrainingBatches, Loss]:
-    """What is trained, the batches of the prepared sample, and the loss."""
-    config = classifier(model, "small", 0).resolved()
-    batches, _, loss = config.objective(Labelled(open_prepared(folder).with_columns(())))
+def objective(model: NetworkName, folder: Path) -> tuple[RatioClassifier, TrainingBatches, Loss]:
+    """Return what is trained, the batches of the prepared sample, and the loss."""
+    config = RatioClassifier(model, "small")
+    batches, _, loss = config.objective(Examples(open_prepared(folder).with_columns(())))
     return config, batches, loss
 
 
-def stepping(model: Network, folder: Path) -> tuple[TrainingBatches, Callable[..., Any], Any]:
-    """The batches of a training on the prepared sample, its compiled step and first state."""
+def stepping(model: NetworkName, folder: Path) -> tuple[TrainingBatches, Callable[..., Any], Any]:
+    """Make the batches of a training on the prepared sample, its step and first state."""
     config, batches, loss = objective(model, folder)
-    assert config.training is not None
     first = batches.epoch(0)(0)
     mesh = data_mesh(devices_for(len(part.weight) for part in first))
     rule = make_optimizer(config.training.optimizer, batches.steps)
@@ -113,8 +111,8 @@ def stepping(model: Network, folder: Path) -> tuple[TrainingBatches, Callable[..
     return batches, taken, state
 
 
-def rates(model: Network, folder: Path, rounds: int) -> list[Result]:
-    """Jets a second from the loader against those of the training step; seconds for an order."""
+def rates(model: NetworkName, folder: Path, rounds: int) -> list[Result]:
+    """Measure jets a second of loader and training step; seconds for an order."""
     batches, step, state = stepping(model, folder)
     for _ in open_prepared(folder).blocks():
         pass
@@ -152,7 +150,7 @@ def rates(model: Network, folder: Path, rounds: int) -> list[Result]:
 
 
 def from_disk(make: Callable[[int], Any], steps: range, folder: Path) -> float:
-    """Seconds for each of these batches of a sample that memory holds nothing of."""
+    """Measure the seconds of each of these batches of a sample that is not in memory."""
     for path in folder.glob("*.npy"):
         with open(path) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -162,11 +160,11 @@ def from_disk(make: Callable[[int], Any], steps: range, folder: Path) -> float:
     return (time.perf_counter() - begin) / len(steps)
 
 
-def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:
-    """This process's memory (bytes, Linux) after so many steps of a training, and its peak."""
-    use_all_cores()
+def memory(model: NetworkName, folder: Path, steps: int) -> dict[str, float]:
+    """Measure this process's memory (bytes, Linux) after ``steps`` training steps, and its peak."""
+    set_up()
+    jax.config.update("jax_enable_compilation_cache", False)  # compiling takes memory too
     config, batches, loss = objective(model, folder)
-    assert config.training is not None
     network, _ = config.initial(jax.random.key(0))
 
     def until(record: loop.Record) -> None:
@@ -181,7 +179,7 @@ def memory(model: Network, folder: Path, steps: int) -> dict[str, float]:
 
 
 class _EnoughError(Exception):
-    """The training has taken the steps that were asked for."""
+    """The training has made the steps that were asked for."""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How time, memory and FLOPs are measured.
+"""Measure time, memory and FLOPs.
 
-Programs that are compared run in turn, so that a change of the machine's pace meets all of them;
-of each the median counts, and its spread (half the distance of the quartiles over the median).
+Programs that are compared run in turn, so that a change of the machine's pace affects all of them.
+The median of each counts, with its spread (half the distance of the quartiles over the median).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Timing:
 
 
 def program(function: Callable[..., Any], *arguments: Any) -> Program:
-    """A function of jax with its arguments, as a program to be timed."""
+    """Turn a function of jax with its arguments into a program to be timed."""
 
     def run(calls: int) -> float:
         begin = time.perf_counter()
@@ -43,7 +43,7 @@ def program(function: Callable[..., Any], *arguments: Any) -> Program:
 
 
 def warm_up(programs: Mapping[str, Program]) -> dict[str, float]:
-    """Call each program twice; the seconds of the second call."""
+    """Call each program twice; return the seconds of the second call."""
     seconds = {}
     for name, run in programs.items():
         run(1)
@@ -57,10 +57,10 @@ def time_in_turn(
     least: float = 0.3,
     warm: Mapping[str, float] | None = None,
 ) -> dict[str, Timing]:
-    """The time of one call of each program, after calls that do not count (``warm_up``).
+    """Time one call of each program, after calls that do not count (``warm_up``).
 
-    In each of the ``rounds`` every program is called as often as fills ``least`` seconds, after a
-    moment in which the threads of the one before it come to rest.
+    In each of the ``rounds`` every program is called for ``least`` seconds, after a moment in which
+    the threads of the previous one come to rest.
     """
     once = warm_up(programs) if warm is None else warm
     print(f"timing {len(programs)} programs in turn", flush=True)
@@ -78,10 +78,10 @@ def time_in_turn(
 
 
 def flops(function: Callable[..., Any], *arguments: Any, compiled: bool = True) -> float:
-    """Floating-point operations as XLA counts them, of a program without loops.
+    """Count floating-point operations as XLA does, of a program without loops.
 
-    Of the compiled program, or of the program as it is before that, which is a little more. (XLA
-    counts what is in a loop once; the networks have loops where blocks are recomputed alone.)
+    They are those of the compiled program, or of the program before compilation, a little more.
+    (XLA counts the inside of a loop once; networks have loops only where blocks are recomputed.)
     """
     lowered = jax.jit(function).lower(*arguments)
     counted = lowered.compile().cost_analysis() if compiled else lowered.cost_analysis()
@@ -90,9 +90,9 @@ def flops(function: Callable[..., Any], *arguments: Any, compiled: bool = True) 
 
 
 def memory_growth(task: Callable[..., Program], *arguments: Any) -> int:
-    """Bytes by which a process of its own grows while it calls the program that ``task`` makes.
+    """Measure the bytes by which a new process grows while it calls the program of ``task``.
 
-    As for the peers (`peers.serve.growth`); compilation belongs into ``task``.
+    Peers are measured alike (`peers.serve.growth`); ``task`` compiles.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -114,7 +114,7 @@ def _grow(sender: Any, task: Callable[..., Program], *arguments: Any) -> None:
 
 
 def matrix_rate(size: int = 2048) -> float:
-    """FLOP/s of a large fp32 matrix product on all cores, the better of NumPy's and XLA's."""
+    """Measure the FLOP/s of a large fp32 matrix product on all cores, NumPy or XLA, the better."""
     a = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
     b = jnp.asarray(a)
     product = jax.jit(jnp.matmul)

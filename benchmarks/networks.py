@@ -1,7 +1,7 @@
 """The networks of arXiv:2603.08802, Table 6, and random jets to run them on.
 
 L-GATr and L-GATr-slim have the sizes of Appendix B, PET those of OmniLearn (arXiv:2404.16091) with
-its ten classes. Each takes jets of up to ``PARTICLES`` particles and gives one row of outputs.
+its ten classes. Each maps jets of up to ``PARTICLES`` particles to one row of outputs.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import optax
 from jax import Array
 
 from benchmarks.measure import Program, program
-from jaxpriors.algebra import embed_vector
 from jaxpriors.data.batching import UNITS, plan_buckets
 from jaxpriors.layers.attention import Mask
 from jaxpriors.models.lgatr import LGATr, LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlim, LGATrSlimConfig
 from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.models.presets import NetworkConfig, preset
+from jaxpriors.physics.algebra import embed_vector
+from jaxpriors.ratio.networks import NetworkConfig
+from jaxpriors.ratio.presets import preset
 from jaxpriors.training.parallel import (
-    chunk_rows,
     data_mesh,
+    default_micro_batch,
     devices_for,
     map_rows,
     replicate,
     shard_rows,
 )
-from jaxpriors.training.precision import Precision
-from jaxpriors.training.step import initial_state, make_step
+from jaxpriors.training.step import Precision, initial_state, make_step
 
 PARTICLES = 101
 MEAN, SPREAD = 46, 16  # of the multiplicities of jets that are not all full
@@ -47,7 +47,7 @@ class Benchmarked:
     """A network as it is benchmarked.
 
     init: from a key; forward: (network, momenta, features, multiplicity) to (B, outputs); features:
-    number of them for each particle, beyond the four-momentum in L-GATr's case.
+    number of them of each particle, for L-GATr beyond the four-momentum.
     """
 
     init: Callable[[Array], Any]
@@ -55,15 +55,15 @@ class Benchmarked:
     features: int
 
     def jets(self, batch: int, particles: int = PARTICLES, seed: int = 0) -> tuple[Array, ...]:
-        """Random jets, all of them of that many particles: what ``forward`` takes."""
+        """Draw jets that all have that many particles: arguments of ``forward``."""
         return self.ragged(np.full(batch, particles), particles, seed)
 
     def ragged(
         self, multiplicity: np.ndarray, particles: int = PARTICLES, seed: int = 0
     ) -> tuple[Array, ...]:
-        """Random jets of these multiplicities (B,), padded to ``particles``.
+        """Draw jets of these multiplicities (B,), padded to ``particles``.
 
-        Four-momenta (B, P, 4), features (B, P, F), multiplicities (B,).
+        Returns four-momenta (B, P, 4), features (B, P, F), multiplicities (B,).
         """
         rng = np.random.default_rng(seed)
         real = (np.arange(particles) < multiplicity[:, None])[..., None]
@@ -93,12 +93,12 @@ def _pet(network: PET, momenta: Array, features: Array, multiplicity: Array) -> 
 
 
 def benchmarked(model: str, size: str = "paper") -> Benchmarked:
-    """One of ``MODELS`` in a size of `models.presets`; ValueError for others."""
+    """Return one of ``MODELS`` in a size of `ratio.presets`; ValueError for others."""
     return of_config(preset(model, size))
 
 
 def of_config(config: NetworkConfig, precision: Precision = FLOAT32) -> Benchmarked:
-    """The network of a configuration; its outputs are float32."""
+    """Make the network of a configuration; its outputs are float32."""
     if isinstance(config, PETConfig):
         return Benchmarked(
             lambda key: PET.init(key, config, heads=("cls",)),
@@ -120,7 +120,7 @@ def of_config(config: NetworkConfig, precision: Precision = FLOAT32) -> Benchmar
 
 
 def _computing(precision: Precision, forward: Callable[..., Array]) -> Callable[..., Array]:
-    """``forward`` in this precision."""
+    """Compute ``forward`` in this precision."""
 
     def computed(network: Any, *jets: Array) -> Array:
         with precision.products():
@@ -130,13 +130,13 @@ def _computing(precision: Precision, forward: Callable[..., Array]) -> Callable[
 
 
 def multiplicities(batch: int, seed: int = 0) -> np.ndarray:
-    """Numbers of particles (B,) as jets have them: mean ``MEAN``, one of them ``PARTICLES``."""
+    """Draw realistic numbers of particles (B,): mean ``MEAN``, one of them ``PARTICLES``."""
     drawn = np.random.default_rng(seed).normal(MEAN, SPREAD, batch).round()
     return np.append(np.clip(drawn, 5, PARTICLES)[1:], PARTICLES).astype(np.int32)
 
 
 def in_buckets(task: Benchmarked, multiplicity: np.ndarray, buckets: int = 4) -> tuple[Any, ...]:
-    """Random jets as trainings have them: few padded lengths, each a part of the batch."""
+    """Draw jets as trainings have them: few padded lengths, each a part of the batch."""
     plan = plan_buckets(multiplicity, buckets)
     ends = np.cumsum(plan.shares)[:-1] * len(multiplicity) // UNITS
     parts = np.split(np.sort(multiplicity), ends)
@@ -144,16 +144,16 @@ def in_buckets(task: Benchmarked, multiplicity: np.ndarray, buckets: int = 4) ->
 
 
 def loss(task: Benchmarked) -> Callable[[Any, Any, Any], Array]:
-    """The sum over jets of the mean square of their outputs."""
+    """Make the loss: the sum over jets of the mean square of their outputs."""
     return lambda network, jets, key: jnp.square(task.forward(network, *jets)).mean(-1).sum()
 
 
 def forward_program(
-    task: Benchmarked, network: Any, jets: Any, chunk: int | None = None
+    task: Benchmarked, network: Any, jets: Any, micro_batch: int | None = None
 ) -> Program:
-    """A forward pass as predictions do it: on all devices, in chunks."""
+    """Make a forward pass as predictions do it: on all devices, in micro-batches."""
     mesh = data_mesh(devices_for([len(jets[0])]))
-    forward = map_rows(lambda n, j: task.forward(n, *j), mesh, chunk)
+    forward = map_rows(lambda n, j: task.forward(n, *j), mesh, micro_batch)
     return program(forward, replicate(network, mesh), shard_rows(jets, mesh))
 
 
@@ -161,13 +161,14 @@ def train_program(
     task: Benchmarked,
     network: Any,
     parts: tuple[Any, ...],
-    chunk: int | None = None,
+    micro_batch: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Program:
-    """A training step with Adam as trainings do it: in chunks, on all devices or on these."""
+    """Make an Adam step as trainings do it: in micro-batches, on all devices or on these."""
     sizes = [len(part[0]) for part in parts]
     mesh = data_mesh(devices_for(sizes) if devices is None else devices)
-    step = make_step(loss(task), optax.adam(1e-4), sum(sizes), mesh, chunk or chunk_rows())
+    micro_batch = micro_batch or default_micro_batch()
+    step = make_step(loss(task), optax.adam(1e-4), sum(sizes), mesh, micro_batch)
     # a copy: the step gives its state's memory away
     state = replicate(initial_state(jax.tree.map(jnp.copy, network), optax.adam(1e-4)), mesh)
     batch = shard_rows(parts, mesh)

@@ -1,12 +1,12 @@
-"""What the networks should cost on GPUs, from what XLA counts here and the makers' data sheets.
+"""Estimate the cost of the networks on GPUs, from XLA's counts here and data sheets.
 
     python -m benchmarks.on_paper
 
 Nothing runs on a GPU. Operations, bytes and instructions are those of the forward pass as XLA
 compiles it for the CPU of this machine; for a GPU it fuses in other ways, so that bytes and the
-number of launches are a guide and no more. A time is the largest of operations over the rate of
-matrix products, bytes over the bandwidth, and launches times ``LAUNCH``: what a program could do,
-not what it does.
+number of launches are only a guide. A time is the largest of operations over the rate of matrix
+products, bytes over the bandwidth, and launches times ``LAUNCH``: what a program could do, not what
+it does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from jaxpriors.layers.multivector_attention import head_sizes
 from jaxpriors.models.lgatr import LGATrConfig
 from jaxpriors.models.lgatr_slim import LGATrSlimConfig
 from jaxpriors.models.pet import PETConfig
-from jaxpriors.models.presets import NetworkConfig, preset
+from jaxpriors.ratio.networks import NetworkConfig
+from jaxpriors.ratio.presets import preset
 
 LAUNCH = 3e-6  # seconds from one kernel to the next
 BATCH = 512
@@ -47,7 +48,7 @@ DEVICES = (
 
 
 def head_size(config: NetworkConfig) -> int:
-    """Numbers in one head of the attention of the blocks."""
+    """Return the size of one head of the attention of the blocks."""
     if isinstance(config, LGATrConfig):
         mv, s = head_sizes(*config.hidden_channels(), config.num_heads, config.attn_ratio)
         return 16 * mv + (s or 0)

@@ -1,11 +1,11 @@
-"""Jets of realistic multiplicities in a training step: padded, in buckets of length, or packed.
+"""Time training steps on realistic multiplicities: padded, in length buckets, or packed.
 
     python -m benchmarks.packing --json benchmarks/results/packing.json
 
 A packed row holds several jets one after the other, whose particles attend to their own jet alone
 (``Mask.segments``). PET has norms over whole jets and cannot be packed so. Ratios are to one padded
-length, with the number of tokens that are computed beside them. Packed and padded jets are the same
-ones, and their losses are compared first.
+length, beside the number of tokens that are computed. Packed and padded jets are the same, and
+their losses are compared first.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from benchmarks.networks import (
     train_program,
 )
 from benchmarks.tables import Result, compared, report
-from jaxpriors.algebra import embed_vector
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.layers.attention import Mask
+from jaxpriors.physics.algebra import embed_vector
+from jaxpriors.run.launch import set_up
 
 
 def packing(
@@ -49,20 +49,21 @@ def packing(
         models: lgatr, lgatr-slim or both.
         batch: jets in a training step.
         row: tokens in a packed row, at least 101.
-        chunk: jets or rows that a device works on at once.
-        rounds: of which the median counts.
+        chunk: size of a micro-batch, the jets or rows that a device works on at once.
+        rounds: number of rounds, of which the median counts.
         size: paper, or small for a quick look.
         json: file for the results.
     """
-    use_all_cores()
-    use_compilation_cache()
+    set_up()
     results = [r for m in models for r in measured(m, size, batch, row, chunk, rounds)]
     report(results, "padded", json)
     return 0
 
 
-def measured(model: str, size: str, batch: int, row: int, chunk: int, rounds: int) -> list[Result]:
-    """A row for two, four and eight buckets and one for packed rows."""
+def measured(
+    model: str, size: str, batch: int, row: int, micro_batch: int, rounds: int
+) -> list[Result]:
+    """Measure a row for one, two, four and eight buckets and one for packed rows."""
     task = benchmarked(model, size)
     network = task.init(jax.random.key(0))
     multiplicity = multiplicities(batch)
@@ -71,13 +72,13 @@ def measured(model: str, size: str, batch: int, row: int, chunk: int, rounds: in
         parts = in_buckets(task, multiplicity, buckets)
         name = f"{buckets} buckets" if buckets > 1 else "padded"
         tokens[name] = sum(p[0].shape[0] * p[0].shape[1] for p in parts)
-        programs[name] = train_program(task, network, parts, chunk)
+        programs[name] = train_program(task, network, parts, micro_batch)
     jets = task.ragged(multiplicity)
-    rows = packed(jets, row, chunk * jax.device_count())
+    rows = packed(jets, row, micro_batch * jax.device_count())
     one_row = together(model, task)
     compare(task, one_row, network, jets, rows)
     tokens["packed"] = rows[2].size
-    programs["packed"] = train_program(one_row, network, (rows,), chunk)
+    programs["packed"] = train_program(one_row, network, (rows,), micro_batch)
     timings = time_in_turn(programs, rounds)
     padded = timings["padded"]
     return [
@@ -95,7 +96,7 @@ def measured(model: str, size: str, batch: int, row: int, chunk: int, rounds: in
 
 
 def shares(multiplicity: np.ndarray, row: int) -> list[list[int]]:
-    """The jets of each row: the longest first, each into the first row that has room."""
+    """Share the jets out to rows: the longest first, each into the first row with room."""
     rows: list[list[int]] = []
     for jet in np.argsort(-multiplicity, kind="stable"):
         room = (r for r in rows if multiplicity[r].sum() + multiplicity[jet] <= row)
@@ -108,11 +109,11 @@ def shares(multiplicity: np.ndarray, row: int) -> list[list[int]]:
 
 
 def packed(jets: tuple[Array, ...], row: int, multiple: int) -> tuple[np.ndarray, ...]:
-    """Padded jets in rows: momenta (R, row, 4), features (R, row, F), segments and first (R, row).
+    """Pack padded jets: momenta (R, row, 4), features (R, row, F), segments and first (R, row).
 
     segments: the number of the jet within its row, from 1, or 0; first: whether a particle is the
-    first of its jet. R is a multiple of ``multiple``, so that whole chunks fill the devices. Raises
-    ValueError where a jet is longer than a row.
+    first of its jet. R is a multiple of ``multiple``, so that whole micro-batches fill the devices.
+    Raises ValueError where a jet is longer than a row.
     """
     momenta, features, multiplicity = (np.asarray(a) for a in jets)
     if multiplicity.max() > row:
@@ -136,24 +137,24 @@ def packed(jets: tuple[Array, ...], row: int, multiple: int) -> tuple[np.ndarray
 
 
 def together(model: str, task: Benchmarked) -> Benchmarked:
-    """The task of packed rows."""
+    """Make the task of packed rows."""
     return dataclasses.replace(task, forward=_lgatr if model == "lgatr" else _slim)
 
 
 def _lgatr(network: Any, momenta: Array, features: Array, segments: Array, first: Array) -> Array:
-    """(R, row, outputs): of the first particle of each jet, zero elsewhere."""
+    """Compute (R, row, outputs): of the first particle of each jet, zero elsewhere."""
     out, _ = network(embed_vector(momenta)[:, :, None], features, Mask(segments=segments))
     return out[..., 0] * first[..., None]
 
 
 def _slim(network: Any, momenta: Array, features: Array, segments: Array, first: Array) -> Array:
-    """As ``_lgatr``."""
+    """Compute the same as ``_lgatr``."""
     _, out = network(momenta[:, :, None], features, Mask(segments=segments))
     return out * first[..., None]
 
 
 def compare(padded: Benchmarked, in_rows: Benchmarked, network: Any, jets: Any, rows: Any) -> None:
-    """RuntimeError where the losses of padded and packed jets differ."""
+    """Raise RuntimeError where the losses of padded and packed jets differ."""
     losses = [
         float(jax.jit(loss(task))(network, batch, None))
         for task, batch in ((padded, jets), (in_rows, rows))

@@ -1,4 +1,4 @@
-"""What bfloat16 changes: the time and the outputs of a forward pass, and the result of a training.
+"""Measure what bfloat16 changes: time and outputs of a forward pass, and results of trainings.
 
     python -m benchmarks.precision --json benchmarks/results/precision.json
 
@@ -21,12 +21,13 @@ import tyro
 from benchmarks.measure import Program, program, time_in_turn
 from benchmarks.networks import MODELS, multiplicities, of_config
 from benchmarks.tables import Result, compared, report
-from jaxpriors.commands.reweight import classifier
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data.samples import zjets
-from jaxpriors.methods.reweighting import Reweighting, prepare, reweight
-from jaxpriors.models.presets import preset
-from jaxpriors.training.precision import Compute, Precision
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.presets import preset
+from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting, reweight
+from jaxpriors.run.launch import set_up
+from jaxpriors.training.options import Compute, TrainingOptions
+from jaxpriors.training.step import Precision
 
 COMPUTE: tuple[Compute, Compute] = ("float32", "bfloat16")  # of trainings
 
@@ -43,14 +44,13 @@ def precision(
 
     Args:
         models: any of lgatr, lgatr-slim, pet.
-        seeds: trainings in each precision; 0 leaves them out.
-        epochs: of each training.
-        rounds: of the forward passes, of which the median counts.
-        size: of the networks of the forward passes, paper or small.
+        seeds: number of trainings in each precision; 0 leaves them out.
+        epochs: number of epochs of each training.
+        rounds: number of rounds of forward passes, of which the median counts.
+        size: size of the networks of the forward passes, paper or small.
         json: file for the results.
     """
-    use_all_cores()
-    use_compilation_cache()
+    set_up()
     results = []
     for model in models:
         results += forward(model, size, rounds)
@@ -61,7 +61,7 @@ def precision(
 
 
 def forward(model: str, size: str, rounds: int) -> list[Result]:
-    """Time and error of the forward pass; GPUs have one precision more."""
+    """Measure time and error of the forward pass; GPUs have one more precision."""
     config = preset(model, size)
     network = of_config(config).init(jax.random.key(0))
     jets = of_config(config).ragged(multiplicities(64))
@@ -87,15 +87,16 @@ def forward(model: str, size: str, rounds: int) -> list[Result]:
 
 
 def training(model: str, seeds: int, epochs: int) -> list[Result]:
-    """Loss and triangular discriminators of trainings in both precisions."""
+    """Measure loss and triangular discriminators of trainings in both precisions."""
     samples = zjets("simulation", "detector"), zjets("data", "detector")
     found: dict[Compute, list[dict[str, float]]] = {compute: [] for compute in COMPUTE}
     for seed in range(seeds):
         for compute in COMPUTE:
-            one = classifier(model, "small", seed, epochs=epochs, precision=compute)
+            options = TrainingOptions(epochs=epochs, seed=seed)
+            one = RatioClassifier(model).with_options(options, compute)
             config = Reweighting((one,))  # the same events to test with for all seeds
             with tempfile.TemporaryDirectory() as folder:
-                metrics = reweight(prepare(*samples, config), config, folder)
+                metrics = reweight(prepare_reweighting(*samples, config), config, folder)
             numbers = {"loss": metrics["models"][model]["validation_loss"]}
             for observable, row in metrics["table2"][model].items():
                 numbers[f"discriminator-{observable}"] = row["value"]

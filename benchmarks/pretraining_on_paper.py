@@ -1,10 +1,10 @@
-"""What a pretraining of OmniLearn's size should take on many GPUs, and ten times that.
+"""Estimate the time of a pretraining of OmniLearn's size on many GPUs, and of ten times that.
 
     python -m benchmarks.pretraining_on_paper
 
 A model, not a measurement: operations of the objective as XLA counts them for one jet, the data
-sheets of the machine, and the assumptions of ``Machine`` and ``Task``. Each step a GPU works
-through its rows; then all add up their gradients, which nothing is assumed to hide.
+sheets of the machine, and the assumptions of ``Machine`` and ``Task``. In each step a GPU computes
+its rows; then all add up their gradients, and nothing is assumed to hide that.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import tyro
 
 from benchmarks.measure import flops
 from jaxpriors.data.batching import Batch
-from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
-from jaxpriors.methods.pretraining import Pretraining, make_loss
+from jaxpriors.generation.pretraining import Pretraining, make_pretraining_loss
 from jaxpriors.models.pet import PET
-from jaxpriors.preprocessing import PointCloudPreprocessing
-from jaxpriors.training.checkpoints import count_parameters
+from jaxpriors.preprocessing.clouds import PointCloudConfig
+from jaxpriors.preprocessing.registry import Preprocessing
+from jaxpriors.preprocessing.standardisation import Standardisation
 
 FACTOR = 3  # operations of a step over those of its forward pass
 NUMBERS = 5  # of a constituent: four-vector and identity, 4 bytes each
@@ -58,9 +58,8 @@ class Task:
 
 
 def counted(padded: int) -> tuple[float, int]:
-    """Operations of the objective of one jet, forward, and the numbers of PET's parameters."""
-    config = Pretraining("paper").resolved(10)
-    assert config.network is not None
+    """Count the operations of the objective of one jet, forward, and PET's parameters."""
+    config = Pretraining("paper")
     network_config = config.network
     one = Batch(
         p4=jnp.ones((1, padded, 4)),
@@ -72,14 +71,14 @@ def counted(padded: int) -> tuple[float, int]:
         weight=jnp.ones(1),
     )
     shapes = jax.eval_shape(lambda key: PET.init(key, network_config), jax.random.key(0))
-    unit = PointCloudStandardisation((0.0,) * 4, (1.0,) * 4)
-    loss = make_loss(PointCloudPreprocessing(PointCloudConfig(), unit), padded, config)
+    unit = Standardisation((0.0,) * 4, (1.0,) * 4)
+    loss = make_pretraining_loss(Preprocessing(PointCloudConfig(), unit), padded, config)
     operations = flops(loss, shapes, one, jax.random.split(jax.random.key(0), 1))
-    return operations, count_parameters(shapes)
+    return operations, sum(x.size for x in jax.tree.leaves(shapes))
 
 
 def model(task: Task, machine: Machine, forward: float, parameters: int) -> dict[str, float]:
-    """Seconds, bytes and rates of a step and of the whole."""
+    """Compute seconds, bytes and rates of a step and of the whole."""
     n = machine.gpus
     compute = task.rows * FACTOR * forward / (machine.used * machine.rate)
     gradient = 4 * parameters

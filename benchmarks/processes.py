@@ -1,10 +1,10 @@
-"""How a training step's rate grows with devices and processes of one machine.
+"""Measure how a training step's rate grows with devices and processes of one machine.
 
     python -m benchmarks.processes --json benchmarks/results/processes.json
 
 A step (forward, backward, Adam, float32) of one global batch, on one device, on several virtual
 ones, and on several processes that add up their gradients by Gloo. On a machine with as many cores
-as devices the ratio is the speed-up; with fewer it tells what sharing out costs, 1 being nothing.
+as devices the ratio is the speed-up; with fewer it shows what sharing out costs, 1 being nothing.
 All run in turn, ``rounds`` times.
 """
 
@@ -24,8 +24,8 @@ import tyro
 
 from benchmarks.networks import benchmarked, train_program
 from benchmarks.tables import Result, report
-from jaxpriors import processes
-from jaxpriors.commands.setup import begin
+from jaxpriors.run import processes
+from jaxpriors.run.launch import start
 
 LAYOUTS = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (4, 1), (2, 4))  # processes, devices of each
 CALLS = 4
@@ -42,8 +42,8 @@ def scaling(
 
     Args:
         models: any of lgatr, lgatr-slim, pet.
-        batch: jets a step, over all devices.
-        rounds: of which the median counts.
+        batch: number of jets a step, over all devices.
+        rounds: number of rounds, of which the median counts.
         size: small or paper.
         json: file for the results.
     """
@@ -67,7 +67,7 @@ def scaling(
 
 
 def _measured(model: str, size: str, batch: int, count: int, devices: int) -> float:
-    """Seconds of a step in a run of so many processes with so many devices each."""
+    """Measure the seconds of a step on ``count`` processes with ``devices`` devices each."""
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
@@ -76,10 +76,10 @@ def _measured(model: str, size: str, batch: int, count: int, devices: int) -> fl
         command = [sys.executable, "-m", "benchmarks.processes", "step", model, size, str(batch)]
         begun = []
         for number in range(count):
-            told = {"JAXPRIORS_DEVICES": str(devices), "JAXPRIORS_PROCESSES": str(count)}
+            variables = {"JAXPRIORS_DEVICES": str(devices), "JAXPRIORS_PROCESSES": str(count)}
             if count > 1:
-                told |= {"JAXPRIORS_COORDINATOR": place, "JAXPRIORS_PROCESS": str(number)}
-            begun.append(subprocess.Popen([*command, str(out)], env={**os.environ, **told}))
+                variables |= {"JAXPRIORS_COORDINATOR": place, "JAXPRIORS_PROCESS": str(number)}
+            begun.append(subprocess.Popen([*command, str(out)], env={**os.environ, **variables}))
         codes = [process.wait() for process in begun]
         if any(codes):
             raise RuntimeError(f"{count} processes ended with {codes}")
@@ -87,8 +87,8 @@ def _measured(model: str, size: str, batch: int, count: int, devices: int) -> fl
 
 
 def step(model: str, size: str, batch: str, out: str) -> None:
-    """Time the step as one of the processes that the environment tells of."""
-    watch = begin()
+    """Time the step as one of the processes that the environment describes."""
+    watch = start()
     task = benchmarked(model, size)
     rows = int(batch) // processes.count()
     own = slice(rows * processes.index(), rows * (processes.index() + 1))
@@ -96,7 +96,7 @@ def step(model: str, size: str, batch: str, out: str) -> None:
     run = train_program(task, task.init(jax.random.key(0)), (jets,), devices=jax.devices())
     run(1)
     seconds = run(CALLS) / CALLS
-    if processes.is_first():
+    if processes.index() == 0:
         Path(out).write_text(text.dumps(seconds))
     if watch is not None:
         watch.leave()

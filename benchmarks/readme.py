@@ -3,8 +3,8 @@
     python -m benchmarks.readme
 
 It stands between two comments in the README and is replaced as a whole. A model's results are in
-`against_peers_MODEL.json` and `against_peers_MODEL_….json`; of a row that several hold, the latest
-counts.
+`against_peers_MODEL.json` and `against_peers_MODEL_….json`; the latest counts for a row that
+several hold.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TASKS = {
 
 
 def table() -> str:
-    """Markdown: ours, how many times as much the fastest peer needs, and what command found it."""
+    """Write Markdown: ours, how many times as much the fastest peer needs, and the commands."""
     contents = {model: found for model in MODELS if (found := _results(model))}
     rows = {
         model: {row["task"]: row for content in found for row in content["results"]}
@@ -44,16 +44,16 @@ def table() -> str:
         cells = [_cell(of_model.get(task)) for of_model in rows.values()]
         if any(cells):
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    told = [
+    origins = [
         f"- {NAMES[model]}: {_origin(content)}"
         for model, some in contents.items()
         for content in some
     ]
-    return "\n".join([*lines, "", *told, ""])
+    return "\n".join([*lines, "", *origins, ""])
 
 
 def _results(model: str) -> list[dict[str, Any]]:
-    """The contents of the model's files, by date."""
+    """Read the contents of the model's files, by date."""
     names = (f"against_peers_{model}.json", f"against_peers_{model}_*.json")
     files = [file for name in names for file in RESULTS.glob(name)]
     return sorted((json.loads(file.read_text()) for file in files), key=lambda c: c["date"])
@@ -66,7 +66,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def _origin(content: dict[str, Any]) -> str:
-    """Command, date, machine and version, as one line of text."""
+    """Write command, date, machine and version as one line of text."""
     machine, (script, *options) = content["machine"], content["command"]
     command = " ".join(["python -m", f"benchmarks.{Path(script).stem}", *options])
     return (
@@ -76,7 +76,7 @@ def _origin(content: dict[str, Any]) -> str:
 
 
 def written(readme: str) -> str:
-    """The README with the table of today; ValueError where the two comments are missing."""
+    """Return the README with the table of today; ValueError where the two comments are missing."""
     before, found, rest = readme.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:

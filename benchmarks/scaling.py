@@ -1,8 +1,8 @@
-"""How our time grows with particles, batch and devices, and how much of the machine is used.
+"""Measure how our time grows with particles, batch, devices, and how much of the machine is used.
 
     python -m benchmarks.scaling --json benchmarks/results/scaling.json
 
-Rows are training steps (forward, backward, Adam) in float32, a number of jets a second each.
+Rows are training steps (forward, backward, Adam) in float32, each a rate of jets a second.
 "utilisation" is the useful operations of the best step over what the machine does in a large matrix
 product: three times the forward pass of one jet, as XLA counts it.
 """
@@ -26,9 +26,9 @@ from benchmarks.networks import (
     train_program,
 )
 from benchmarks.tables import Result, compared, report
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets
 from jaxpriors.data.events import Events
+from jaxpriors.run.launch import set_up
 
 Network = Any
 
@@ -47,12 +47,11 @@ def scaling(
         models: any of lgatr, lgatr-slim, pet.
         particles: numbers of particles, in a batch of 64.
         batches: numbers of jets, of 101 particles each.
-        rounds: of which the median counts.
+        rounds: number of rounds, of which the median counts.
         size: paper, or small for a quick look.
         json: file for the results.
     """
-    use_all_cores()
-    use_compilation_cache()
+    set_up()
     rate = matrix_rate()
     print(f"large matrix product: {rate / 1e9:.0f} GFLOP/s", flush=True)
     results = [loader(rounds)]
@@ -89,7 +88,7 @@ def _rows(
 def _step(
     model: str, name: str, task: Benchmarked, network: Network, jets: Any, rounds: int
 ) -> Result:
-    """Jets per second of a step on all devices, and on the first alone."""
+    """Measure jets per second of a step on all devices, and on the first alone."""
     programs = {"all": train_program(task, network, (jets,))}
     if jax.device_count() > 1:
         programs["one"] = train_program(task, network, (jets,), devices=jax.devices()[:1])
@@ -102,7 +101,7 @@ def _step(
 
 
 def loader(rounds: int) -> Result:
-    """Batches of 512 that are read, padded and handed over, without a network."""
+    """Measure batches of 512 that are read, padded and handed over, without a network."""
     rng = np.random.default_rng(0)
     multiplicity = multiplicities(50_000)
     p4 = rng.normal(size=(multiplicity.sum(), 4)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Results of a benchmark: printed as a table, written as JSON."""
+"""Print the results of a benchmark as a table and write them as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 
-from jaxpriors.training.runs import environment, write_json
+from jaxpriors.run.folder import environment
+from jaxpriors.run.storage import write_json
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def compared(
     spread: float | None = None,
     note: str = "",
 ) -> Result:
-    """A result with its ratio, less being better; ``peer`` None where there is none."""
+    """Make a result with its ratio, less being better; ``peer`` None where there is none."""
     ratio = None if peer is None else peer / ours
     return Result(model, task, ours, peer, ratio, unit, spread, note)
 
@@ -49,7 +50,7 @@ PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""
 
 
 def quantity(value: float, unit: str) -> str:
-    """1.5e9, "FLOP" as "1.5 GFLOP"; a share as it is."""
+    """Write 1.5e9, "FLOP" as "1.5 GFLOP"; a share as it is."""
     if not unit and value < 1:
         return f"{value:.3g}"
     factor, prefix = next((p for p in PREFIXES if value >= p[0]), PREFIXES[-1])
@@ -57,7 +58,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def format_results(results: Sequence[Result], peer: str) -> str:
-    """The results as aligned text; ``peer`` heads the column of the numbers to compare with."""
+    """Format the results as aligned text; ``peer`` heads the column of the numbers to compare."""
     rows = [("model", "task", "ours", peer, "ratio", "spread", "")]
     for r in results:
         rows.append(
@@ -82,7 +83,7 @@ def format_results(results: Sequence[Result], peer: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, and how busy it was."""
+    """Describe the machine of the measurement, and how busy it is."""
     described: dict[str, Any] = {"platform": platform.platform(), "cores": os.cpu_count()}
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -102,7 +103,7 @@ def report(
         found = environment()
         content = {
             "date": found["date"],
-            # the names of files and folders, not where this machine has them
+            # the names of files and folders, not their place on this machine
             "command": [
                 Path(word).name if word.startswith("/") else word for word in found["command"]
             ],

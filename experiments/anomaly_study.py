@@ -11,25 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from experiments.stand_ins import Say, stand_in
-from jaxpriors import processes
-from jaxpriors.commands.progress import Display
-from jaxpriors.commands.report import tables
-from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
+from experiments.surrogates import Say, surrogate
+from jaxpriors.anomaly import performance as evaluation
+from jaxpriors.anomaly import training as anomaly
+from jaxpriors.anomaly.template import make_template, split_region
 from jaxpriors.data import dijets
+from jaxpriors.data.batching import split
 from jaxpriors.data.events import Events
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.simulation import lhco
-from jaxpriors.data.splitting import split
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation import anomaly as evaluation
-from jaxpriors.evaluation.plots import improvement_figure, roc_figure, save_figure
-from jaxpriors.methods import anomaly
-from jaxpriors.methods.background_template import make_template, split_region
-from jaxpriors.methods.classifier import RatioClassifier
-from jaxpriors.methods.dijet_generation import TemplateConfig
-from jaxpriors.methods.generation import SamplingConfig
-from jaxpriors.training.runs import environment, exists, open_run, read_json, write_json
+from jaxpriors.evaluation.figures import improvement_figure, roc_figure, save_figure
+from jaxpriors.generation.dijets import TemplateConfig
+from jaxpriors.generation.jets import SamplingConfig
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.report.tables import tables
+from jaxpriors.run import processes
+from jaxpriors.run.folder import Run, started
+from jaxpriors.run.storage import exists, read_json
 
 LEVEL = "detector"
 SEED = 31  # of the simulated samples
@@ -38,11 +37,11 @@ NULL, SUPERVISED = "null", "supervised"
 
 @dataclass(frozen=True)
 class Samples:
-    """Events of two jets in the signal region, none of them in two of these.
+    """Hold disjoint samples of two-jet events in the signal region.
 
-    background and template to train on, signal to inject, of which the first so many are taken,
-    reference: signal for the supervised trainings; test: labelled, background 0 and signal 1;
-    simulated: background for the supervised trainings, where the template is a generated one.
+    background, template: to train on; signal: to inject, from the first event on; reference: signal
+    for the supervised trainings; test: labelled, background 0 and signal 1; simulated: background
+    for the supervised trainings, where the template is a generated one.
     """
 
     background: Events
@@ -56,9 +55,9 @@ class Samples:
     def of(
         cls, background: Events, template: Events, signal: Events, injected: int, test: float
     ) -> Samples:
-        """Share the events out: a share ``test`` of the background is to test with.
+        """Split the events: a share ``test`` of the background is for tests.
 
-        Of the signal events ``injected`` are, and half of the others are to test with.
+        ``injected`` signal events are to inject, and half of the others are for tests.
 
         Raises InputError where no signal is left for the supervised reference or to test with.
         """
@@ -72,39 +71,40 @@ class Samples:
         pool, rest = signal[order[:injected]], signal[order[injected:]]
         for_test, for_reference = split(len(rest), (0.5, 0.5), 0)
         tested, taken = split(len(background), (test, 1 - test), 0)
-        parts = background[tested].with_label(0), rest[for_test].with_label(1)
+        both = background[tested].with_label(0), rest[for_test].with_label(1)
         return cls(
             background=background[taken],
             template=template,
             signal=pool,
             reference=rest[for_reference],
-            test=Events.concatenate([p.with_columns(dijets.COLUMNS) for p in parts]),
+            test=Events.concatenate([p.with_columns(dijets.COLUMNS) for p in both]),
         )
 
-    def parts(self) -> dict[str, Events]:
-        """All that there are, by their names."""
-        parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: events for name, events in parts.items() if events is not None}
+    def by_name(self) -> dict[str, Events]:
+        """Give the samples by name."""
+        samples = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: events for name, events in samples.items() if events is not None}
 
     def digests(self) -> dict[str, str]:
-        """What the samples are, in a run's record."""
-        return {name: events.digest() for name, events in self.parts().items()}
+        """Give the digests of the samples, for the record of a run."""
+        return {name: events.digest() for name, events in self.by_name().items()}
 
     def data(self, injected: int) -> Events:
-        """The background with so many signal events."""
-        parts = self.background, self.signal[:injected]
+        """Give the background with ``injected`` signal events."""
+        both = self.background, self.signal[:injected]
         return Events.concatenate(
-            [dataclasses.replace(p, label=None).with_columns(dijets.COLUMNS) for p in parts]
+            [dataclasses.replace(p, label=None).with_columns(dijets.COLUMNS) for p in both]
         )
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What is trained and measured.
+    """Configure the scan over injections.
 
-    searches: of each model, with its networks. injected: numbers of signal events, rising; 0 is
-    compared with the null distribution, of so many times the networks' number of trainings.
-    least: background events that a cut leaves at least, for its significance improvement to count.
+    searches: one classifier for each model. injected: numbers of signal events, rising; 0 is
+    compared with the null distribution. nulls: how many times all networks train on random labels,
+    for the null distribution. least: smallest number of background events behind a cut, for its
+    significance improvement to count.
     """
 
     searches: tuple[RatioClassifier, ...]
@@ -131,35 +131,32 @@ class Scan:
             )
 
 
-def run(
+def run_scan(
     make: Callable[[int, Say], Samples],
     scan: Scan,
     out: Path,
     resume: bool,
     sources: dict[str, Any],
 ) -> int:
-    """Train, measure, draw; print the table. make: the samples, for so many injected at most."""
-    use_all_cores()
-    use_compilation_cache()
-    asked = dataclasses.asdict(scan)
-    open_run(out, {"scan": asked, "sources": sources}, resume)
-    if not exists(out / "metrics.json"):
-        with Display() as display:
-            samples = make(max(scan.injected), display)
-            open_run(out / "samples", samples.digests(), resume=True)
-            metrics = study(samples, scan, out, display)
-        write_json(out / "metrics.json", {**metrics, "environment": environment()})
-    print(tables(read_json(out / "metrics.json")))
+    """Train, measure, draw, print the table. make: gives the samples for the largest injection."""
+    with started(out, resume) as opened:
+        opened.open({"scan": dataclasses.asdict(scan), "sources": sources})
+        if not exists(opened.folder / "metrics.json"):
+            samples = make(max(scan.injected), opened.progress)
+            opened.within("samples").open(samples.digests())
+            opened.finish(study(samples, scan, opened))
+        metrics = read_json(opened.folder / "metrics.json")
+    print(tables(metrics))
     print(f"\nscores, figures and metrics: {out}")
     return 0
 
 
-def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
+def study(samples: Samples, scan: Scan, run: Run) -> dict[str, Any]:
     """Train every model on every injection, draw Figure 4, and give the metrics.
 
-    {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null": {model: summary},
-    "min_background", "events", "seconds"}. The chance of the null row is the share of the null
-    distribution that is as large as the maximum of the first network without injected signal.
+    The metrics are {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null":
+    {model: summary}, "min_background", "events", "seconds"}. The chance of the null row is the
+    p-value, under the null, of the maximum of the first network without injected signal.
     """
     template = samples.template
     for search in scan.searches:
@@ -182,12 +179,14 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
         asked |= {f"{NULL}-{i}": (anomaly.train_null, data, template) for i in range(scan.nulls)}
         found = {}
         for number, (name, (train, of_data, of_template)) in enumerate(asked.items()):
-            say({"stage": f"{model}: {_told(name)} ({number + 1} of {len(asked)})"})
+            run.progress({"stage": f"{model}: {_described(name)} ({number + 1} of {len(asked)})"})
             one = _reseeded(search, int(name.split("-")[1])) if name.startswith(NULL) else search
-            place = out / model / name
-            found[name] = _scores(train, of_data, of_template, one, samples.test, place, say)
+            place = run.folder / model / name
+            found[name] = _scores(
+                train, of_data, of_template, one, samples.test, place, run.progress
+            )
         scores[model] = found
-        metrics["seconds"][model] = sum(_seconds(out / model / name) for name in found)
+        metrics["seconds"][model] = sum(_seconds(run.folder / model / name) for name in found)
         measured = {
             name: evaluation.performance(some, labels, scan.least, samples.test.weight)
             for name, some in found.items()
@@ -205,22 +204,21 @@ def study(samples: Samples, scan: Scan, out: Path, say: Say) -> dict[str, Any]:
             if 0 in scan.injected:
                 first = metrics["max_sic"][model]["0"]["values"][0]
                 metrics[NULL][model]["chance"] = evaluation.chance(first, np.array(values))
-    say({"stage": "drawing"})
-    draw(scores, metrics, scan, samples, out)
-    counts = {name: len(events) for name, events in samples.parts().items()}
+    run.progress({"stage": "drawing"})
+    draw(scores, metrics, scan, samples, run.folder)
+    counts = {name: len(events) for name, events in samples.by_name().items()}
     counts |= {"test_background": int(np.sum(labels == 0)), "test_signal": int(np.sum(labels == 1))}
     return {**metrics, "min_background": scan.least, "events": counts}
 
 
-def _told(name: str) -> str:
+def _described(name: str) -> str:
     if name.startswith(NULL):
         return "labels drawn at random"
     return "labelled signal" if name == SUPERVISED else f"{name} signal events in the data"
 
 
 def _reseeded(search: RatioClassifier, number: int) -> RatioClassifier:
-    """Other first weights and labels in each of the null trainings."""
-    assert search.training is not None
+    """Change the seed, and so the initial weights and labels, for each null training."""
     seed = search.training.seed + 1000 * (number + 1)
     return dataclasses.replace(search, training=dataclasses.replace(search.training, seed=seed))
 
@@ -234,7 +232,7 @@ def _scores(
     place: Path,
     say: Say,
 ) -> np.ndarray:
-    """Log ratios (k, n) of the test events, by networks that are trained unless they were."""
+    """Train the networks unless that is done; give the log ratios (k, n) of the test events."""
     file = place / "scores.h5"
     if not exists(file):
         model = train(data, template, search, place, say)
@@ -245,7 +243,7 @@ def _scores(
 
 
 def _seconds(place: Path) -> float:
-    """How long a training took, by its log."""
+    """Read the time of a training in seconds from its log."""
     last = (place / anomaly.LOG).read_text().splitlines()[-1]
     return float(sum(json.loads(last)["seconds"].values()))
 
@@ -257,7 +255,7 @@ def draw(
     samples: Samples,
     out: Path,
 ) -> None:
-    """Figure 4, with the curves of the largest injection, and the ROC curves of the same."""
+    """Draw Figure 4, with the curves of the largest injection, and its ROC curves."""
     labels = samples.test.label
     assert labels is not None
     sic, rejection = {}, {}
@@ -270,7 +268,6 @@ def draw(
         for model, rows in metrics["max_sic"].items()
     }
     figures = out / "figures"
-    figures.mkdir(exist_ok=True)
     grid = evaluation.EFFICIENCIES
     size = len(samples.background)
     drawn = improvement_figure(sic, maxima, metrics[SUPERVISED], grid, size)
@@ -281,14 +278,14 @@ def draw(
 def simulated(
     background: int, template: int, test: int, signal: int, injected: int, say: Say
 ) -> Samples:
-    """The stand-ins at detector level, made at the first call and then taken.
+    """Give the surrogate samples at detector level; simulate them at the first call.
 
-    Numbers of background events in the data, in the template and to test with, and of signal
-    events beside the ``injected``, half of them to test with.
+    background, template, test: numbers of background events in the data, in the template and for
+    tests; signal: number of signal events besides the ``injected``, half of them for tests.
     """
     total = background + template + test
-    qcd = read_events(stand_in("lhco", "background", total, SEED, say), LEVEL)
-    found = read_events(stand_in("lhco", "signal", signal + injected, SEED, say), LEVEL)
+    qcd = read_events(surrogate("lhco", "background", total, SEED, say), LEVEL)
+    found = read_events(surrogate("lhco", "signal", signal + injected, SEED, say), LEVEL)
     of_template, rest = qcd[:template], qcd[template:]
     return Samples.of(rest, of_template, found, injected, test / (background + test))
 
@@ -301,7 +298,7 @@ def of_files(
     region: dijets.Window,
     level: str | None,
 ) -> Samples:
-    """Samples of a file with labels and of one with background, in the signal region (m_jj, GeV).
+    """Read samples from a labelled and a background file, in the signal region (m_jj in GeV).
 
     Raises InputError for files without labels, without events in the region or with too few
     background events, and for a template that shares events with the data.
@@ -330,7 +327,7 @@ def of_files(
 
 
 def _jets(events: Events) -> list[tuple[float, ...]]:
-    """What tells events apart: momentum and directions of their jets."""
+    """Identify events by the momentum and directions of their jets."""
     names = [n for n in dijets.COLUMNS if n.endswith(("_pt", "_eta", "_phi"))]
     return list(zip(*(events.columns[name].tolist() for name in names), strict=True))
 
@@ -338,17 +335,17 @@ def _jets(events: Events) -> list[tuple[float, ...]]:
 def realistic(
     samples: Samples, sidebands: int, config: TemplateConfig, folder: Path, say: Say
 ) -> Samples:
-    """The samples with a template that is generated from so many events of the sidebands.
+    """Replace the template by one generated from ``sidebands`` events.
 
-    All events are cut to the constituents that the generator makes.
+    All jets are cut to the number of constituents that the generator makes.
     """
-    around = read_events(stand_in("lhco", "sidebands", sidebands, SEED, say), LEVEL)
+    outside = read_events(surrogate("lhco", "sidebands", sidebands, SEED, say), LEVEL)
     region = lhco.SIGNAL_REGION
     seed, number = config.training.seed, len(samples.template)
-    around, mass = split_region(around, samples.background, region, number, seed)
+    outside, mass = split_region(outside, samples.background, region, number, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    made = make_template(around, mass, config, SamplingConfig(seed=seed), folder, say)
+    made = make_template(outside, mass, config, SamplingConfig(seed=seed), folder, say)
     most = config.inputs.constituents
     assert most is not None
-    cut = {name: dijets.leading(events, most) for name, events in samples.parts().items()}
+    cut = {name: dijets.leading(events, most) for name, events in samples.by_name().items()}
     return Samples(**cut | {"template": made, "simulated": cut["template"]})

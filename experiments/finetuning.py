@@ -1,22 +1,30 @@
-"""How much sooner a fine-tuned PET learns than one from scratch (arXiv:2404.16091, Section 4).
+"""Speed of training of a fine-tuned PET and of one from scratch (arXiv:2404.16091, Section 4).
 
     python -m experiments.finetuning quick --out runs/finetuning
 
-For each seed, both networks are trained on the same events, in the same order, for the same number
-of epochs. What counts is after how many epochs the fine-tuned network's validation loss is at or
-below the smallest one that the network from scratch ever has.
+For each seed, both networks train on the same events, in the same order, for the same number of
+epochs. The result is the number of epochs after which the validation loss of the fine-tuned network
+reaches the smallest one of the network from scratch.
 """
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 
-from jaxpriors.cli import guarded
-from jaxpriors.commands.reweight import classifier
-
-MODELS = ("pet", "pet-finetuned")
+from jaxpriors.data.samples import zjets
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.figures import save_figure, seeds_figure
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.names import FINE_TUNED
+from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting
+from jaxpriors.report.tables import tables
+from jaxpriors.run.folder import logged, started
+from jaxpriors.run.launch import guarded
+from jaxpriors.run.storage import read_json
+from jaxpriors.training.options import TrainingOptions
 
 
 def quick(
@@ -26,75 +34,57 @@ def quick(
     pretrained: Path | None = None,
     resume: bool = False,
 ) -> int:
-    """Small networks on the sample inside the package, two settings of Pythia, for two cores.
+    """Train small networks on the sample in the package, two settings of Pythia, on two cores.
 
     Args:
         out: folder of the run; must not exist, unless --resume.
-        seeds: trainings of each network: other weights and another order of events.
-        epochs: of every training.
-        pretrained: weights to start from; otherwise those in this package.
-        resume: go on with the run in the folder.
+        seeds: number of trainings of each network, with other weights and orders of events.
+        epochs: epochs of every training.
+        pretrained: weights to start from; by default those in this package.
+        resume: resume the run in the folder.
     """
-    from jaxpriors.commands.chunks import begun, multiplicity, with_chunks
-    from jaxpriors.commands.progress import Display
-    from jaxpriors.commands.setup import use_all_cores, use_compilation_cache
-    from jaxpriors.data.samples import zjets
-    from jaxpriors.errors import InputError
-    from jaxpriors.evaluation.plots import save_figure, seeds_figure
-    from jaxpriors.methods.reweighting import Reweighting, prepare
-    from jaxpriors.training.runs import environment, open_run, write_json
-
     if seeds < 1:
         raise InputError(f"seeds: found {seeds}, expected at least 1")
-    use_all_cores()
-    use_compilation_cache()
+    starts = {"pet": None, FINE_TUNED: pretrained}
     classifiers = {
-        (model, seed): classifier(
-            model,
-            "small",
-            seed,
-            pretrained=pretrained if model == "pet-finetuned" else None,
-            epochs=epochs,
+        (model, seed): RatioClassifier(model, pretrained=start).with_options(
+            TrainingOptions(epochs=epochs, seed=seed)
         )
         for seed in range(seeds)
-        for model in MODELS
+        for model, start in starts.items()
     }
     losses: dict[tuple[str, int], list[float]] = {}
-    with Display() as display:
+    with started(out, resume) as run:
         simulation, data = zjets("simulation", "detector"), zjets("data", "detector")
-        prepared = prepare(simulation, data, Reweighting((classifiers["pet", 0],)))
-        lengths = multiplicity(*prepared.part("train"))
+        prepared = prepare_reweighting(simulation, data, Reweighting((classifiers["pet", 0],)))
+        lengths = np.concatenate([e.multiplicity for e in prepared.part("train")])
         classifiers = {
-            which: with_chunks(one, lengths, begun(out, "trainings", i, "training"), display)
+            which: one.with_micro_batch(
+                lengths, run.begun("trainings", i, "training"), run.progress
+            )
             for i, (which, one) in enumerate(classifiers.items())
         }
-        config = {"trainings": [dataclasses.asdict(c) for c in classifiers.values()]}
-        open_run(out, config, resume)
+        run.open({"trainings": [dataclasses.asdict(one) for one in classifiers.values()]})
         for (model, seed), one in classifiers.items():
             name = f"{model}-{seed}"
-            display({"stage": f"training {name}"})
-
-            def show(record: dict[str, Any], name: str = name) -> None:
-                display({"model": name, **record})
-
-            _, trained = one.fit_with_history(
-                *prepared.part("train"),
-                prepared.part("validation"),
+            run.progress({"stage": f"training {name}"})
+            _, trained = one.train(
+                *one.examples(*prepared.part("train"), prepared.part("validation")),
                 out / "checkpoints" / name,
-                show,
+                logged(out / "log" / f"{name}.jsonl", run.progress, model=name),
             )
             losses[model, seed] = [r["validation_loss"] for r in trained.history]
-    rows = [compare(seed, *(losses[model, seed] for model in MODELS)) for seed in range(seeds)]
-    (out / "figures").mkdir(exist_ok=True)
-    curves = {m: [losses[m, seed] for seed in range(seeds)] for m in MODELS}
-    save_figure(seeds_figure(curves), out / "figures" / "training")
-    write_json(out / "metrics.json", {"finetuning": rows, "environment": environment()})
-    print(table(rows))
+        rows = [compare(seed, *(losses[model, seed] for model in starts)) for seed in range(seeds)]
+        curves = {m: [losses[m, seed] for seed in range(seeds)] for m in starts}
+        save_figure(seeds_figure(curves), out / "figures" / "training")
+        run.finish({"finetuning": rows})
+        metrics = read_json(run.folder / "metrics.json")
+    print(tables(metrics))
     return 0
 
 
 def compare(seed: int, scratch: list[float], finetuned: list[float]) -> dict[str, Any]:
-    """One row of the comparison of validation losses after each epoch.
+    """Compare validation losses after each epoch, as a row of the table.
 
     ``reached``: the first epoch at which the fine-tuned network is at or below the best loss from
     scratch, None if it never is. Epochs count from 1.
@@ -108,19 +98,6 @@ def compare(seed: int, scratch: list[float], finetuned: list[float]) -> dict[str
         "finetuned_best_epoch": 1 + finetuned.index(min(finetuned)),
         "reached": reached[0] if reached else None,
     }
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as text: the best losses with their epochs, and when the first was reached."""
-    lines = ["seed  from scratch (epoch)  fine-tuned (epoch)  reached after epoch"]
-    for row in rows:
-        best = [
-            f"{min(row[name]):.5f} ({row[f'{name}_best_epoch']})"
-            for name in ("scratch", "finetuned")
-        ]
-        reached = row["reached"] or "never"
-        lines.append(f"{row['seed']:>4}  {best[0]:>20}  {best[1]:>18}  {reached:>19}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

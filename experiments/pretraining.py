@@ -3,19 +3,23 @@
     python -m experiments.pretraining quick --out runs/pretraining
     python -m experiments.pretraining paper jetclass.h5 --out runs/pretraining-paper
 
-``quick`` generates jets like those of JetClass with Pythia and a parametric detector (see
-`jaxpriors.data.simulation.jetclass` for what they are not) and trains a small network, for two
-cores. ``paper`` takes a file of your own, such as JetClass in OmniLearn's files after `jaxpriors
-data convert --layout omnilearn-jetclass`, and the published network and settings, for a GPU.
+``quick`` simulates jets like those of JetClass with Pythia and a parametric detector
+(`jaxpriors.data.simulation.jetclass` lists the differences) and trains a small network, on two
+cores. ``paper`` takes your own file, such as JetClass in OmniLearn's files after `jaxpriors data
+convert --layout omnilearn-jetclass`, and the published network and settings, for a GPU.
 """
 
 from pathlib import Path
 
 import tyro
 
-from jaxpriors.cli import guarded
-from jaxpriors.commands.data import data_simulate
-from jaxpriors.commands.pretrain import pretrain
+from experiments.surrogates import simulated_file
+from jaxpriors.generation.pretraining import TRAINING, Pretraining, run_pretraining
+from jaxpriors.ratio.names import Size
+from jaxpriors.report.tables import tables
+from jaxpriors.run.folder import started
+from jaxpriors.run.launch import guarded
+from jaxpriors.training.options import TrainingOptions
 
 
 def quick(
@@ -26,36 +30,55 @@ def quick(
     seed: int = 0,
     resume: bool = False,
 ) -> int:
-    """A small network on generated jets, for two cores.
+    """Pretrain a small network on simulated jets, on two cores.
 
     Args:
         out: folder of the run; must not exist, unless --resume.
-        sample: file of the jets, generated if it is not there; default: jetclass.h5 beside the run.
-        events: jets to generate.
-        epochs: other than the size's own.
-        seed: of the split into parts, the weights, the order of events and the noise.
-        resume: go on with the run in the folder.
+        sample: file of the jets, simulated if it does not exist; default: jetclass.h5 beside the
+            run.
+        events: number of jets to simulate.
+        epochs: number of epochs; default: that of the size.
+        seed: seed of the split into parts, the weights, the order of events and the noise.
+        resume: resume the run in the folder.
     """
     sample = sample or out.parent / "jetclass.h5"
-    if not sample.exists():
-        sample.parent.mkdir(parents=True, exist_ok=True)
-        data_simulate("jetclass", "simulation", events, seed=0, out=sample, processes=2)
-    return pretrain(sample, out, "small", level="detector", epochs=epochs, seed=seed, resume=resume)
+    options = TrainingOptions(epochs=epochs, seed=seed)
+    return _run(sample, out, "small", "detector", options, resume, events)
 
 
 def paper(
     sample: Path, /, out: Path, level: str | None = None, seed: int = 0, resume: bool = False
 ) -> int:
-    """The published network and settings on a file of your own.
+    """Pretrain the published network with its settings on your own file.
 
     Args:
         sample: HDF5 file of jets with labels from 0.
         out: folder of the run; must not exist, unless --resume.
         level: particle or detector, where the file holds both.
-        seed: of the split into parts, the weights, the order of events and the noise.
-        resume: go on with the run in the folder.
+        seed: seed of the split into parts, the weights, the order of events and the noise.
+        resume: resume the run in the folder.
     """
-    return pretrain(sample, out, "paper", level=level, seed=seed, resume=resume)
+    return _run(sample, out, "paper", level, TrainingOptions(seed=seed), resume)
+
+
+def _run(
+    sample: Path,
+    out: Path,
+    size: Size,
+    level: str | None,
+    options: TrainingOptions,
+    resume: bool,
+    events: int | None = None,
+) -> int:
+    """Pretrain on a file; events: number of jets to simulate where there is no file."""
+    config = Pretraining(size, training=TRAINING[size].with_options(options))
+    with started(out, resume) as run:
+        if events is not None and not sample.exists():
+            simulated_file(sample, "jetclass", "simulation", events, 0, run.progress)
+        metrics = run_pretraining(sample, level, config, run)
+    print(tables(metrics))
+    print(f"\nnetworks, their card, figures and metrics: {out}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Closure tests of an unfolding: data with truths that are known, made of simulated events.
 
-Half of the simulated events, reweighted by a known function of their particle level, play the data,
-the other half is the simulation (in the last case, both halves have weights of the generator). The
-unfolded distributions are compared with the truth by a χ² of their shapes, with the statistical
-errors of both samples as if these were independent. They are not quite: the weights were found with
-these data, so that they follow some of their fluctuations, while the spread of the trainings is
-left out. "total" is the unfolded sum of weights over the true one.
+Half of the simulated events, reweighted by a known function of their particle level, are the data,
+the other half is the simulation (in the last case, both halves have weights of the generator). A χ²
+of the shapes compares the unfolded distributions with the truth, with the statistical errors of
+both samples as if these were independent. They are not quite: the weights follow some of the
+fluctuations of the data, while the χ² leaves out the spread of the trainings. "total" is the
+unfolded sum of weights over the true one.
 
 | case             | what it tests                                                            |
 |------------------|--------------------------------------------------------------------------|
@@ -20,45 +20,43 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from experiments.stand_ins import Say, stand_in
-from jaxpriors import kinematics
-from jaxpriors.commands.unfold import in_chunks
+from experiments.surrogates import Say, surrogate
+from jaxpriors.data.batching import split
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation, read_simulation
-from jaxpriors.data.splitting import split
 from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
-from jaxpriors.evaluation.unfolding import merged_edges
-from jaxpriors.methods.omnifold import OmniFold, resolved, unfold
-from jaxpriors.training.runs import open_run
+from jaxpriors.physics import kinematics
+from jaxpriors.run.folder import Run
+from jaxpriors.unfolding.distributions import merged_edges
+from jaxpriors.unfolding.omnifold import OmniFold, describe, unfold
+from jaxpriors.unfolding.run import with_micro_batches
 
 NEGATIVE = 0.15
 VARIATIONS = "weight_fsr_mur_double", "weight_fsr_mur_half"  # of simulation and data
-LEAST = 25  # events in a bin of the χ², effective ones
+LEAST = 25  # effective events in a bin of the χ²
 Closure = dict[str, dict[str, dict[str, float]]]
 
 
 def closures(
     made: dict[str, tuple[Simulation, Simulation]],
     config: OmniFold,
-    folder: Path,
-    say: Say,
+    run: Run,
 ) -> Closure:
-    """Unfold every case; {case: {observable: {"chi2", "ndf", "p", "prior_chi2", "total"}}}.
+    """Unfold every case: {case: {observable: {"chi2", "ndf", "p", "prior_chi2", "total"}}}.
 
-    prior_chi2: that of the simulation as it was, in the same bins. made: what ``cases`` gave.
+    prior_chi2: χ² of the simulation without unfolding, in the same bins. made: from ``cases``.
     """
     found: Closure = {}
     for case, (sample, data) in made.items():
-        say({"stage": f"closure: {case}"})
-        chunked = in_chunks(config, sample, data.detector, folder / case, say)
-        open_run(folder / case, resolved(chunked), resume=True)
-        result = unfold(sample, data.detector, chunked, folder / case, say)
+        run.progress({"stage": f"closure: {case}"})
+        inner = run.within(case)
+        filled = with_micro_batches(config, sample, data.detector, inner)
+        inner.open(describe(filled))
+        result = unfold(sample, data.detector, filled, inner.folder, run.progress)
         after, before = (result.weights(i)[0, sample.pass_gen] for i in (None, 0))
         found[case] = compared(sample.particle, after, before, data.particle)
     return found
@@ -67,10 +65,10 @@ def closures(
 def cases(
     simulation: Simulation, shower: bool, say: Say
 ) -> dict[str, tuple[Simulation, Simulation]]:
-    """Case → simulation, and data with its truth.
+    """Make, by case, the simulation, and data with its truth.
 
     simulation: with the observables among the columns of both levels. shower: whether it is the
-    package's, of which there are events with the weights of another shower.
+    package's, for which there are events with the weights of another shower.
     """
     sample, data = (simulation[i] for i in split(len(simulation), (0.5, 0.5), 1))
     weight = data.weight
@@ -86,14 +84,14 @@ def cases(
 
 
 def analytic(particle: Events) -> np.ndarray:
-    """Weights (n,) that make jets heavier and richer in constituents."""
+    """Give weights (n,) that make jets heavier and richer in constituents."""
     mass, number = particle.columns["mass"], particle.columns["multiplicity"]
     weight = np.exp(0.25 * np.tanh((mass - 20) / 8) + 0.2 * np.tanh((number - 24) / 8))
     return weight / weight.mean()
 
 
 def with_losses(sample: Simulation, seed: int) -> Simulation:
-    """The sample, of which the detector misses some events."""
+    """Let the detector miss some events of the sample."""
     pt = np.zeros(len(sample))
     pt[sample.pass_gen] = kinematics.pt(sample.particle.jet_p4.astype(np.float64))
     loss = 0.3 - 0.2 * np.clip((pt - 150) / 250, 0, 1)
@@ -103,17 +101,17 @@ def with_losses(sample: Simulation, seed: int) -> Simulation:
 
 
 def with_signs(sample: Simulation, seed: int) -> Simulation:
-    """The sample, some of whose weights are negative."""
+    """Make some weights of the sample negative."""
     negative = np.random.default_rng(seed).random(len(sample)) < NEGATIVE
     return sample.with_weight(np.where(negative, -1, 1) * sample.weight)
 
 
 def variations(events: int, say: Say) -> tuple[Simulation, Simulation] | None:
-    """So many events each, weighted as two other showers would have them; None without Pythia."""
+    """Give two samples with the weights of two other showers; None without Pythia."""
     if any(importlib.util.find_spec(name) is None for name in ("pythia8mc", "fastjet")):
         say({"stage": "no Pythia: pip install 'jaxpriors[simulation]' for shower variations"})
         return None
-    path = stand_in("zjets", "simulation-variations", 2 * events, 17, say)
+    path = surrogate("zjets", "simulation-variations", 2 * events, 17, say)
     halves = split(2 * events, (0.5, 0.5), 1)
     sample, data = (
         read_simulation(path, weight=weight)[half]
@@ -123,7 +121,7 @@ def variations(events: int, say: Say) -> tuple[Simulation, Simulation] | None:
 
 
 def with_all_observables(sample: Simulation) -> Simulation:
-    """The sample with the observables of both levels among its columns."""
+    """Add the observables of both levels to the columns of the sample."""
     return dataclasses.replace(
         sample,
         particle=with_observables(sample.particle),
@@ -134,7 +132,7 @@ def with_all_observables(sample: Simulation) -> Simulation:
 def compared(
     particle: Events, weights: np.ndarray, before: np.ndarray, truth: Events
 ) -> dict[str, dict[str, float]]:
-    """Each unfolded observable against its truth; before: the weights without unfolding."""
+    """Compare each unfolded observable with its truth; before: weights without unfolding."""
     found = {}
     total = float(weights.sum() / truth.weight.sum())
     for name, observable in OBSERVABLES.items():
@@ -152,20 +150,3 @@ def compared(
             "total": total,
         }
     return found
-
-
-def format_closures(found: dict[str, Any]) -> str:
-    """χ² / ndf and probability of every case and observable as text, and what they come to."""
-    lines = ["Closure: χ²/ndf (probability) of unfolded distributions to truths that are known"]
-    heads = "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES)
-    lines.append(f"{'':18}{heads}{'total':>9}")
-    for case, row in found.items():
-        cells = [f"{r['chi2']:.1f}/{r['ndf']} ({r['p']:.3f})" for r in row.values()]
-        priors = [f"{r['prior_chi2']:.1f}" for r in row.values()]
-        total = next(iter(row.values()))["total"]
-        lines.append(f"{case:18}" + "".join(f"{c:>18}" for c in cells) + f"{total:9.3f}")
-        lines.append(f"{'  not unfolded':18}" + "".join(f"{c:>18}" for c in priors))
-    smallest = min(r["p"] for row in found.values() for r in row.values())
-    tests = sum(len(row) for row in found.values())
-    lines.append(f"smallest probability × {tests} tests (Bonferroni): {smallest * tests:.3f}")
-    return "\n".join(lines)

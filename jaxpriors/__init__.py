@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.data.matched import Simulation, read_simulation
     from jaxpriors.data.sample_files import read_events, write_events
-    from jaxpriors.data.unfolded import Unfolded
     from jaxpriors.errors import InputError
-    from jaxpriors.methods.classifier import RatioClassifier
-    from jaxpriors.methods.omnifold import OmniFold, unfold
-    from jaxpriors.methods.ratio import RatioModel
+    from jaxpriors.ratio.classifier import RatioClassifier
+    from jaxpriors.ratio.model import RatioModel
+    from jaxpriors.unfolding.omnifold import OmniFold, unfold
+    from jaxpriors.unfolding.result import Unfolded
 
 __all__ = [
     "Events",
@@ -34,14 +34,14 @@ __all__ = [
 _HOMES = {
     "Events": "jaxpriors.data.events",
     "InputError": "jaxpriors.errors",
-    "OmniFold": "jaxpriors.methods.omnifold",
-    "RatioClassifier": "jaxpriors.methods.classifier",
-    "RatioModel": "jaxpriors.methods.ratio",
+    "OmniFold": "jaxpriors.unfolding.omnifold",
+    "RatioClassifier": "jaxpriors.ratio.classifier",
+    "RatioModel": "jaxpriors.ratio.model",
     "Simulation": "jaxpriors.data.matched",
-    "Unfolded": "jaxpriors.data.unfolded",
+    "Unfolded": "jaxpriors.unfolding.result",
     "read_events": "jaxpriors.data.sample_files",
     "read_simulation": "jaxpriors.data.matched",
-    "unfold": "jaxpriors.methods.omnifold",
+    "unfold": "jaxpriors.unfolding.omnifold",
     "write_events": "jaxpriors.data.sample_files",
 }
 

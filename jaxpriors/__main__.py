@@ -1,5 +1,5 @@
 """`python -m jaxpriors` is the console command."""
 
-from jaxpriors.cli import main
+from jaxpriors.cli.main import main
 
 main()

@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     The message names what was looked at, what was found and what is expected. The command line
     prints it without a traceback and exits with 2.
+
+    >>> from jaxpriors import Events, InputError
+    >>> try:
+    ...     Events.from_columns({})
+    ... except InputError as error:
+    ...     print(error)
+    columns: found none, expected at least one
     """

@@ -1,4 +1,4 @@
-"""Peers from outside: their environments, their processes, and the order to run something."""
+"""Make the environments of peers, start their processes, and order them to run something."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGES = {
 
 
 def environment_of(name: str, folder: Path) -> Path:
-    """The interpreter of the environment of one of ``PACKAGES``, made if it is not there."""
+    """Return the interpreter of one of ``PACKAGES``; make its environment if it is not there."""
     home = folder / name
     made = home / "made"
     if not made.exists():
@@ -45,7 +45,7 @@ class Peer:
     process: subprocess.Popen[str]
 
     def ask(self, do: str, **order: Any) -> dict[str, Any]:
-        """The peer's answer; RuntimeError where it stopped."""
+        """Return the peer's answer; RuntimeError where it stopped."""
         assert self.process.stdin is not None and self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"do": do, **order}) + "\n")
@@ -57,7 +57,7 @@ class Peer:
         return found
 
     def program(self, task: str) -> Program:
-        """The peer's task as a program to be timed; the peer itself looks at the clock."""
+        """Turn the peer's task into a program to be timed; the peer itself reads the clock."""
 
         def run(calls: int) -> float:
             return float(self.ask("run", task=task, calls=calls)["seconds"])
@@ -67,7 +67,7 @@ class Peer:
 
 @contextlib.contextmanager
 def running(name: str, python: Path, server: str, *arguments: str) -> Iterator[Peer]:
-    """A peer whose server runs in the environment of that interpreter, ended at the end."""
+    """Run a peer's server in the environment of that interpreter; end it at the end."""
     command = [str(python), str(SERVERS / server), *arguments]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)

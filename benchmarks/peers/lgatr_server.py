@@ -1,9 +1,9 @@
-"""`lgatr` (PyTorch) as a process that is told what to run; see `serve` for the orders.
+"""Serve `lgatr` (PyTorch) as a process that receives orders, see `serve`.
 
 task is "forward" or "train" (forward, backward and an Adam step of the mean square of the outputs),
 with the padded jets as they are; "-masked" hides the padding by a mask, "-flat" has all real
-particles in one row under a mask of blocks, as lgatr's taggers do it. A larger batch than fits is
-worked through in pieces, whose gradients add up: of PIECE jets on CPUs, of as many as fit on GPUs.
+particles in one row under a mask of blocks, as lgatr's taggers do it. A batch that does not fit
+is computed in pieces, whose gradients add up: of PIECE jets on CPUs, of as many as fit on GPUs.
 """
 
 import time
@@ -20,7 +20,7 @@ class Server:
     """The network, its jets and its optimizer."""
 
     def build(self, cls, constructor, weights, compile, device):
-        """The network with these weights, on "cpu" or "cuda"."""
+        """Build the network with these weights, on "cpu" or "cuda"."""
         torch.manual_seed(0)
         self.device = device
         network = getattr(lgatr, cls)(**constructor)
@@ -33,19 +33,19 @@ class Server:
         self.slim = cls == "LGATrSlim"
 
     def jets(self, file):
-        """The jets."""
+        """Read the jets."""
         with np.load(file) as arrays:
             names = ("momenta", "features", "multiplicity")
             self.whole = [torch.from_numpy(arrays[k]).to(self.device) for k in names]
         self.split(PIECE if self.device == "cpu" else len(self.whole[0]))
 
     def split(self, size):
-        """Have the jets in pieces of this size."""
+        """Split the jets into pieces of this size."""
         parts = zip(*(a.split(size) for a in self.whole), strict=True)
         self.size, self.pieces = size, [self.piece(*part) for part in parts]
 
     def piece(self, momenta, features, multiplicity):
-        """Padded arrays, and what is needed to have them in one row."""
+        """Make padded arrays, and what is needed to put them in one row."""
         vectors = momenta if self.slim else lgatr.embed_vector(momenta)
         real = torch.arange(momenta.shape[1], device=self.device) < multiplicity[:, None]
         jet = torch.arange(len(multiplicity), device=self.device)[:, None].expand_as(real)[real]
@@ -53,7 +53,7 @@ class Server:
         return vectors.unsqueeze(-2), features, real, (jet[:, None] == jet[None])[None, None], first
 
     def forward(self, piece, how=""):
-        """One row of outputs for each jet: the scalars of its first particle."""
+        """Compute one row of outputs for each jet: the scalars of its first particle."""
         vectors, features, real, blocks, first = piece
         if how == "flat":
             x, s = self.call(vectors[real][None], features[real][None], attn_mask=blocks)
@@ -62,11 +62,11 @@ class Server:
         return self.outputs_of(*self.call(vectors, features, **more))[:, 0]
 
     def outputs_of(self, x, s):
-        """Of every token: slim's scalars, otherwise the scalar parts of its multivectors."""
+        """Select slim's scalars, otherwise the scalar parts of the multivectors, of every token."""
         return s if self.slim else x[..., 0]
 
     def run(self, task, calls):
-        """Seconds of so many calls."""
+        """Measure the seconds of ``calls`` calls."""
         while True:
             try:
                 return {"seconds": self.seconds(*task.partition("-")[::2], calls)}
@@ -77,7 +77,7 @@ class Server:
             self.split(self.size // 2)
 
     def seconds(self, task, how, calls):
-        """Of so many calls, with the pieces as they are."""
+        """Measure the seconds of ``calls`` calls, with the pieces as they are."""
         begin = time.perf_counter()
         for _ in range(calls):
             if task == "forward":
@@ -100,7 +100,7 @@ class Server:
             np.savez(file, outputs=self.forward(self.pieces[0], how).cpu().numpy())
 
     def memory(self, task):
-        """How much the process grows."""
+        """Measure how much the process grows."""
         return {"grown": growth(lambda: self.run(task, 1))}
 
 

@@ -1,4 +1,4 @@
-"""OmniLearn (TensorFlow) as a process that is told what to run; see `serve` for the orders.
+"""Serve OmniLearn (TensorFlow) as a process that receives orders, see `serve`.
 
 The first argument is the folder of OmniLearn's `PET.py`. task is "forward" or "train" (forward,
 backward and an Adam step of the mean square of the logits), compiled by `tf.function`; padding is
@@ -19,7 +19,7 @@ class Server:
     """The network, its jets and its optimizer."""
 
     def build(self, cls, constructor, weights, compile):
-        """The network with these weights; compile: by XLA."""
+        """Build the network with these weights; compile: by XLA."""
         import PET
 
         self.network = getattr(PET, cls)(**constructor)
@@ -44,7 +44,7 @@ class Server:
         }
 
     def jets(self, file):
-        """Features, mask and jet's features."""
+        """Read features, mask and jet's features."""
         with np.load(file) as arrays:
             momenta, features, multiplicity = (
                 arrays[k] for k in ("momenta", "features", "multiplicity")
@@ -54,7 +54,7 @@ class Server:
         self.arrays = [tf.constant(a) for a in arrays]
 
     def run(self, task, calls):
-        """Seconds of so many calls."""
+        """Measure the seconds of ``calls`` calls."""
         program = self.programs[task]
         begin = time.perf_counter()
         for _ in range(calls):
@@ -68,7 +68,7 @@ class Server:
         np.savez(file, outputs=self.programs["forward"](*self.arrays).numpy())
 
     def memory(self, task):
-        """How much the process grows."""
+        """Measure how much the process grows."""
         return {"grown": growth(lambda: self.run(task, 1))}
 
 

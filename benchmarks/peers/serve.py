@@ -1,4 +1,4 @@
-"""What the servers of peers share: orders come in as JSON, a document a line, answers go out so.
+"""Serve orders to a peer: orders and answers are JSON, a document a line.
 
     {"do": "build", …}                   the network with these weights
     {"do": "jets", "file": npz}          momenta (B, P, 4), features (B, P, F), multiplicity (B,)
@@ -16,7 +16,7 @@ import sys
 
 
 def growth(call):
-    """Bytes by which the process grows while it makes a call, at its peak. Linux alone tells."""
+    """Measure the bytes by which the process grows in a call, at its peak. Linux only."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
@@ -27,7 +27,7 @@ def growth(call):
 
 
 def _memory(name):
-    """Bytes that the process has (VmRSS) or had at its peak (VmHWM)."""
+    """Read the bytes that the process has (VmRSS) or had at its peak (VmHWM)."""
     with open("/proc/self/status") as file:
         line = next(line for line in file if line.startswith(name))
     return 1024 * int(line.split()[1])

@@ -1,4 +1,4 @@
-"""Ragged events to arrays of few fixed shapes: padding buckets, shuffling, prefetch.
+"""Ragged events to arrays of few fixed shapes: splits, padding buckets, shuffling, prefetch.
 
 Events are sorted into *buckets* by their number of constituents; each bucket is padded to its own
 longest event. A training batch takes a fixed share of its rows from every bucket, so that every
@@ -12,18 +12,19 @@ import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from jax import Array
 
 from jaxpriors.data.stored import Sample, StoredEvents
+from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
 
 T = TypeVar("T")
 UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
-BLOCK = 4096  # events that are padded at once where many are looked at
+BLOCK = 4096  # events that are padded at once where many are read
 THREADS = 8  # that make a training's batches: a disk is faster where several reads are under way
 
 
@@ -53,8 +54,20 @@ class Buckets:
     shares: tuple[int, ...]
 
 
+def split(n: int, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
+    """Share n events out at random: disjoint, sorted indices (…,) int64, one array a fraction.
+
+    Raises InputError unless the fractions sum to 1.
+    """
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise InputError(f"fractions: found {fractions}, expected shares that sum to 1")
+    order = np.random.default_rng([seed, n]).permutation(n)
+    edges = np.round(np.cumsum((0.0, *fractions)) * n).astype(int)
+    return [np.sort(order[a:b]) for a, b in itertools.pairwise(edges)]
+
+
 def plan_buckets(multiplicity: np.ndarray, count: int = 4) -> Buckets:
-    """The buckets (at most ``count``) with the least padded rows, by dynamic programming.
+    """Find the buckets (at most ``count``) with the least padded rows, by dynamic programming.
 
     multiplicity (n,): constituents of each event. Bucket edges lie on quantiles in steps of
     1/UNITS, so that each bucket holds a fixed share of the events. Padded lengths are rounded up
@@ -89,7 +102,7 @@ def gather(
     weight: np.ndarray | None = None,
     label: np.ndarray | None = None,
 ) -> Batch:
-    """Events ``index`` (B,) padded to ``length`` constituents, filled up to ``rows`` with weight 0.
+    """Pad events ``index`` (B,) to ``length`` constituents, filled up to ``rows`` with weight 0.
 
     The columns are those of the events that are one number each (`Events.with_columns`). An event
     longer than ``length`` keeps its first ``length`` constituents. weight, label: (n,) or (n, k) of
@@ -106,16 +119,16 @@ def gather(
     if isinstance(events, StoredEvents):
         events, index = events[index].read(), np.arange(len(index))
     start = events.offsets[index]
-    number = np.minimum(events.offsets[index + 1] - start, length)
+    counts = np.minimum(events.offsets[index + 1] - start, length)
     slots = np.arange(length)
-    valid = slots < number[:, None]
+    valid = slots < counts[:, None]
     flat = np.where(valid, start[:, None] + slots, start[:, None])
     single = [column[index] for column in events.columns.values() if column.ndim == 1]
     columns = np.array(single, np.float32).reshape(-1, len(index)).T
     return Batch(
         p4=np.where(valid[..., None], events.p4[flat], 0.0).astype(np.float32),
         pid=np.where(valid, events.pid[flat], 0).astype(np.int32),
-        length=number.astype(np.int32),
+        length=counts.astype(np.int32),
         jet_p4=events.jet_p4[index].astype(np.float32),
         columns=columns,
         label=label.astype(np.float32),
@@ -124,30 +137,25 @@ def gather(
 
 
 def spread(events: Sample, most: int) -> Batch:
-    """At most ``most`` events, evenly spread over the whole of them, none of them cut."""
-    index = _spread_index(events, most)
-    return gather(events, index, int(events.multiplicity[index].max()))
+    """Gather at most ``most`` events, evenly spread over the whole of them, none of them cut."""
+    return next(spread_blocks(events, most, block=most))
 
 
-def spread_blocks(events: Sample, most: int) -> Iterator[Batch]:
-    """The events of ``spread`` in their order, `BLOCK` at a time."""
-    index = _spread_index(events, most)
-    for start in range(0, len(index), BLOCK):
-        block = index[start : start + BLOCK]
-        yield gather(events, block, int(events.multiplicity[block].max()))
-
-
-def _spread_index(events: Sample, most: int) -> np.ndarray:
-    return np.linspace(0, len(events) - 1, min(len(events), most)).astype(np.int64)
+def spread_blocks(events: Sample, most: int, block: int = BLOCK) -> Iterator[Batch]:
+    """Gather the events of ``spread`` in their order, ``block`` at a time."""
+    index = np.linspace(0, len(events) - 1, min(len(events), most)).astype(np.int64)
+    for start in range(0, len(index), block):
+        chosen = index[start : start + block]
+        yield gather(events, chosen, int(events.multiplicity[chosen].max()))
 
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """An epoch's batches as a sequence: ``batches(epoch)[step]`` is a tuple of ``Batch``.
+    """Make a training's batches: ``epoch(epoch)(step)`` is a tuple of ``Batch``, one a bucket.
 
     Each batch has ``batch_size`` rows, split over the buckets by their shares. weight, label: as in
     ``gather``. Of several processes, each makes its own rows of every batch alone: those with the
-    numbers n · process / processes to n · (process + 1) / processes of the n rows of a bucket.
+    indices n · process / processes to n · (process + 1) / processes of the n rows of a bucket.
     """
 
     events: Sample
@@ -158,6 +166,8 @@ class TrainingBatches:
     label: np.ndarray | None = None
     process: int = 0
     processes: int = 1
+    steps: int = field(init=False)  # batches in an epoch; the last may hold rows of weight 0
+    rows: float = field(init=False)  # events in a batch, on average
 
     def __post_init__(self) -> None:
         if self.batch_size % UNITS:
@@ -165,9 +175,12 @@ class TrainingBatches:
                 f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}, "
                 "which is what length buckets are made of"
             )
+        steps = -(-len(self.events) // self.batch_size)
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "rows", len(self.events) / steps)
 
     def of_process(self, process: int, processes: int) -> "TrainingBatches":
-        """The same batches, with the rows of one of so many processes alone.
+        """Keep the rows of one of so many processes alone.
 
         Raises ValueError where the rows of a bucket are not divisible by their number.
         """
@@ -178,18 +191,8 @@ class TrainingBatches:
             )
         return dataclasses.replace(self, process=process, processes=processes)
 
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch; the last may hold rows of weight 0."""
-        return -(-len(self.events) // self.batch_size)
-
-    @property
-    def rows(self) -> float:
-        """Mean number of events in a batch."""
-        return len(self.events) / self.steps
-
     def epoch(self, epoch: int) -> Callable[[int], tuple[Batch, ...]]:
-        """The function from a step's number to its batch, for one epoch's random order."""
+        """Order the events of an epoch at random; returns the function from step to batch."""
         rng = np.random.default_rng([self.seed, epoch])
         label = self.events.label
         place = rng.random(len(self.events))
@@ -199,11 +202,17 @@ class TrainingBatches:
         orders, start = [], 0
         for share in np.cumsum(self.buckets.shares):
             end = len(ranked) * int(share) // UNITS
-            orders.append(_spread(ranked[start:end], label, rng))
+            order = rng.permutation(ranked[start:end])
+            place = rng.random(len(order))
+            if label is not None:  # every stretch holds the classes in their overall shares
+                for value in np.unique(label[order]):
+                    members = np.flatnonzero(label[order] == value)
+                    place[members] = (np.arange(len(members)) + place[members]) / len(members)
+            orders.append(order[np.argsort(place)])
             start = end
 
         def batch(step: int) -> tuple[Batch, ...]:
-            parts = []
+            padded = []
             for order, length, share in zip(
                 orders, self.buckets.lengths, self.buckets.shares, strict=True
             ):
@@ -211,29 +220,18 @@ class TrainingBatches:
                 # spread each bucket evenly: its share may be one event more or less a step
                 low, high = (len(order) * s // self.steps for s in (step, step + 1))
                 chosen = order[low:high][rows * self.process :][:rows]
-                parts.append(gather(self.events, chosen, length, rows, self.weight, self.label))
-            return tuple(parts)
+                padded.append(gather(self.events, chosen, length, rows, self.weight, self.label))
+            return tuple(padded)
 
         return batch
-
-
-def _spread(index: np.ndarray, label: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """A random order in which every stretch holds the classes in their overall shares."""
-    index = rng.permutation(index)
-    place = rng.random(len(index))
-    if label is not None:
-        for value in np.unique(label[index]):
-            members = np.flatnonzero(label[index] == value)
-            place[members] = (np.arange(len(members)) + place[members]) / len(members)
-    return index[np.argsort(place)]
 
 
 def prediction_batches(
     events: Sample, lengths: Sequence[int], rows: int
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Every event once, in chunks of ``rows`` padded to the smallest fitting of ``lengths``.
+    """Batch every event once, ``rows`` at a time, padded to the smallest fitting of ``lengths``.
 
-    Yields the events' numbers and the batch; rows past the numbers' length are padding.
+    Yields the events' indices and the batch; rows past the indices' length are padding.
     """
     multiplicity = events.multiplicity
     bucket = np.searchsorted(lengths, np.minimum(multiplicity, lengths[-1]))
@@ -245,19 +243,19 @@ def prediction_batches(
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, threads: int = 1) -> Iterator[T]:
-    """``make(first) … make(last - 1)`` in order, each thread making one while another is used.
+    """Yield ``make(first) … make(last - 1)`` in order; threads make some while one is used.
 
     The first ones are begun at once, before they are asked for.
     """
     pool = concurrent.futures.ThreadPoolExecutor(threads)
-    numbers = iter(range(first, last))
-    pending = deque(pool.submit(make, number) for number in itertools.islice(numbers, threads))
+    steps = iter(range(first, last))
+    pending = deque(pool.submit(make, step) for step in itertools.islice(steps, threads))
 
     def results() -> Iterator[T]:
         with pool:
             while pending:
                 ready = pending.popleft().result()
-                pending.extend(pool.submit(make, number) for number in itertools.islice(numbers, 1))
+                pending.extend(pool.submit(make, step) for step in itertools.islice(steps, 1))
                 yield ready
 
     return results()

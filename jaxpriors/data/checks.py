@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
-from jaxpriors.data import identities
 from jaxpriors.errors import InputError
+from jaxpriors.physics import particles
 
 # Relative to E^2: single-precision files, and files rounded to five digits, stay within it.
 SPACELIKE_TOLERANCE = 1e-4
@@ -16,7 +18,7 @@ SPACELIKE_TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One kind of fault of a sample.
+    """Hold one kind of fault of a sample.
 
     Args:
         what: the kind, as in "p4 is not finite".
@@ -36,19 +38,29 @@ class Fault:
 
     @property
     def message(self) -> str:
-        """All of it in one line."""
+        """Say all of it in one line."""
         number = f"({self.count} such {self.unit})"
         return f"{self.what} in event {self.event}{self.place} {number}{self.rest}"
 
 
-def refuse(faults: Iterable[Fault]) -> None:
-    """InputError for the first fault, if there is any."""
-    for fault in faults:
-        raise InputError(fault.message)
+@contextlib.contextmanager
+def located(place: object) -> Iterator[None]:
+    """Put a place, such as the path of a file, before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def refuse(path: Path, event: np.ndarray, flags: np.ndarray, fault: str) -> None:
+    """Raise InputError for the first flagged entry (k,); event (k,): of which event each one is."""
+    if flags.any():
+        events = np.unique(event[flags])
+        raise InputError(f"{path}: event {events[0]} ({len(events)} such events) {fault}")
 
 
 def check_offsets(offsets: np.ndarray, total: int) -> None:
-    """Offsets (n+1,) rise from 0 to the number of constituents; events may have none."""
+    """Raise InputError unless offsets (n+1,) rise from 0 to `total`; events may have none."""
     check_integers("offsets", offsets)
     if offsets.ndim != 1:
         raise InputError(f"offsets have shape {offsets.shape}, expected (n+1,)")
@@ -60,8 +72,11 @@ def check_offsets(offsets: np.ndarray, total: int) -> None:
         raise InputError(f"offsets fall in event {int(np.argmax(counts < 0))}, expected to rise")
 
 
-def empty_events(offsets: np.ndarray) -> Iterator[Fault]:
-    """Events (n,) without constituents, by their offsets (n+1,)."""
+def constituent_faults(p4: np.ndarray, offsets: np.ndarray) -> Iterator[Fault]:
+    """Find events without constituents, and constituents whose momenta cannot be used.
+
+    Of p4 (total, 4) those that are not finite, without positive energy, or spacelike.
+    """
     empty = np.diff(offsets) < 1
     if empty.any():
         yield Fault(
@@ -70,10 +85,6 @@ def empty_events(offsets: np.ndarray) -> Iterator[Fault]:
             count=int(empty.sum()),
             rest=", expected at least one",
         )
-
-
-def momenta_faults(p4: np.ndarray, offsets: np.ndarray) -> Iterator[Fault]:
-    """Constituents (total, 4) that are not finite, without positive energy, or spacelike."""
     finite = np.isfinite(p4).all(axis=1)
     positive = p4[:, 0] > 0
     with np.errstate(invalid="ignore", over="ignore"):
@@ -91,20 +102,20 @@ def momenta_faults(p4: np.ndarray, offsets: np.ndarray) -> Iterator[Fault]:
 
 
 def identity_faults(pid: np.ndarray, offsets: np.ndarray) -> Iterator[Fault]:
-    """PDG codes (total,) that are not in the table of `jaxpriors.data.identities`."""
+    """Find PDG codes (total,) that are not in the table of `jaxpriors.physics.particles`."""
     unknown = ~np.isfinite(pid) | (np.abs(pid) > 2**31) | (pid % 1 != 0)
-    unknown[~unknown] = ~identities.known(pid[~unknown])
+    unknown[~unknown] = ~np.isin(np.abs(pid[~unknown].astype(np.int64)), [*particles.MASSES])
     if unknown.any():
         found = (
             f"found {np.unique(pid[unknown])[:8].tolist()}, expected PDG codes of long-lived "
-            f"particles ({', '.join(map(str, identities.MASSES))} and their antiparticles; 0: "
+            f"particles ({', '.join(map(str, particles.MASSES))} and their antiparticles; 0: "
             "unknown)"
         )
         yield _of_constituents("pid is not known", unknown, offsets, found)
 
 
 def column_faults(columns: Mapping[str, np.ndarray]) -> Iterator[Fault]:
-    """Event-level arrays (n, ...) that are not finite; InputError where one is not numeric."""
+    """Find event-level arrays (n, ...) that are not finite; InputError where one is not numeric."""
     for name, array in columns.items():
         if array.dtype.kind not in "biuf":
             raise InputError(f"{name} has dtype {array.dtype}, expected numbers")
@@ -120,7 +131,7 @@ def column_faults(columns: Mapping[str, np.ndarray]) -> Iterator[Fault]:
 
 
 def check_integers(name: str, array: np.ndarray) -> None:
-    """Identities, labels and offsets are integers, whatever their dtype."""
+    """Raise InputError unless identities, labels or offsets are integers, whatever their dtype."""
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has dtype {array.dtype}, expected integers")
     if array.dtype.kind == "f" and not (np.isfinite(array) & (array % 1 == 0)).all():
@@ -128,21 +139,10 @@ def check_integers(name: str, array: np.ndarray) -> None:
         raise InputError(f"{name} holds {bad.flat[0]}, expected integers")
 
 
-def check_weights(weight: np.ndarray) -> None:
-    """Weights (n,) are not all zero."""
-    if len(weight) and not weight.any():
-        raise InputError("weight is zero for all events, expected at least one other weight")
-
-
-def event_of(row: int, offsets: np.ndarray) -> int:
-    """Index of the event that holds a constituent."""
-    return int(np.searchsorted(offsets, row, side="right") - 1)
-
-
 def _of_constituents(what: str, flags: np.ndarray, offsets: np.ndarray, rest: str) -> Fault:
-    """The fault of the flagged constituents (total,)."""
+    """Describe the fault of the flagged constituents (total,)."""
     row = int(np.argmax(flags))
-    event = event_of(row, offsets)
+    event = int(np.searchsorted(offsets, row, side="right") - 1)
     return Fault(
         what,
         event,
@@ -151,14 +151,3 @@ def _of_constituents(what: str, flags: np.ndarray, offsets: np.ndarray, rest: st
         "constituents",
         f": {rest}",
     )
-
-
-def check_inputs(names: Sequence[str], columns: Sequence[np.ndarray]) -> None:
-    """InputError unless every input of a network, ``columns`` by ``names``, is finite."""
-    for name, column in zip(names, columns, strict=True):
-        bad = int(np.sum(~np.isfinite(column)))
-        if bad:
-            raise InputError(
-                f"input {name}: found {bad} values that are not finite, expected none; "
-                "is there a constituent or jet along the beam axis?"
-            )

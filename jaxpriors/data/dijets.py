@@ -1,6 +1,6 @@
 """Events of two jets: `Events` whose constituents are those of the harder jet, then of the other.
 
-What the jets are as a whole stands in columns (`COLUMNS`), one number of an event each, as
+What the jets are as a whole stands in columns (`COLUMNS`), one value of an event each, as
 OmniLearn has them for the LHC Olympics (arXiv:2404.16091): transverse momentum and mass in GeV,
 pseudorapidity, azimuth and the number of constituents that the jet had, of which an event may hold
 the hardest ones alone (`leading`). ``jet1_constituents`` is how many the event holds of the first
@@ -13,10 +13,10 @@ import dataclasses
 
 import numpy as np
 
-from jaxpriors import kinematics
-from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.physics import kinematics
 
 JETS = 2
 JET_COLUMNS = ("pt", "eta", "phi", "mass", "multiplicity")
@@ -31,7 +31,7 @@ def dijets(
     *,
     label: np.ndarray | None = None,
 ) -> Events:
-    """n events of 2n jets, jets 2i and 2i + 1 being those of event i, in any order.
+    """Make n events of 2n jets, jets 2i and 2i + 1 being those of event i, in any order.
 
     multiplicity (2n,): of the jets, where `jets` hold fewer of their constituents. label (n,): of
     the events, whose weights are 1. Raises InputError for an odd number of jets.
@@ -44,11 +44,11 @@ def dijets(
     order[pt[:, 1] > pt[:, 0]] = order[pt[:, 1] > pt[:, 0], ::-1]
     jets, counts = jets[order.reshape(-1)], counts[order.reshape(-1)]
     p4 = jets.jet_p4.astype(np.float64)
-    numbers = (*col.pt_eta_phi(p4), kinematics.mass(p4), counts)
+    kinematic = (*col.pt_eta_phi(p4), kinematics.mass(p4), counts)
     own = {
         f"jet{j + 1}_{name}": values[j::JETS].astype(np.float32)
         for j in range(JETS)
-        for name, values in zip(JET_COLUMNS, numbers, strict=True)
+        for name, values in zip(JET_COLUMNS, kinematic, strict=True)
     }
     return Events(
         p4=jets.p4,
@@ -62,19 +62,20 @@ def dijets(
 
 
 def jets_of(events: Events) -> Events:
-    """The 2n jets of n events, those of event i being 2i and 2i + 1, with their multiplicities.
+    """Take n events apart into 2n jets, those of event i being 2i and 2i + 1.
 
-    Weights and labels are those of the events. Raises InputError for events that are no dijets.
+    Column: multiplicity. Weights and labels are those of the events. Raises InputError for events
+    that are no dijets.
     """
     check(events)
     first = events.columns[FIRST].astype(np.int64)
     offsets = np.empty(JETS * len(events) + 1, np.int64)
     offsets[::JETS], offsets[1::JETS] = events.offsets, events.offsets[:-1] + first
-    numbers = {
+    columns = {
         name: np.stack([events.columns[f"jet{j}_{name}"] for j in (1, 2)], axis=1).reshape(-1)
         for name in JET_COLUMNS
     }
-    kinematic = np.stack([numbers[name] for name in ("pt", "eta", "phi", "mass")], axis=-1)
+    kinematic = np.stack([columns[name] for name in ("pt", "eta", "phi", "mass")], axis=-1)
     return Events(
         p4=events.p4,
         pid=events.pid,
@@ -82,12 +83,12 @@ def jets_of(events: Events) -> Events:
         jet_p4=col.to_cartesian(kinematic, "pt,eta,phi,m"),
         weight=np.repeat(events.weight, JETS),
         label=None if events.label is None else np.repeat(events.label, JETS),
-        columns={"multiplicity": numbers["multiplicity"]},
+        columns={"multiplicity": columns["multiplicity"]},
     )
 
 
 def leading(events: Events, constituents: int) -> Events:
-    """The same events with at most so many constituents of each jet, those of largest pT.
+    """Keep at most so many constituents of each jet, those of largest pT.
 
     The columns stay as they are but for how many there are of the first jet.
     """
@@ -102,12 +103,12 @@ def leading(events: Events, constituents: int) -> Events:
 
 
 def dijet_mass(events: Events) -> np.ndarray:
-    """m_jj of each event in GeV, (n,) float64."""
+    """Compute m_jj of each event in GeV, (n,) float64."""
     return kinematics.mass(events.jet_p4.astype(np.float64))
 
 
 def inside(events: Events, window: Window) -> np.ndarray:
-    """Which events have window[0] < m_jj < window[1] (GeV), (n,) bool."""
+    """Tell which events have window[0] < m_jj < window[1] (GeV), (n,) bool."""
     mass = dijet_mass(events)
     return (mass > window[0]) & (mass < window[1])
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxpriors.data import checks
-from jaxpriors.data import columns as col
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.run.storage import digest
+
+LEVELS = ("particle", "detector")
 
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """n events with `total` constituents; momenta are (E, px, py, pz) in GeV.
+    """Hold n events with `total` constituents; momenta are (E, px, py, pz) in GeV.
 
     Args:
         p4: (total, 4) float32, constituents of all events one after another.
@@ -29,6 +32,16 @@ class Events:
 
     Raises:
         InputError: shapes that do not belong together. `validate` looks at the values.
+
+    Examples:
+        >>> p4 = [[5.0, 3.0, 0.0, 4.0], [2.0, 0.0, 2.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
+        >>> events = Events.from_flat(p4, multiplicity=[2, 1])
+        >>> len(events), events.multiplicity.tolist(), events.jet_p4[0].tolist()
+        (2, [2, 1], [7.0, 3.0, 2.0, 4.0])
+        >>> events[1:].p4.tolist()
+        [[1.0, 1.0, 0.0, 0.0]]
+        >>> events.with_weight([0.5, -1.0]).weight.tolist()
+        [0.5, -1.0]
     """
 
     p4: np.ndarray
@@ -67,16 +80,16 @@ class Events:
                 )
 
     def __len__(self) -> int:
-        """Number of events."""
+        """Count the events."""
         return len(self.offsets) - 1
 
     @property
     def multiplicity(self) -> np.ndarray:
-        """Number of constituents of each event, (n,) int64."""
+        """Count the constituents of each event, (n,) int64."""
         return np.diff(self.offsets)
 
     def __getitem__(self, index: int | slice | np.ndarray | Sequence[int]) -> Events:
-        """The chosen events: a slice, booleans (n,), integers in any order, or one integer."""
+        """Choose events: a slice, booleans (n,), integers in any order, or one integer."""
         chosen = np.asarray(index) if not isinstance(index, slice) else index
         if isinstance(chosen, np.ndarray) and chosen.dtype == bool and chosen.shape != (len(self),):
             raise InputError(f"selection has shape {chosen.shape}, expected ({len(self)},)")
@@ -92,7 +105,7 @@ class Events:
         counts = self.offsets[events + 1] - starts
         offsets = col.offsets_of(counts)
         rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
-        return Events(
+        return self._with(
             p4=self.p4[rows],
             pid=self.pid[rows],
             offsets=offsets,
@@ -102,17 +115,23 @@ class Events:
             columns={name: array[events] for name, array in self.columns.items()},
         )
 
+    def _with(self, **arrays: Any) -> Events:
+        """Replace arrays by others that are known to fit: nothing is compared again."""
+        events = copy.copy(self)
+        vars(events).update(arrays)
+        return events
+
     def read(self) -> Events:
-        """These events, which are in memory already (those on disk are not: `data.stored`)."""
+        """Return these events, which are in memory (those of `data.stored` are on disk)."""
         return self
 
     @property
     def identities(self) -> bool:
-        """Whether any constituent has one."""
+        """Tell whether any constituent has an identity."""
         return bool(self.pid.any())
 
     def undirected(self) -> dict[str, int]:
-        """How many constituents and jets have pT or E of 0: {"constituents", "jets"}."""
+        """Count the constituents and jets that have pT or E of 0: {"constituents", "jets"}."""
         both = {"constituents": self.p4, "jets": self.jet_p4}
         return {
             what: int(np.sum((np.hypot(p4[:, 1], p4[:, 2]) <= 0) | (p4[:, 0] <= 0)))
@@ -120,18 +139,14 @@ class Events:
         }
 
     def digest(self) -> str:
-        """A hash of all that a network can see: the same for the same events, weights, labels."""
-        found = hashlib.blake2b(digest_size=16)
+        """Hash all that a network can see: the same for the same events, weights, labels."""
         own = (self.p4, self.pid, self.offsets, self.jet_p4, self.weight, self.label)
-        for array in (*own, *(self.columns[name] for name in sorted(self.columns))):
-            if array is not None:
-                found.update(np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()
+        return digest(*own, *(self.columns[name] for name in sorted(self.columns)))
 
     def with_columns(self, names: Sequence[str]) -> Events:
-        """The same events with these of their columns alone, in this order.
+        """Keep these columns alone, in this order.
 
-        Raises InputError where one is missing or is not one number an event.
+        Raises InputError where one is missing or is not one value an event.
         """
         for name in names:
             if name not in self.columns or self.columns[name].ndim != 1:
@@ -140,24 +155,24 @@ class Events:
                     f"column {name!r}: found the columns {found}, expected it among them with one "
                     "number an event"
                 )
-        return dataclasses.replace(self, columns={name: self.columns[name] for name in names})
+        return self._with(columns={name: self.columns[name] for name in names})
 
     def with_weight(self, weight: np.ndarray) -> Events:
-        """The same events with other weights (n,)."""
+        """Replace the weights by others (n,)."""
         return dataclasses.replace(self, weight=weight)
 
     def with_label(self, label: np.ndarray | int) -> Events:
-        """The same events with labels (n,), or one label for all."""
+        """Replace the labels by others (n,), or one label for all."""
         return dataclasses.replace(self, label=np.broadcast_to(label, (len(self),)).copy())
 
     def sorted_by_pt(self) -> Events:
-        """The same events, constituents of each ordered by falling transverse momentum."""
+        """Order the constituents of each event by falling transverse momentum."""
         event = np.repeat(np.arange(len(self)), self.multiplicity)
         order = np.lexsort((-np.hypot(self.p4[:, 1], self.p4[:, 2]), event))
-        return dataclasses.replace(self, p4=self.p4[order], pid=self.pid[order])
+        return self._with(p4=self.p4[order], pid=self.pid[order])
 
     def hardest(self, most: int) -> Events:
-        """The same events with at most so many constituents each, those of largest pT.
+        """Keep at most so many constituents of each event, those of largest pT.
 
         The jets' four-momenta stay as they are. Raises InputError for less than one.
         """
@@ -167,12 +182,10 @@ class Events:
         place = np.arange(len(self.p4)) - np.repeat(self.offsets[:-1], self.multiplicity)
         kept = place < most
         offsets = col.offsets_of(np.minimum(self.multiplicity, most))
-        return dataclasses.replace(
-            ordered, p4=ordered.p4[kept], pid=ordered.pid[kept], offsets=offsets
-        )
+        return ordered._with(p4=ordered.p4[kept], pid=ordered.pid[kept], offsets=offsets)
 
     def padded(self, maximum: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The constituents as rectangular arrays, padded with zeros at the end.
+        """Lay the constituents out as rectangular arrays, padded with zeros at the end.
 
         Args:
             maximum: P, of which only the first constituents are kept (`sorted_by_pt` puts the
@@ -194,7 +207,7 @@ class Events:
 
     @classmethod
     def concatenate(cls, samples: Sequence[Events]) -> Events:
-        """The events of all samples, one sample after another.
+        """Join the events of all samples, one sample after another.
 
         Raises:
             InputError: no sample, or samples whose labels or columns differ in kind.
@@ -202,14 +215,14 @@ class Events:
         if not samples:
             raise InputError("nothing to concatenate: expected at least one sample")
         names = list(samples[0].columns)
-        for number, sample in enumerate(samples):
+        for place, sample in enumerate(samples):
             if set(sample.columns) != set(names):
                 raise InputError(
-                    f"sample {number} has the columns {sorted(sample.columns)}, "
+                    f"sample {place} has the columns {sorted(sample.columns)}, "
                     f"expected those of sample 0: {sorted(names)}"
                 )
             if (sample.label is None) != (samples[0].label is None):
-                raise InputError(f"label is present in only one of the samples 0 and {number}")
+                raise InputError(f"label is present in only one of the samples 0 and {place}")
         labels = [sample.label for sample in samples if sample.label is not None]
         return cls(
             p4=np.concatenate([sample.p4 for sample in samples]),
@@ -235,10 +248,10 @@ class Events:
         columns: Mapping[str, np.ndarray] | None = None,
         validated: bool = True,
     ) -> Events:
-        """Validated events from flat momenta (total, 3 or 4) and multiplicities (n,).
+        """Make validated events of flat momenta (total, 3 or 4) and multiplicities (n,).
 
         Absent: `pid` is 0, `weight` is 1, `jet_p4` is the sum of the constituents. `coordinates`
-        (`columns.COORDINATES`) holds for `jet_p4` too, which always has four components.
+        (`coordinates.COORDINATES`) holds for `jet_p4` too, which always has four components.
         `validated`: false leaves the values to `faults`.
 
         Raises:
@@ -260,8 +273,9 @@ class Events:
             pid = np.asarray(pid)
             if pid.shape != (len(p4),):
                 raise InputError(f"pid has shape {pid.shape}, expected ({len(p4)},)")
-            if validated:
-                checks.refuse(checks.identity_faults(pid, offsets))
+            if validated and pid.dtype != np.int32:  # what does not fit in would be cut off below
+                for fault in checks.identity_faults(pid, offsets):
+                    raise InputError(fault.message)
         if jet_p4 is not None and np.shape(jet_p4) != (len(multiplicity), 4):
             raise InputError(
                 f"jet_p4 has shape {np.shape(jet_p4)}, expected ({len(multiplicity)}, 4)"
@@ -288,7 +302,7 @@ class Events:
     def from_columns(
         cls, columns: Mapping[str, np.ndarray], weight: np.ndarray | None = None
     ) -> Events:
-        """Validated events of which columns (n,) alone are known.
+        """Make validated events of which columns (n,) alone are known.
 
         Each has one constituent, of 1 GeV along x, which stands for nothing. Raises InputError for
         no columns, lengths that differ, and values that are not finite.
@@ -309,13 +323,13 @@ class Events:
         pid: np.ndarray | None = None,
         **rest: Any,
     ) -> Events:
-        """Validated events from padded momenta (n, P, 3 or 4).
+        """Make validated events of padded momenta (n, P, 3 or 4).
 
         Args:
             p4: momenta in `coordinates`.
             mask: (n, P), true for constituents, or (n,) multiplicities; default: padding are the
                 rows of zeros (pt = 0, where the first coordinate is pt).
-            coordinates: one of `columns.COORDINATES`.
+            coordinates: one of `coordinates.COORDINATES`.
             pid: (n, P) PDG codes.
             rest: jet_p4, weight, label, columns and validated as in `from_flat`.
         """
@@ -342,7 +356,7 @@ class Events:
         pid: Sequence[np.ndarray] | None = None,
         **rest: Any,
     ) -> Events:
-        """Validated events from one (multiplicity, 3 or 4) array an event; `rest`: `from_flat`."""
+        """Make validated events of one (multiplicity, 3 or 4) array each; `rest`: `from_flat`."""
         width = len(col.components(coordinates))
         return cls.from_flat(
             np.concatenate([np.zeros((0, width)), *p4]),
@@ -353,15 +367,14 @@ class Events:
         )
 
     def faults(self) -> Iterator[checks.Fault]:
-        """Every kind of value that cannot be used, with its first place and its number."""
-        yield from checks.empty_events(self.offsets)
-        yield from checks.momenta_faults(self.p4, self.offsets)
+        """Find every kind of value that cannot be used, with its first place and their number."""
+        yield from checks.constituent_faults(self.p4, self.offsets)
         yield from checks.identity_faults(self.pid, self.offsets)
         named = {f"column {name!r}": array for name, array in self.columns.items()}
         yield from checks.column_faults({"jet_p4": self.jet_p4, "weight": self.weight, **named})
 
     def validate(self) -> Events:
-        """These events, if every value can be used.
+        """Return these events, if every value can be used.
 
         Raises:
             InputError: naming the column, the first bad event, what was found and expected:
@@ -370,8 +383,10 @@ class Events:
                 identities, weights that are all zero.
         """
         checks.check_offsets(self.offsets, len(self.p4))
-        checks.refuse(self.faults())
-        checks.check_weights(self.weight)
+        for fault in self.faults():
+            raise InputError(fault.message)
+        if len(self) and not self.weight.any():
+            raise InputError("weight is zero for all events, expected at least one other weight")
         return self
 
 
@@ -379,9 +394,3 @@ _DTYPES: dict[str, type] = {
     "p4": np.float32, "pid": np.int32, "offsets": np.int64, "jet_p4": np.float32,
     "weight": np.float64, "label": np.int32,
 }  # fmt: skip
-
-
-def grid_rounded(events: Events) -> Events:
-    """The events as a compact file gives them back, jets made of the rounded constituents."""
-    p4 = col.to_grid(events.p4, events.pid)[1].astype(np.float32)
-    return dataclasses.replace(events, p4=p4, jet_p4=col.sums(p4, events.offsets))

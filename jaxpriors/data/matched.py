@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
-from jaxpriors.data.events import Events
-from jaxpriors.data.files import LEVELS, levels, read_event_column
+from jaxpriors.data.checks import located
+from jaxpriors.data.events import LEVELS, Events
+from jaxpriors.data.hdf5 import Opened, Source, open_source, read_event_column
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
+from jaxpriors.run.storage import digest
 
 PASS = {"particle": "pass_gen", "detector": "pass_reco"}
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """n simulated events, of which some have no particle level (fakes) or no detector level.
+    """Hold n simulated events, of which some have no particle level (fakes) or no detector level.
 
     Args:
         particle: those with ``pass_gen``, in order.
@@ -30,6 +30,17 @@ class Simulation:
     Raises:
         InputError: lengths that do not belong together, flags that leave no event with both levels,
             weights that differ between the levels or whose sum is not positive.
+
+    Examples:
+        Of three jets at particle level the detector missed the last one.
+
+        >>> truth = Events.from_flat([[5.0, 3.0, 0.0, 4.0]] * 3, [1, 1, 1])
+        >>> seen = Events.from_flat([[4.0, 2.0, 0.0, 3.0]] * 3, [1, 1, 1])
+        >>> simulation = Simulation.of(truth, seen, pass_reco=[True, True, False])
+        >>> len(simulation), len(simulation.particle), len(simulation.detector)
+        (3, 3, 2)
+        >>> simulation.both.tolist()
+        [True, True, False]
     """
 
     particle: Events
@@ -79,7 +90,7 @@ class Simulation:
         pass_gen: np.ndarray | None = None,
         pass_reco: np.ndarray | None = None,
     ) -> Simulation:
-        """From all n events at both levels; what stands for an absent level is not looked at.
+        """Match all n events at both levels; what stands for an absent level is not looked at.
 
         Flags (n,), None for all true. Raises InputError for levels of different lengths and flags
         that are none.
@@ -94,24 +105,24 @@ class Simulation:
         return cls(particle[gen], detector[reco], gen, reco)
 
     def __len__(self) -> int:
-        """The number of events, whatever levels they have."""
+        """Count the events, whatever levels they have."""
         return len(self.pass_gen)
 
     @property
     def both(self) -> np.ndarray:
-        """Which events have both levels, (n,) bool."""
+        """Tell which events have both levels, (n,) bool."""
         return self.pass_gen & self.pass_reco
 
     @property
     def weight(self) -> np.ndarray:
-        """Event weights (n,) float64; 0 for an event without any level."""
+        """Collect the event weights (n,) float64; 0 for an event without any level."""
         result = np.zeros(len(self))
         result[self.pass_reco] = self.detector.weight
         result[self.pass_gen] = self.particle.weight
         return result
 
     def with_weight(self, weight: np.ndarray) -> Simulation:
-        """The same events with other weights (n,)."""
+        """Replace the weights by others (n,)."""
         weight = np.asarray(weight, np.float64)
         if weight.shape != (len(self),):
             raise InputError(f"weight: found shape {weight.shape}, expected ({len(self)},)")
@@ -122,16 +133,16 @@ class Simulation:
         )
 
     def __getitem__(self, index: np.ndarray) -> Simulation:
-        """The events of these numbers (m,), in that order."""
-        parts = []
+        """Choose events by their indices (m,), in that order."""
+        chosen = []
         for level, name in PASS.items():
             flags = getattr(self, name)
             place = np.cumsum(flags) - 1
-            parts.append(getattr(self, level)[place[index][flags[index]]])
-        return Simulation(parts[0], parts[1], self.pass_gen[index], self.pass_reco[index])
+            chosen.append(getattr(self, level)[place[index][flags[index]]])
+        return Simulation(chosen[0], chosen[1], self.pass_gen[index], self.pass_reco[index])
 
     def particle_columns(self) -> dict[str, np.ndarray]:
-        """The particle level's columns that are one number an event, (n,), NaN where it is none.
+        """Collect the particle level's columns of one value an event, (n,), NaN where it is none.
 
         The flag of the level is not among them.
         """
@@ -143,18 +154,17 @@ class Simulation:
         return result
 
     def digest(self) -> str:
-        """A hash of the momenta at both levels and of the flags, whatever weights and columns."""
-        found = hashlib.blake2b(digest_size=16)
-        for events in (self.particle, self.detector):
-            for array in (events.p4, events.pid, events.offsets):
-                found.update(np.ascontiguousarray(array).tobytes())
-        for flags in (self.pass_gen, self.pass_reco):
-            found.update(np.packbits(flags).tobytes())
-        return found.hexdigest()
+        """Hash the momenta at both levels and the flags, whatever weights and columns."""
+        levels = (self.particle, self.detector)
+        arrays = [array for e in levels for array in (e.p4, e.pid, e.offsets)]
+        return digest(*arrays, *map(np.packbits, (self.pass_gen, self.pass_reco)))
 
 
 def as_flags(name: str, flags: np.ndarray | None, n: int) -> np.ndarray:
-    """Flags (n,) bool, all true for None; InputError where they are of another shape or kind."""
+    """Turn flags (n,) into bool, None into all true.
+
+    Raises InputError where they are of another shape or kind.
+    """
     if flags is None:
         return np.ones(n, bool)
     flags = np.asarray(flags)
@@ -166,68 +176,76 @@ def as_flags(name: str, flags: np.ndarray | None, n: int) -> np.ndarray:
     return flags.astype(bool)
 
 
-def read_simulation(path: str | os.PathLike[str], weight: str | None = None) -> Simulation:
-    """The events of a file with both levels (layout: `jaxpriors.data.sample_files`).
+def read_simulation(path: Opened, weight: str | None = None) -> Simulation:
+    """Read the events of a file with both levels (layout: `jaxpriors.data.sample_files`).
 
-    The columns ``pass_gen`` of the particle level and ``pass_reco`` of the detector level tell
+    The columns ``pass_gen`` of the particle level and ``pass_reco`` of the detector level say
     which events have that level; all have, where there is no such column. weight: the column with
     the weights, at both levels, None for `weight`. Raises InputError as `read_events` and
     ``Simulation`` do, and for a file that lacks a level.
+
+    Examples:
+        >>> import os, tempfile
+        >>> from jaxpriors.data.sample_files import write_events
+        >>> levels = {x: Events.from_flat([[5.0, 3.0, 0.0, 4.0]] * 2, [1, 1]) for x in LEVELS}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "simulation.h5")
+        ...     write_events(path, levels)
+        ...     simulation = read_simulation(path)
+        >>> len(simulation), simulation.weight.tolist()
+        (2, [1.0, 1.0])
     """
-    present = levels(path)
-    if set(present) != set(LEVELS):
-        found = f"the level {present[0]}" if present else "one sample without levels"
-        raise InputError(f"{path}: found {found}, expected {' and '.join(LEVELS)}")
-    flags = {level: read_flags(path, level) for level in LEVELS}
-    parts = {level: read_level(path, level, weight, flags[level]) for level in LEVELS}
+    with open_source(path) as source:
+        path, present = source.path, source.levels
+        if set(present) != set(LEVELS):
+            found = f"the level {present[0]}" if present else "one sample without levels"
+            raise InputError(f"{path}: found {found}, expected {' and '.join(LEVELS)}")
+        flags = {level: read_flags(source, level) for level in LEVELS}
+        events = {level: _read_level(source, level, weight, flags[level]) for level in LEVELS}
     sizes = {len(f) for f in flags.values() if f is not None}
-    sizes |= {len(parts[level]) for level in LEVELS if flags[level] is None}
+    sizes |= {len(events[level]) for level in LEVELS if flags[level] is None}
     if len(sizes) > 1:
         raise InputError(
             f"{path}: found levels of {sorted(sizes)} events, expected as many at both"
         )
     n = sizes.pop()
     gen, reco = (as_flags(PASS[level], flags[level], n) for level in LEVELS)
-    try:
-        return Simulation(parts["particle"], parts["detector"], gen, reco)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    with located(path):
+        return Simulation(events["particle"], events["detector"], gen, reco)
 
 
-def read_level(
-    path: str | os.PathLike[str],
-    level: str | None,
-    weight: str | None = None,
-    chosen: np.ndarray | None = None,
+def _read_level(
+    source: Source, level: str | None, weight: str | None, chosen: np.ndarray | None
 ) -> Events:
-    """The events of one level, weighted by a column of that name; chosen: (n,) bool or all."""
+    """Read one level, weighted by a column of that name; chosen: (n,) bool or all."""
     prefix = "" if level is None else f"{level}/"
     named = None if weight is None else {"weight": f"{prefix}columns/{weight}"}
-    return read_events(path, level, named, chosen=chosen)
+    return read_events(source, level, named, chosen=chosen)
 
 
-def read_data(path: str | os.PathLike[str], weight: str | None = None) -> Events:
-    """Measured events: the detector level of a file, or its one sample; those that ``pass_reco``.
+def read_data(path: Opened, weight: str | None = None) -> Events:
+    """Read measured events: the detector level of a file, or its one sample; those `pass_reco`.
 
-    weight: as in ``read_simulation``.
+    weight: as in ``read_simulation``. Raises InputError as `read_events` does.
     """
-    level = "detector" if levels(path) else None
-    return read_level(path, level, weight, read_flags(path, level))
+    with open_source(path) as source:
+        level = "detector" if source.levels else None
+        return _read_level(source, level, weight, read_flags(source, level))
 
 
-def read_flags(path: str | os.PathLike[str], level: str | None) -> np.ndarray | None:
-    """Which events have that level (the measured one by default), (n,) bool; None: no such column.
+def read_flags(source: Source, level: str | None) -> np.ndarray | None:
+    """Tell which events have that level (None: the measured one), (n,) bool; None: no such column.
 
     Raises InputError for a column that is not made of flags, or that no event passes.
     """
     name = PASS[level or "detector"]
-    flags = read_event_column(path, level, name)
+    flags = read_event_column(source, level, name)
     if flags is None:
         return None
-    try:
+    with located(source.path):
         found = as_flags(name, flags, len(flags))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     if not found.any():
-        raise InputError(f"{path}: {name}: none of {len(found)} events passes, expected some")
+        raise InputError(
+            f"{source.path}: {name}: none of {len(found)} events passes, expected some"
+        )
     return found

@@ -18,7 +18,6 @@ that was killed goes on; then their arrays are joined, and they are removed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -29,16 +28,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jaxpriors.data import columns as col
-from jaxpriors.data.events import Events
-from jaxpriors.data.files import LEVELS, written_whole
+from jaxpriors.data.checks import located
+from jaxpriors.data.events import LEVELS, Events
 from jaxpriors.data.stored import PreparedArrays, Rows, StoredEvents
 from jaxpriors.data.workers import done_by_processes
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.run.storage import digest, read_json, write_json
 
 T = TypeVar("T")
 FORMAT, VERSION = "jaxpriors-prepared", 1
 MANIFEST, BEGUN = "prepared.json", "begun.json"
+PREPARED = "a prepared sample there"
 COLUMN = "column-"
 
 EventsOrLevels = Events | Mapping[str, Events]  # the levels {"particle": …, "detector": …}, matched
@@ -75,7 +76,7 @@ def write_prepared(
         )
     request = json.loads(json.dumps({"metadata": dict(metadata), "pieces": len(pieces)}))
     if (folder / MANIFEST).exists():
-        if _read(folder / MANIFEST).get("request") != request:
+        if read_json(folder / MANIFEST, PREPARED).get("request") != request:
             raise InputError(f"{folder}: holds another prepared sample; choose another folder")
         _clear(folder)
         return folder
@@ -87,23 +88,23 @@ def write_prepared(
     for done, _ in enumerate(done_by_processes(tasks, processes), len(pieces) - len(missing) + 1):
         progress(done, len(pieces))
     manifest = _join(folder, places)
-    _write_json(folder / MANIFEST, {**manifest, "request": request})
+    write_json(folder / MANIFEST, {**manifest, "request": request})
     _clear(folder)
     return folder
 
 
 def is_prepared(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is the folder of a prepared sample, finished or begun."""
+    """Tell whether a path is the folder of a prepared sample, finished or begun."""
     return any((Path(path) / name).is_file() for name in (MANIFEST, BEGUN))
 
 
 def finished(folder: Path) -> bool:
-    """Whether a folder holds a whole prepared sample."""
+    """Tell whether a folder holds a whole prepared sample."""
     return (folder / MANIFEST).is_file()
 
 
 def mapped_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """All arrays by the names that they have in a file (`data.sample_files`), memory-mapped."""
+    """Map all arrays into memory, by the names that they have in a file (`data.sample_files`)."""
     found = {}
     for level, facts in _manifest(folder)["levels"].items():
         for name in facts["arrays"]:
@@ -114,12 +115,12 @@ def mapped_arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def attributes(folder: Path) -> dict[str, dict[str, str]]:
-    """The attributes of the root, as a file has them."""
+    """Return the attributes of the root, as a file has them."""
     return {"": {"metadata": json.dumps(_manifest(folder)["request"]["metadata"])}}
 
 
 def open_prepared(folder: str | os.PathLike[str], level: str | None = None) -> StoredEvents:
-    """The events of a prepared sample, which are read as they are needed.
+    """Open the events of a prepared sample, which are read as they are needed.
 
     level: particle or detector, of a sample that holds both. Raises InputError where the folder
     holds no finished sample, lacks the level, or an array is missing, truncated or damaged.
@@ -146,16 +147,16 @@ def open_prepared(folder: str | os.PathLike[str], level: str | None = None) -> S
         "constituents": (source.p4.shape[0], source.pid.shape[0], int(source.offsets[-1])),
         "events": (len(source), len(source.jet_p4), len(source.weight), manifest["events"]),
     }
-    for what, numbers in found.items():
-        if len(set(numbers)) != 1:
-            raise InputError(f"{place}: found arrays of {numbers} {what}, expected as many in each")
+    for what, lengths in found.items():
+        if len(set(lengths)) != 1:
+            raise InputError(f"{place}: found arrays of {lengths} {what}, expected as many in each")
     return StoredEvents.of(source)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     if (folder / BEGUN).exists() and not (folder / MANIFEST).exists():
         raise InputError(f"{folder}: its preparation is not finished; give the same command again")
-    content = _read(folder / MANIFEST)
+    content = read_json(folder / MANIFEST, PREPARED)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
         raise InputError(
             f"{folder / MANIFEST}: found format {content.get('format')!r}, version "
@@ -167,12 +168,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _begin(folder: Path, request: dict[str, Any]) -> None:
     """Make the folder, or go on with that of the same request."""
     if (folder / BEGUN).exists():
-        if _read(folder / BEGUN) != request:
+        if read_json(folder / BEGUN) != request:
             raise InputError(f"{folder}: another preparation was begun there; choose another")
         return
     check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / BEGUN, request)
+    write_json(folder / BEGUN, request)
 
 
 def check_place(folder: Path) -> None:
@@ -191,7 +192,7 @@ def _clear(folder: Path) -> None:
 
 
 def _write_piece(piece: Piece, place: Path) -> None:
-    """The arrays of one piece, whole or not at all."""
+    """Write the arrays of one piece, whole or not at all."""
     made = piece()
     samples = {"": made} if isinstance(made, Events) else dict(made)
     if len({len(events) for events in samples.values()}) != 1 or (
@@ -204,10 +205,8 @@ def _write_piece(piece: Piece, place: Path) -> None:
     facts = {}
     for level, events in samples.items():
         (scratch / level).mkdir(parents=True, exist_ok=True)
-        try:
+        with located(place.name):
             arrays = _arrays(events.validate())
-        except InputError as error:
-            raise InputError(f"{place.name}: {error}") from None
         for name, array in arrays.items():
             np.save(scratch / level / f"{name}.npy", array)
         facts[level] = {
@@ -217,7 +216,7 @@ def _write_piece(piece: Piece, place: Path) -> None:
             "identities": events.identities,
             "arrays": sorted(arrays),
         }
-    _write_json(scratch / "facts.json", facts)
+    write_json(scratch / "facts.json", facts)
     os.replace(scratch, place)
 
 
@@ -238,7 +237,7 @@ def _arrays(events: Events) -> dict[str, np.ndarray]:
 
 def _join(folder: Path, places: list[Path]) -> dict[str, Any]:
     """Join the pieces' arrays; the manifest without its request."""
-    pieces = [_read(place / "facts.json") for place in places]
+    pieces = [read_json(place / "facts.json", PREPARED) for place in places]
     levels: dict[str, Any] = {}
     for level, first in pieces[0].items():
         for number, piece in enumerate(pieces):
@@ -251,12 +250,12 @@ def _join(folder: Path, places: list[Path]) -> dict[str, Any]:
         of_level = [piece[level] for piece in pieces]
         (folder / level).mkdir(exist_ok=True)
         for name in first["arrays"]:
-            parts = [place / level / f"{name}.npy" for place in places]
-            _join_array(parts, folder / level / f"{name}.npy", offsets=name == "offsets")
+            paths = [place / level / f"{name}.npy" for place in places]
+            _join_array(paths, folder / level / f"{name}.npy", offsets=name == "offsets")
         digests = " ".join(each["digest"] for each in of_level)
         levels[level] = {
             "arrays": first["arrays"],
-            "digest": hashlib.blake2b(digests.encode(), digest_size=16).hexdigest(),
+            "digest": digest(digests),
             "undirected": {
                 what: sum(each["undirected"][what] for each in of_level)
                 for what in first["undirected"]
@@ -267,23 +266,26 @@ def _join(folder: Path, places: list[Path]) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, "events": events, "levels": levels}
 
 
-def _join_array(parts: list[Path], joined: Path, offsets: bool) -> None:
-    """One array of all pieces, whole or not at all, instead of theirs; offsets are counted on."""
+def _join_array(paths: list[Path], joined: Path, offsets: bool) -> None:
+    """Join one array of all pieces, whole or not at all, in place of theirs.
+
+    offsets: whether it holds offsets, which are counted on from piece to piece.
+    """
     if joined.exists():
         return
-    kinds, rows = set(), 0
-    for part in parts:  # one after the other: there may be more than a process can open
-        array = np.load(part, mmap_mode="r")
-        kinds.add((array.dtype, array.shape[1:]))
+    dtypes, rows = set(), 0
+    for path in paths:  # one after the other: there may be more than a process can open
+        array = np.load(path, mmap_mode="r")
+        dtypes.add((array.dtype, array.shape[1:]))
         rows += len(array)
-    if len(kinds) != 1:
-        found = sorted(f"{dtype}{list(shape)}" for dtype, shape in kinds)
+    if len(dtypes) != 1:
+        found = sorted(f"{dtype}{list(shape)}" for dtype, shape in dtypes)
         raise InputError(f"{joined.stem}: found pieces of {found}, expected one kind")
-    [(dtype, shape)] = kinds
-    arrays: Iterable[np.ndarray] = (np.load(part, mmap_mode="r") for part in parts)
+    [(dtype, shape)] = dtypes
+    arrays: Iterable[np.ndarray] = (np.load(path, mmap_mode="r") for path in paths)
     if offsets:
         arrays = [col.offsets_of(np.concatenate([np.diff(array) for array in arrays]))]
-        rows -= len(parts) - 1
+        rows -= len(paths) - 1
     scratch = joined.with_name(f".{joined.name}.partial")
     with open(scratch, "wb") as file:
         header = {
@@ -295,8 +297,8 @@ def _join_array(parts: list[Path], joined: Path, offsets: bool) -> None:
         for array in arrays:
             np.ascontiguousarray(array).tofile(file)
     os.replace(scratch, joined)
-    for part in parts:
-        part.unlink()
+    for path in paths:
+        path.unlink()
 
 
 def _open(place: Path, name: str, opened: Callable[[Path], T]) -> T:
@@ -311,17 +313,3 @@ def _open(place: Path, name: str, opened: Callable[[Path], T]) -> T:
 
 def _mapped(place: Path, name: str) -> np.ndarray:
     return _open(place, name, partial(np.load, mmap_mode="r"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected a prepared sample there") from None
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with written_whole(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n")

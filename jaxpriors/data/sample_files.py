@@ -7,7 +7,7 @@ Layout of a file (HDF5). A file holds one sample at its root, or the groups `par
 |--------------------|-----------|---------|------------------------------------------------------|
 | `p4`               | (total,4) | float32 | (E, px, py, pz) in GeV of all constituents, in order |
 | `pt`, `eta`, `phi` | (total,)  | float32 | instead of `p4` (GeV, rad); the mass follows from    |
-|                    |           |         | `pid` (`jaxpriors.data.identities`)                  |
+|                    |           |         | `pid` (`jaxpriors.physics.particles`)                |
 | `pid`              | (total,)  | int32   | PDG code; absent: 0, unknown                         |
 | `offsets`          | (n+1,)    | int64   | event i holds constituents offsets[i]:offsets[i+1]   |
 | `jet_p4`           | (n,4)     | float32 | (E, px, py, pz) in GeV; absent: the constituents' sum|
@@ -16,45 +16,46 @@ Layout of a file (HDF5). A file holds one sample at its root, or the groups `par
 | `columns/<name>`   | (n, ...)  | any     | further event-level columns                          |
 
 Attributes of the root: `format` = "jaxpriors-events", `version` = 1, `metadata` = JSON (command,
-settings, versions, seed, date, ...); of each sample: `coordinates` (`columns.COORDINATES`), which
+settings, versions, seed, date, ...); of each sample: `coordinates` (one of `COORDINATES`), which
 hold for `jet_p4` as well (with a mass). Instead of `offsets`, `multiplicity` (n,) is read too;
 momenta may also be padded: p4 (n, P, 4) with `mask` (n, P) or `multiplicity`, or rows of zeros.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jaxpriors import kinematics
 from jaxpriors.data import checks
-from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import read_columns, write_columns
+from jaxpriors.data.hdf5 import Opened, open_source, read_columns, write_columns
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.physics import kinematics
 
 
 def read_events(
-    path: str | os.PathLike[str],
+    path: Opened,
     level: str | None = None,
     columns: Mapping[str, str] | None = None,
     coordinates: str | None = None,
     chosen: np.ndarray | None = None,
     validated: bool = True,
 ) -> Events:
-    """Validated events of an HDF5 file, or of an npz file with the same names.
+    """Read validated events from an HDF5 file, or from an npz file with the same names.
 
     Args:
-        path: the file.
+        path: the file, or a prepared folder; or what `hdf5.open_source` opened of either.
         level: `particle` or `detector`; may be left out where the file holds only one sample.
         columns: our names → the file's datasets (full names), for files with another layout, such
             as {"p4": "jets/momenta", "mask": "jets/valid"}. Momenta may also be named by component
             ({"pt": ..., "eta": ..., "phi": ...}), flat or padded. Names that are not in the table
             above become event-level columns. Names left out are looked up as in the table.
-        coordinates: of the momenta, one of `columns.COORDINATES`; default: what the file says,
+        coordinates: of the momenta, one of `coordinates.COORDINATES`; default: what the file says,
             otherwise (E, px, py, pz).
         chosen: (n,) bool, the events that are wanted, None for all; the others may hold anything.
         validated: false leaves the values to `Events.faults`.
@@ -62,11 +63,22 @@ def read_events(
     Raises:
         InputError: the file is absent, foreign, truncated or damaged; the level or a column is
             absent (the message lists what was found); anything that `Events.validate` refuses.
+
+    Examples:
+        >>> import os, tempfile
+        >>> one, other = [5.0, 3.0, 0.0, 4.0], [2.0, 0.0, 2.0, 0.0]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "jets.npz")
+        ...     np.savez(path, momenta=[[one, other], [other, 4 * [0.0]]])
+        ...     events = read_events(path, columns={"p4": "momenta"})
+        >>> events.multiplicity.tolist()
+        [2, 1]
     """
-    coordinates, found, event_columns = read_columns(path, level, columns, coordinates)
+    with open_source(path) as source:
+        coordinates, found, event_columns = read_columns(source, level, columns, coordinates)
     p4, offsets = found.pop("p4"), found.pop("offsets", None)
     mask, multiplicity = found.pop("mask", None), found.pop("multiplicity", None)
-    try:
+    with checks.located(f"{source.path}{f' ({level} level)' if level else ''}"):
         counts = mask if mask is not None and p4.ndim == 3 else multiplicity
         if offsets is not None and p4.ndim != 3:
             checks.check_offsets(offsets, len(p4))
@@ -90,12 +102,24 @@ def read_events(
             validated=validated,
             **found,
         )
-    except InputError as error:
-        raise InputError(f"{path}{f' ({level} level)' if level else ''}: {error}") from None
+
+
+def read_sample(
+    path: Opened,
+    level: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    coordinates: str | None = None,
+) -> Events:
+    """Read validated events as `read_events` does; `level` counts for files that hold several.
+
+    Raises InputError as `read_events` does.
+    """
+    with open_source(path) as source:
+        return read_events(source, level if source.levels else None, columns, coordinates)
 
 
 def _rows_of(chosen: np.ndarray, p4: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
-    """Which rows of momenta the chosen events (n,) have; counts: multiplicities, where flat."""
+    """Tell which rows of momenta the chosen events (n,) have; counts: multiplicities, if flat."""
     n = len(p4) if p4.ndim == 3 or counts is None else len(counts)
     if chosen.shape != (n,):
         raise InputError(f"chosen: found shape {chosen.shape}, expected ({n},), the events")
@@ -107,7 +131,7 @@ def _rows_of(chosen: np.ndarray, p4: np.ndarray, counts: np.ndarray | None) -> n
 
 
 def _only(name: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The rows that are true; InputError for an array of another length."""
+    """Keep the rows that are true; InputError for an array of another length."""
     if len(array) != len(rows):
         raise InputError(f"{name} has shape {array.shape}, expected ({len(rows)}, ...)")
     return array[rows]
@@ -128,12 +152,22 @@ def write_events(
         samples: what to write; levels must match event by event.
         metadata: whatever JSON can hold.
         overwrite: whether an existing file may be replaced.
-        compact: store pt, eta and phi on the grid of `columns.to_grid`, about five bytes a
+        compact: store pt, eta and phi on the grid of `coordinates.to_grid`, about five bytes a
             constituent; the energy then follows from the mass of the identity.
 
     Raises:
         InputError: the file exists, levels are unknown or differ in length, values that
             `Events.validate` refuses, masses that do not follow from the identities (compact).
+
+    Examples:
+        >>> import os, tempfile
+        >>> events = Events.from_flat([[5.0, 3.0, 0.0, 4.0], [2.0, 0.0, 2.0, 0.0]], [1, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "jets.h5")
+        ...     write_events(path, events, {"seed": 7})
+        ...     found = read_events(path)
+        >>> found.p4.tolist()
+        [[5.0, 3.0, 0.0, 4.0], [2.0, 0.0, 2.0, 0.0]]
     """
     groups = {"": samples} if isinstance(samples, Events) else dict(samples)
     if len({len(events) for events in groups.values()}) > 1:
@@ -145,7 +179,7 @@ def write_events(
 
 
 def _to_columns(events: Events, compact: bool) -> dict[str, np.ndarray]:
-    """The datasets of one sample; what a reader would fill in is left out."""
+    """Make the datasets of one sample; what a reader would fill in is left out."""
     columns = {"p4": events.p4, "pid": events.pid, "offsets": events.offsets}
     jet_p4, total = events.jet_p4, col.sums(events.p4, events.offsets)
     tolerance = 1e-5 * np.abs(jet_p4[:, :1]) if compact else 0.0
@@ -166,3 +200,9 @@ def _to_columns(events: Events, compact: bool) -> dict[str, np.ndarray]:
     if events.label is not None:
         columns["label"] = events.label
     return columns | {f"columns/{name}": array for name, array in events.columns.items()}
+
+
+def grid_rounded(events: Events) -> Events:
+    """Round the events as a compact file does, jets made of the rounded constituents."""
+    p4 = col.to_grid(events.p4, events.pid)[1].astype(np.float32)
+    return dataclasses.replace(events, p4=p4, jet_p4=col.sums(p4, events.offsets))

@@ -1,13 +1,12 @@
 """Events on disk: as many as fit a disk, of which memory holds those that are being looked at.
 
 The constituents stay in files (`jaxpriors.data.prepared`). What is kept of every event are its
-number, multiplicity, weight and label: 21 bytes.
+index, multiplicity, weight and label: 21 bytes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 import weakref
@@ -16,19 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.run.storage import digest
 
 BLOCK = 50_000  # events that are read at once where all are looked at
 
 
 class Opened:
-    """A file that is open, by its number, for as long as something refers to it."""
+    """Hold a file open, by its descriptor, for as long as something refers to it."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.number = path, os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self.number)
+        self.path, self.descriptor = path, os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.descriptor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Rows:
         for start, end in zip((first * size).tolist(), (ends * size).tolist(), strict=True):
             begin = self.begin + start - place
             while place < end:  # a call reads 2 GiB at most
-                found = os.pread(self.file.number, end - place, begin + place)
+                found = os.pread(self.file.descriptor, end - place, begin + place)
                 if not found:
                     raise InputError(
                         f"{self.file.path}: ends at byte {begin + place}; it was changed"
@@ -75,7 +75,7 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class PreparedArrays:
-    """A set on disk: n events with `total` constituents, arrays as in `Events`.
+    """Hold a set on disk: n events with `total` constituents, arrays as in `Events`.
 
     Offsets, jets and columns are memory-mapped. digest: a hash of all. undirected: how many
     constituents and jets have no direction (`Events.undirected`). identities: whether constituents
@@ -94,11 +94,11 @@ class PreparedArrays:
     identities: bool
 
     def __len__(self) -> int:
-        """Number of events."""
+        """Count the events."""
         return len(self.offsets) - 1
 
     def read(self, index: np.ndarray, names: Sequence[str]) -> Events:
-        """Some events in memory, without labels, with these of their columns."""
+        """Read some events into memory, without labels, with these of their columns."""
         starts = self.offsets[index]
         counts = self.offsets[index + 1] - starts
         return Events(
@@ -113,14 +113,14 @@ class PreparedArrays:
 
 @dataclasses.dataclass(frozen=True)
 class StoredEvents:
-    """n events of sets on disk, in an order of their own; `prepared.open_prepared` makes them.
+    """Hold n events of sets on disk, in an order of their own; `prepared.open_prepared` makes them.
 
     They are used as `Events` are: ``[index]`` chooses without reading, ``read`` reads.
 
     Args:
         sources: the sets.
-        which: (n,) uint8, the number of each event's set.
-        index: (n,) uint32 or int64, the number of each event within its set.
+        which: (n,) uint8, the index of each event's set among the sources.
+        index: (n,) uint32 or int64, the index of each event within its set.
         multiplicity: (n,) int32.
         weight: (n,) float64, of either sign.
         label: (n,) int32 or None.
@@ -137,7 +137,7 @@ class StoredEvents:
 
     @classmethod
     def of(cls, source: PreparedArrays) -> StoredEvents:
-        """All events of a set, in its order."""
+        """Take all events of a set, in its order."""
         return cls(
             (source,),
             np.zeros(len(source), np.uint8),
@@ -149,11 +149,11 @@ class StoredEvents:
         )
 
     def __len__(self) -> int:
-        """Number of events."""
+        """Count the events."""
         return len(self.index)
 
     def __getitem__(self, index: slice | np.ndarray | Sequence[int]) -> StoredEvents:
-        """The chosen events: a slice, booleans (n,) or integers in any order; nothing is read."""
+        """Choose events: a slice, booleans (n,) or integers in any order; nothing is read."""
         if not isinstance(index, slice):
             index = np.asarray(index)
             if index.dtype == bool and index.shape != (len(self),):
@@ -169,46 +169,42 @@ class StoredEvents:
         )
 
     def read(self) -> Events:
-        """These events in memory."""
-        parts, places = [], []
+        """Read these events into memory."""
+        pieces, places = [], []
         for number, source in enumerate(self.sources):
             mine = np.flatnonzero(self.which == number)
             if len(mine):
-                parts.append(source.read(self.index[mine], self.names))
+                pieces.append(source.read(self.index[mine], self.names))
                 places.append(mine)
-        if not parts:
-            parts, places = [self.sources[0].read(self.index, self.names)], [self.index]
-        read = parts[0] if len(parts) == 1 else Events.concatenate(parts)
-        if len(parts) > 1:
+        if not pieces:
+            pieces, places = [self.sources[0].read(self.index, self.names)], [self.index]
+        read = pieces[0] if len(pieces) == 1 else Events.concatenate(pieces)
+        if len(pieces) > 1:
             read = read[np.argsort(np.concatenate(places))]
         return dataclasses.replace(read, weight=self.weight, label=self.label)
 
     def blocks(self, size: int = BLOCK) -> Iterator[Events]:
-        """All of them in memory, so many at a time."""
+        """Read all of them, so many at a time."""
         for start in range(0, len(self), size):
             yield self[start : start + size].read()
 
     def digest(self) -> str:
-        """A hash of all that a network can see; not that of the same events in memory."""
+        """Hash all that a network can see; not that of the same events in memory."""
         known = " ".join([*(source.digest for source in self.sources), *self.names])
-        found = hashlib.blake2b(known.encode(), digest_size=16)
-        for array in (self.which, self.index, self.weight, self.label):
-            if array is not None:
-                found.update(np.ascontiguousarray(array).data)
-        return found.hexdigest()
+        return digest(known, self.which, self.index, self.weight, self.label)
 
     @property
     def identities(self) -> bool:
-        """Whether constituents of these sets have any."""
+        """Tell whether constituents of these sets have identities."""
         return any(source.identities for source in self.sources)
 
     def undirected(self) -> dict[str, int]:
-        """As `Events.undirected`, of all events of their sets."""
+        """Count as `Events.undirected`, of all events of their sets."""
         found = [source.undirected for source in self.sources]
         return {what: sum(each[what] for each in found) for what in found[0]}
 
     def with_columns(self, names: Sequence[str]) -> StoredEvents:
-        """As `Events.with_columns`."""
+        """Keep columns as `Events.with_columns`."""
         for source in self.sources:
             for name in names:
                 if name not in self.names or source.columns[name].ndim != 1:
@@ -220,17 +216,17 @@ class StoredEvents:
         return dataclasses.replace(self, names=tuple(names))
 
     def with_weight(self, weight: np.ndarray) -> StoredEvents:
-        """The same events with other weights (n,)."""
+        """Replace the weights by others (n,)."""
         return dataclasses.replace(self, weight=np.asarray(weight, np.float64))
 
     def with_label(self, label: np.ndarray | int) -> StoredEvents:
-        """The same events with labels (n,), or one label for all."""
+        """Replace the labels by others (n,), or one label for all."""
         label = np.broadcast_to(label, (len(self),)).astype(np.int32)
         return dataclasses.replace(self, label=label)
 
     @classmethod
     def concatenate(cls, samples: Sequence[StoredEvents]) -> StoredEvents:
-        """The events of all samples, one sample after another; nothing is read.
+        """Join the events of all samples, one sample after another; nothing is read.
 
         Raises InputError where labels or columns differ in kind, as `Events.concatenate`.
         """
@@ -255,14 +251,3 @@ class StoredEvents:
 
 
 Sample = Events | StoredEvents
-
-
-def concatenated(samples: Sequence[Sample]) -> Sample:
-    """The events of all samples, one after another, in memory where one of them is.
-
-    Raises InputError where labels or columns differ in kind.
-    """
-    stored = [sample for sample in samples if isinstance(sample, StoredEvents)]
-    if len(stored) == len(samples) and stored:
-        return StoredEvents.concatenate(stored)
-    return Events.concatenate([sample.read() for sample in samples])

@@ -21,7 +21,7 @@ T = TypeVar("T")
 def done_by_processes(
     tasks: Mapping[int, Callable[[], T]], processes: int
 ) -> Iterator[tuple[int, T]]:
-    """Number and result of each task, in the order in which they are done.
+    """Yield the number and result of each task, in the order in which they are done.
 
     Tasks are functions that pickle knows by name (`functools.partial` of a module's own); they are
     run by ``processes`` new processes, which end when this one does (a script needs

@@ -1,5 +1,8 @@
 """How good a learned log likelihood ratio is: on two samples, and where the truth is known.
 
+A ratio is calibrated where it means what it says: of events with the log ratio r, drawn from both
+samples with the same sum of weights, the share 1 / (1 + exp(−r)) is data.
+
 Log ratios are log p_data / p_simulation of events that no training has seen; weights may be
 negative, None is one each. Everything raises InputError as `evaluation.metrics` does.
 """
@@ -7,19 +10,22 @@ negative, None is one each. Everything raises InputError as `evaluation.metrics`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.calibration import reliability
 from jaxpriors.evaluation.metrics import auc, checked, chi2_test, effective_sample_size
 from jaxpriors.evaluation.observables import Observable
 from jaxpriors.evaluation.roc import accuracy, rejection_with_error
 
-SLICES = 5  # of the true log ratio, in which the bias is told
+SLICES = 5  # of the true log ratio, in which the bias is given
 MOMENTS = {"mean": 1, "mean_square": 2}
 LARGEST = 300.0  # log ratio, beyond which squares of ratios overflow
+TEMPERATURES = 0.05, 20.0  # between which the best is looked for
 EPSILON = 4 * float(np.finfo(np.float64).eps)
 
 
@@ -32,9 +38,10 @@ def separation(
     replicas: int = 100,
     seed: int = 0,
 ) -> dict[str, float]:
-    """How well log ratios (n,), (m,) tell the samples apart (2603.08802, Table 4), and calibration.
+    """Measure how well log ratios (n,), (m,) tell the samples apart, and their calibration.
 
-    auc, accuracy, rejection50 (simulation is the background, at 50 % of the data), each with its
+    As 2603.08802, Table 4: auc, accuracy, rejection50 (simulation is the background, at 50 % of
+    the data), each with its
     statistical error; ece, the expected calibration error, and ece_floor, what statistics alone
     would give.
     """
@@ -58,6 +65,80 @@ def separation(
     }
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """Predicted and observed shares of data in K bins of the prediction, all (K,).
+
+    weight: of both samples together in each bin, adding up to 1. error: statistical, of observed.
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    error: np.ndarray
+    weight: np.ndarray
+
+    def expected_error(self) -> float:
+        """Compute the expected calibration error Σ weight |predicted − observed|."""
+        return float(np.sum(self.weight * np.abs(self.predicted - self.observed)))
+
+    def floor(self) -> float:
+        """Estimate what statistics alone would give: the mean of |x| of the bins' Gaussians."""
+        return float(np.sum(self.weight * self.error) * np.sqrt(2 / np.pi))
+
+
+def reliability(
+    simulation: np.ndarray,
+    data: np.ndarray,
+    simulation_weights: np.ndarray | None = None,
+    data_weights: np.ndarray | None = None,
+    bins: int = 10,
+) -> Reliability:
+    """Draw up the diagram of log ratios (n,), (m,) of two samples, in bins of as many events each.
+
+    Raises InputError for values that are not finite, weights without a positive sum, and bins in
+    which negative weights prevail.
+    """
+    ratios, labels, weights = _joined(simulation, data, simulation_weights, data_weights)
+    edges = np.quantile(ratios, np.linspace(0, 1, bins + 1)[1:-1])
+    place = np.searchsorted(edges, ratios, side="right")
+    _, place = np.unique(place, return_inverse=True)  # equal ratios may leave bins empty
+    content = np.bincount(place, weights)
+    if not np.all(content > 0):
+        worst = int(content.argmin())
+        raise InputError(
+            f"reliability: the weights of bin {worst} add up to {content[worst]:g}, expected a "
+            "positive number: fewer bins, or more events"
+        )
+    predicted = np.bincount(place, weights * expit(ratios)) / content
+    observed = np.bincount(place, weights * labels) / content
+    pulls = weights * (labels - observed[place])
+    error = np.sqrt(np.bincount(place, pulls**2)) / content
+    return Reliability(predicted, observed, error, content)
+
+
+def temperature(
+    simulation: np.ndarray,
+    data: np.ndarray,
+    simulation_weights: np.ndarray | None = None,
+    data_weights: np.ndarray | None = None,
+) -> float:
+    """Find the T for which log ratios (n,), (m,) over T have the least cross-entropy.
+
+    Above 1 where the network was too sure; 20, the largest that is tried, where what it says is of
+    no use, 0.05 at least. To be found on events that it was not trained on (arXiv:1706.04599).
+    """
+    ratios, labels, weights = _joined(simulation, data, simulation_weights, data_weights)
+
+    def entropy(log_t: float) -> float:
+        logits = ratios * np.exp(-log_t)
+        return float(np.sum(weights * (np.logaddexp(0, logits) - labels * logits)))
+
+    limits = tuple(np.log(TEMPERATURES))
+    best = float(minimize_scalar(entropy, bounds=limits, method="bounded").x)
+    ends = min(limits, key=entropy)
+    return float(np.exp(ends if entropy(ends) <= entropy(best) else best))
+
+
 def closure(
     log_ratios: np.ndarray,
     simulation: Mapping[str, np.ndarray],
@@ -65,7 +146,7 @@ def closure(
     simulation_weights: np.ndarray | None = None,
     data_weights: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Whether the ratio of simulated events (n,) averages to one, and moves moments to the data's.
+    """Test whether the ratio of simulated events (n,) averages to one and moves moments to data's.
 
     simulation, data: observable → values (n,), (m,). Returns "mean_ratio" and its error, before any
     normalisation, and "moments": {observable: {"mean", "mean_square": {"data", "simulation",
@@ -80,14 +161,15 @@ def closure(
     for name, values in simulation.items():
         moments[name] = {}
         for moment, power in MOMENTS.items():
-            measured = _mean(name, *_powers(name, data[name], data_weights, power))
-            simulated, weights = _powers(name, values, own, power)
-            found = _mean(name, simulated, weights * ratios)
+            of_data, weights_of_data = checked(name, data[name], data_weights)
+            simulated, weights = checked(name, values, own)
+            measured = _mean(name, of_data**power, weights_of_data)
+            found = _mean(name, simulated**power, weights * ratios)
             rounding = EPSILON * (abs(found[0]) + abs(measured[0]))  # of values that are all alike
             spread = float(np.hypot(found[1], measured[1])) + rounding
             moments[name][moment] = {
                 "data": measured[0],
-                "simulation": _mean(name, simulated, weights)[0],
+                "simulation": _mean(name, simulated**power, weights)[0],
                 "reweighted": found[0],
                 "pull": (found[0] - measured[0]) / (spread or 1.0),
             }
@@ -103,7 +185,7 @@ def closure(
 def against_truth(
     log_ratios: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Learned log ratios (n,) against the true ones of simulated events.
+    """Compare learned log ratios (n,) with the true ones of simulated events.
 
     truth: factors (n,) to the events' weights that turn the simulation into the data, positive, of
     any normalisation; its logarithm is that of these factors over their mean. Returns "mse" (mean
@@ -154,7 +236,7 @@ def _exponential(log_ratios: np.ndarray) -> np.ndarray:
 def _compared(
     learned: np.ndarray, true: np.ndarray, constant: float, weights: np.ndarray
 ) -> dict[str, float]:
-    """Squared errors of learned values and of a constant, and the correlation with the true."""
+    """Compute the squared errors of learned values and a constant, and the correlation."""
 
     def average(values: np.ndarray) -> float:
         return _mean("log ratios", values, weights)[0]
@@ -176,9 +258,9 @@ def shapes(
     weights: np.ndarray,
     data_weights: np.ndarray | None = None,
 ) -> dict[str, dict[str, float]]:
-    """{observable: {"chi2", "ndf", "p"}} of the reweighted simulation against the data.
+    """Test the shapes of the reweighted simulation against the data's.
 
-    weights: the complete ones of the simulated events.
+    weights: the complete ones of the simulated events. Returns {observable: {"chi2", "ndf", "p"}}.
     """
     found = {}
     for o in observables:
@@ -187,15 +269,11 @@ def shapes(
     return found
 
 
-def _powers(
-    name: str, values: np.ndarray, weights: np.ndarray | None, power: int
-) -> tuple[np.ndarray, np.ndarray]:
-    values, weights = checked(name, values, weights)
-    return values**power, weights
-
-
 def _mean(name: str, values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Weighted mean and its statistical error; InputError unless the weights' sum is positive."""
+    """Compute the weighted mean and its statistical error.
+
+    Raises InputError unless the sum of the weights is positive.
+    """
     if not np.sum(weights) > 0:
         raise InputError(
             f"{name}: {len(weights)} weights add up to {np.sum(weights):g}; expected a positive "
@@ -203,3 +281,26 @@ def _mean(name: str, values: np.ndarray, weights: np.ndarray) -> tuple[float, fl
         )
     mean = np.sum(weights * values) / np.sum(weights)
     return float(mean), float(np.sqrt(np.sum((weights * (values - mean)) ** 2)) / np.sum(weights))
+
+
+def _joined(
+    simulation: np.ndarray,
+    data: np.ndarray,
+    simulation_weights: np.ndarray | None,
+    data_weights: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join log ratios, labels and weights of both samples, each of which weighs one half."""
+    ratios, labels, weights = [], [], []
+    for label, name, values, own in (
+        (0, "simulation", simulation, simulation_weights),
+        (1, "data", data, data_weights),
+    ):
+        values, own = checked(f"log ratios of {name}", values, own)
+        if not own.sum() > 0:
+            raise InputError(
+                f"weights of {name}: {len(own)} add up to {own.sum():g}, expected a positive number"
+            )
+        ratios.append(values)
+        labels.append(np.full(len(values), label))
+        weights.append(0.5 * own / own.sum())
+    return np.concatenate(ratios), np.concatenate(labels), np.concatenate(weights)

@@ -66,7 +66,13 @@ class WeightReport:
 def histogram(
     values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None
 ) -> Histogram:
-    """Weighted histogram of values (n,) in edges (K + 1,), the last of which is inclusive."""
+    """Count values (n,) by their weights in edges (K + 1,), the last of which is inclusive.
+
+    >>> histogram(np.array([0.5, 1.5, 2.0]), np.array([0.0, 1.0, 2.0])).content.tolist()
+    [1.0, 2.0]
+    >>> histogram(np.array([0.5, 0.6]), np.array([0.0, 1.0]), np.array([2.0, -1.0])).variance
+    array([5.])
+    """
     index, inside = _bin_indices(values, edges, weights)
     bins = len(edges) - 1
     result = Histogram(
@@ -88,11 +94,15 @@ def triangular_discriminator(
     p_weights: np.ndarray | None = None,
     q_weights: np.ndarray | None = None,
 ) -> float:
-    """Triangular discriminator ½ ∫ (p − q)² / (p + q), times 1000, of two binned samples.
+    """Compute the triangular discriminator ½ ∫ (p − q)² / (p + q), times 1000, of two samples.
 
     p and q are the densities of values (n,), (m,) within edges (K + 1,); bins that are empty in
     both count zero. 0 for equal shapes, 1000 for disjoint ones (2603.08802, Table 2). Raises
     InputError where negative weights make p + q negative.
+
+    >>> edges = np.array([0.0, 1.0, 2.0])
+    >>> triangular_discriminator(np.array([0.5, 1.5]), np.array([0.5, 0.5]), edges)
+    333.3333333333333
     """
     p = histogram(p_values, edges, p_weights).content
     q = histogram(q_values, edges, q_weights).content
@@ -114,7 +124,7 @@ def discriminator_floor(
     p_weights: np.ndarray | None = None,
     q_weights: np.ndarray | None = None,
 ) -> float:
-    """What the triangular discriminator of these samples would be, on average, were p = q.
+    """Estimate what the triangular discriminator of these samples would be on average, were p = q.
 
     Statistics alone give each bin the expected (p − q)² of its variances,
     500 Σ_b (V_p + V_q) / (P_b + Q_b) with bin probabilities P = Σw / W and
@@ -137,7 +147,7 @@ def discriminator_error(
     replicas: int = 100,
     seed: int = 0,
 ) -> float:
-    """Statistical error of the triangular discriminator, from a Poisson bootstrap.
+    """Estimate the statistical error of the triangular discriminator by a Poisson bootstrap.
 
     Each replica gives every event of both samples a Poisson(1) number of copies; the weights stay
     as they are, so that the training's own spread is not included. A replica carries the noise of
@@ -149,10 +159,12 @@ def discriminator_error(
     samples = ((p_values, p_weights), (q_values, q_weights))
     p, q = (histogram(values, edges, weights) for values, weights in samples)
     rng = np.random.default_rng(seed)
-    p_replicas, q_replicas = (
-        _bootstrap(*_bin_indices(values, edges, weights), len(edges) - 1, replicas, rng)
-        for values, weights in samples
-    )
+    of_both = []
+    for values, weights in samples:
+        index, inside = _bin_indices(values, edges, weights)
+        drawn = (inside * rng.poisson(1.0, len(index)) for _ in range(replicas))
+        of_both.append(np.stack([np.bincount(index, w, minlength=len(edges) - 1) for w in drawn]))
+    p_replicas, q_replicas = of_both
     usable = (p_replicas.sum(axis=1) > 0) & (q_replicas.sum(axis=1) > 0)
     spread = np.var(_discriminator(p_replicas[usable], q_replicas[usable]), ddof=1)
     both = p.content / p.content.sum() + q.content / q.content.sum()
@@ -168,9 +180,12 @@ def wasserstein(
     p_weights: np.ndarray | None = None,
     q_weights: np.ndarray | None = None,
 ) -> float:
-    """Wasserstein-1 distance ∫ |F_p − F_q| dx of samples (n,), (m,), in the values' unit.
+    """Compute the Wasserstein-1 distance ∫ |F_p − F_q| dx of samples (n,), (m,), in their unit.
 
     F are the weighted cumulative distributions, each with a total of 1; no bins and no range.
+
+    >>> wasserstein(np.array([0.0, 1.0]), np.array([3.0, 4.0]))
+    3.0
     """
     samples = []
     for values, weights in ((p_values, p_weights), (q_values, q_weights)):
@@ -195,12 +210,17 @@ def chi2_test(
     p_weights: np.ndarray | None = None,
     q_weights: np.ndarray | None = None,
 ) -> Chi2Test:
-    """χ² test that two weighted samples share one shape within the edges (K + 1,).
+    """Test by χ² that two weighted samples share one shape within the edges (K + 1,).
 
     Uses the covariance of the normalised contents, so the weights of each sample may be of any
     size; ndf is the number of bins occupied in either sample, less one. The p-value is that of
     large counts: bins of fewer than about ten events want merging first. Raises InputError where
     fewer than two bins are occupied.
+
+    >>> one, other = np.repeat([0.5, 1.5], [60, 40]), np.repeat([0.5, 1.5], [40, 60])
+    >>> found = chi2_test(one, other, np.array([0.0, 1.0, 2.0]))
+    >>> round(found.chi2, 2), found.ndf, round(found.p_value, 4)
+    (8.33, 1, 0.0039)
     """
     p, q = histogram(p_values, edges, p_weights), histogram(q_values, edges, q_weights)
     occupied = np.flatnonzero(p.variance + q.variance > 0)
@@ -214,10 +234,13 @@ def chi2_test(
 
 
 def auc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> AUC:
-    """Weighted area under the ROC curve: P(score of a 1 > score of a 0), ties count one half.
+    """Compute the weighted area under the ROC curve: P(score of a 1 > score of a 0), ties ½.
 
     scores (n,) any monotonic function of the likelihood ratio, labels (n,) of 0 and 1. Exact,
     from ranks; the error is DeLong's, from the spread of each event's own contribution.
+
+    >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])).value
+    0.75
     """
     scores, one, weights = classes("auc", scores, labels, weights)
     total_one, total_zero = weights[one].sum(), weights[~one].sum()
@@ -233,35 +256,12 @@ def auc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = Non
     return AUC(float(value), float(np.sqrt(variance + others @ others / total_zero**2)))
 
 
-def auc_one_vs_one(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over all pairs of classes of the AUC of one against the other (macro average).
-
-    scores (n, Y): of each class, its probability say; labels (n,) from 0 to Y − 1. Of a pair's
-    events, each class's score in turn orders them, and both areas count one half
-    (Hand & Till 2001). Raises InputError where a class has no event.
-    """
-    scores, labels = np.asarray(scores), np.asarray(labels)
-    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
-        raise InputError(
-            f"auc: scores have shape {scores.shape} and labels {labels.shape}; expected (n, Y) "
-            "and (n,)"
-        )
-    classes = np.arange(scores.shape[1])
-    if not np.array_equal(np.unique(labels), classes) or len(classes) < 2:
-        raise InputError(
-            f"auc: labels are {np.unique(labels).tolist()}; expected each of {classes.tolist()}, "
-            "at least two"
-        )
-    areas = []
-    for one in classes:
-        for other in classes[classes != one]:
-            pair = (labels == one) | (labels == other)
-            areas.append(auc(scores[pair, one], labels[pair] == one).value)
-    return float(np.mean(areas))
-
-
 def effective_sample_size(weights: np.ndarray) -> float:
-    """(Σw)² / Σw²: the number of unit weights with the same relative error of their sum."""
+    """Compute (Σw)² / Σw²: as many unit weights have the same relative error of their sum.
+
+    >>> effective_sample_size(np.array([1.0, 1.0, 2.0]))
+    2.6666666666666665
+    """
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 1 or not np.isfinite(weights).all() or not weights.any():
         raise InputError(
@@ -273,7 +273,7 @@ def effective_sample_size(weights: np.ndarray) -> float:
 
 
 def weight_report(weights: np.ndarray) -> WeightReport:
-    """Summary of weights (n,), whatever they hold; the statistics are NaN if none is finite."""
+    """Summarise weights (n,), whatever they hold; the statistics are NaN if none is finite."""
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 1 or not len(weights):
         raise InputError(f"weights have shape {weights.shape}; expected (n,) with n > 0")
@@ -290,26 +290,13 @@ def weight_report(weights: np.ndarray) -> WeightReport:
     )
 
 
-def check_weights(name: str, weights: np.ndarray) -> WeightReport:
-    """The report of usable weights (n,); InputError if one is not finite or all are zero."""
-    report = weight_report(weights)
-    if report.finite < 1:
-        bad = ~np.isfinite(np.asarray(weights, dtype=np.float64))
-        raise InputError(
-            f"weights of {name}: {bad.sum()} of {report.size} are not finite (the first is "
-            f"number {int(bad.argmax())}: {weights[int(bad.argmax())]}); expected finite numbers"
-        )
-    if report.minimum == report.maximum == 0:
-        raise InputError(f"weights of {name}: all {report.size} are zero; expected some that count")
-    return report
-
-
 def classes(
     name: str, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, which of them have label 1, and weights, (n,) all; InputError where they do not fit.
+    """Check scores, labels and weights: scores, which have label 1, and weights, all (n,).
 
-    The weights of each label must add up to a positive number.
+    Raises InputError where they do not fit, and unless the weights of each label add up to a
+    positive number.
     """
     scores, weights = checked(name, scores, weights)
     labels = np.asarray(labels)
@@ -331,7 +318,10 @@ def classes(
 def checked(
     name: str, values: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and weights (n,) as float64, None as one each; InputError where they are none."""
+    """Turn values and weights (n,) into float64, weights of None into one each.
+
+    Raises InputError where their shapes differ or one is not finite.
+    """
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.ndim != 1 or weights.shape != values.shape:
@@ -351,7 +341,7 @@ def checked(
 def _bin_indices(
     values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bin number and weight of each value within the range."""
+    """Find the bin and the weight of each value within the range."""
     values, weights = checked("histogram", values, weights)
     edges = np.asarray(edges, dtype=np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
@@ -362,26 +352,14 @@ def _bin_indices(
 
 
 def _discriminator(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Triangular discriminators of contents (…, K) → (…)."""
+    """Compute the triangular discriminators of contents (…, K) → (…)."""
     p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
     terms = np.divide((p - q) ** 2, p + q, out=np.zeros_like(p), where=p + q > 0)
     return 0.5 * DISCRIMINATOR_UNIT * terms.sum(axis=-1)
 
 
 def _shape_covariance(sample: Histogram) -> np.ndarray:
-    """Covariance (K, K) of the contents divided by their sum, for fixed weights."""
+    """Compute the covariance (K, K) of the contents divided by their sum, for fixed weights."""
     total, share = sample.content.sum(), sample.content / sample.content.sum()
     jacobian = (np.eye(len(share)) - share[:, None]) / total
     return (jacobian * sample.variance) @ jacobian.T
-
-
-def _bootstrap(
-    index: np.ndarray, weights: np.ndarray, bins: int, replicas: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Contents (replicas, bins) of Poisson-resampled histograms."""
-    return np.stack(
-        [
-            np.bincount(index, weights * rng.poisson(1.0, len(index)), minlength=bins)
-            for _ in range(replicas)
-        ]
-    )

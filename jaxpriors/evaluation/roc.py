@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.metrics import classes, effective_sample_size
+from jaxpriors.evaluation.metrics import auc, classes, effective_sample_size
 
 ROUNDING = 1e-9  # of efficiencies, relative
 
@@ -36,13 +36,18 @@ class Measured(NamedTuple):
 
 
 def roc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Curve:
-    """The curve through all distinct scores (n,) of events with labels 0 and 1 (n,)."""
+    """Draw the curve through all distinct scores (n,) of events with labels 0 and 1 (n,).
+
+    >>> curve = roc(np.array([0.9, 0.8, 0.4, 0.1]), np.array([1, 0, 1, 0]))
+    >>> curve.signal.tolist(), curve.background.tolist()
+    ([0.0, 0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5, 1.0])
+    """
     scores, one, weights = classes("roc", scores, labels, weights)
     return _curve(np.unique(-scores, return_inverse=True)[1], one, weights)
 
 
 def _curve(place: np.ndarray, one: np.ndarray, weights: np.ndarray) -> Curve:
-    """That of events in the order of their places, from 0, equal ones together."""
+    """Draw the curve of events in the order of their places, from 0, equal ones together."""
     signal, background = (
         np.cumsum(np.bincount(place[chosen], weights[chosen], place.max() + 1))
         for chosen in (one, ~one)
@@ -55,7 +60,7 @@ def _curve(place: np.ndarray, one: np.ndarray, weights: np.ndarray) -> Curve:
 
 
 def rejection(curve: Curve, efficiency: float = 0.5) -> float:
-    """1 over the background efficiency at that signal efficiency, interpolated.
+    """Compute 1 over the background efficiency at that signal efficiency, interpolated.
 
     Not above the effective number of background events, of which one at least is thought to pass
     (2603.08802, Table 4, at 0.5).
@@ -76,7 +81,7 @@ def rejection_with_error(
     replicas: int = 100,
     seed: int = 0,
 ) -> Measured:
-    """``rejection`` and its error from a Poisson bootstrap; same seed, same result."""
+    """Compute ``rejection`` and its error by a Poisson bootstrap; same seed, same result."""
     scores, one, weights = classes("roc", scores, labels, weights)
     place = np.unique(-scores, return_inverse=True)[1]
     curve = _curve(place, one, weights)
@@ -95,7 +100,7 @@ def rejection_with_error(
 def accuracy(
     log_ratios: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> Measured:
-    """Share of events on the right side of a log ratio (n,) of 0, where both classes count alike.
+    """Compute the share of events on the right side of a log ratio (n,) of 0, both classes alike.
 
     The error is that of the two shares.
     """
@@ -110,10 +115,10 @@ def accuracy(
 
 
 def significance_improvement(curve: Curve, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Signal efficiency and ε_S / √ε_B, both (K,), of cuts that leave ``least`` background events.
+    """Compute signal efficiency and ε_S / √ε_B, both (K,), of cuts that leave enough background.
 
-    least: effective number, below which the improvement is one of chance. Both are empty where no
-    cut leaves so many.
+    least: effective number of background events, below which the improvement is one of chance.
+    Both are empty where no cut leaves so many.
     """
     if not least > 0:
         raise InputError(f"least: found {least}, expected a number of events above 0")
@@ -122,7 +127,7 @@ def significance_improvement(curve: Curve, least: float) -> tuple[np.ndarray, np
 
 
 def maximum_improvement(curve: Curve, least: float) -> float:
-    """The largest significance improvement of the cuts that leave ``least`` background events.
+    """Find the largest significance improvement of cuts that leave ``least`` background events.
 
     Raises InputError where there is none: fewer background events than that.
     """
@@ -132,3 +137,30 @@ def maximum_improvement(curve: Curve, least: float) -> float:
             f"background: {curve.background_size:.1f} effective events, expected at least {least:g}"
         )
     return float(found.max())
+
+
+def auc_one_vs_one(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Average the AUC of one class against the other over all pairs of classes (macro average).
+
+    scores (n, Y): of each class, its probability say; labels (n,) from 0 to Y − 1. Of a pair's
+    events, each class's score in turn orders them, and both areas count one half
+    (Hand & Till 2001). Raises InputError where a class has no event.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise InputError(
+            f"auc: scores have shape {scores.shape} and labels {labels.shape}; expected (n, Y) "
+            "and (n,)"
+        )
+    every = np.arange(scores.shape[1])
+    if not np.array_equal(np.unique(labels), every) or len(every) < 2:
+        raise InputError(
+            f"auc: labels are {np.unique(labels).tolist()}; expected each of {every.tolist()}, "
+            "at least two"
+        )
+    areas = []
+    for one in every:
+        for other in every[every != one]:
+            pair = (labels == one) | (labels == other)
+            areas.append(auc(scores[pair, one], labels[pair] == one).value)
+    return float(np.mean(areas))

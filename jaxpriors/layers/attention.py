@@ -29,7 +29,7 @@ class Mask:
 
 
 def first_queries(mask: Mask | None, count: int | None) -> Mask | None:
-    """The mask for the first ``count`` of the queries (None: all of them).
+    """Restrict a mask to the first ``count`` of the queries (None: all of them).
 
     Raises ValueError for packed rows, where the first tokens are those of the first event.
     """
@@ -51,26 +51,13 @@ def attention(
     *,
     implementation: Implementation = "xla",
 ) -> Array:
-    """softmax(q kᵀ/√d + mask) v for each head, (B, H, Nq, dv).
+    """Compute softmax(q kᵀ/√d + mask) v for each head, (B, H, Nq, dv).
 
     q is (B, H, Nq, d), k (B, H or 1, Nk, d), v (B, H or 1, Nk, dv); a single head of k and v is
     shared by all queries. The softmax runs in at least float32, the result has the dtype of v. A
     query without any allowed key gives 0. Raises ValueError on shapes that do not fit, on a mask
     with several fields set and where cuDNN cannot run.
     """
-    _check_shapes(q, k, v)
-    allowed, bias = _expand(mask, q.shape, k.shape[2])
-    if implementation == "cudnn":
-        _check_cudnn(q, k, v)
-        if q.shape[2] > 1:  # a single query has no tile to fuse, and the kernel no gradient for it
-            return _attention_cudnn(q, k, v, mask, allowed, bias)
-    if implementation in get_args(Implementation):
-        return _attention_xla(q, k, v, allowed, bias)
-    raise ValueError(f"attention: implementation is {implementation!r}, expected 'xla' or 'cudnn'")
-
-
-def _check_shapes(q: Array, k: Array, v: Array) -> None:
-    """Raise ValueError unless q, k and v belong together."""
     fits = (
         q.ndim == k.ndim == v.ndim == 4
         and q.shape[0] == k.shape[0] == v.shape[0]
@@ -83,12 +70,23 @@ def _check_shapes(q: Array, k: Array, v: Array) -> None:
             f"attention: q, k, v have shapes {q.shape}, {k.shape}, {v.shape}; expected "
             "(B, H, Nq, d), (B, H or 1, Nk, d), (B, H or 1, Nk, dv)"
         )
+    allowed, bias = _expand(mask, q.shape, k.shape[2])
+    if implementation == "cudnn":
+        _check_cudnn(q, k, v)
+        if q.shape[2] > 1:  # a single query has no tile to fuse, and the kernel no gradient for it
+            return _attention_cudnn(q, k, v, mask, allowed, bias)
+    if implementation in get_args(Implementation):
+        return _attention_xla(q, k, v, allowed, bias)
+    raise ValueError(f"attention: implementation is {implementation!r}, expected 'xla' or 'cudnn'")
 
 
 def _expand(
     mask: Mask | None, q_shape: tuple[int, ...], keys: int
 ) -> tuple[Array | None, Array | None]:
-    """(allowed, bias): what may be attended to and what is added, broadcastable to (B,H,Nq,Nk)."""
+    """Return (allowed, bias): the keys of each query and what is added to the scores.
+
+    Both broadcast to (B, H, Nq, Nk), or are None.
+    """
     if mask is None:
         return None, None
     batch, heads, queries, _ = q_shape
@@ -128,7 +126,7 @@ def _expand(
 def _attention_xla(
     q: Array, k: Array, v: Array, allowed: Array | None, bias: Array | None
 ) -> Array:
-    """Two matrix products per head and the softmax between them, normalised after the second."""
+    """Multiply two matrices per head, the softmax between them, normalised after the second."""
     dtype = jnp.promote_types(q.dtype, jnp.float32)
     q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
     if k.shape[1] == 1:
@@ -174,7 +172,7 @@ def _attention_cudnn(
     allowed: Array | None,
     bias: Array | None,
 ) -> Array:
-    """cuDNN's fused kernel: true lengths where these are given, otherwise the full mask.
+    """Call cuDNN's fused kernel with true lengths where these are given, else with the full mask.
 
     Of odd numbers of queries or keys it has no gradient, so that they are padded to even ones.
     """
@@ -205,5 +203,5 @@ def _attention_cudnn(
 
 
 def _even(x: Array, axes: tuple[int, ...]) -> Array:
-    """x with zeros behind these axes where they are odd."""
+    """Append zeros to these axes of x where they are odd."""
     return jnp.pad(x, [(0, n % 2 if axis in axes else 0) for axis, n in enumerate(x.shape)])

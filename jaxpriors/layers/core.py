@@ -1,14 +1,16 @@
-"""The small parts that every network shares: modules as pytrees, linear maps, activations."""
+"""The small parts that all networks share: modules as pytrees, blocks, linear maps, activations."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from typing_extensions import dataclass_transform
+
+State = TypeVar("State")
 
 
 @dataclass_transform(frozen_default=True)
@@ -26,23 +28,45 @@ def module(cls: Any = None, *, static: tuple[str, ...] = ()) -> Any:
 
 
 def uniform(key: Array, shape: tuple[int, ...], bound: float, shift: float = 0.0) -> Array:
-    """Uniform numbers in ``shift ± bound``, float32."""
+    """Draw uniform numbers in ``shift ± bound``, float32."""
     return jax.random.uniform(key, shape, minval=shift - bound, maxval=shift + bound)
 
 
 def stack_init(init: Callable[[Array], Any], key: Array, count: int) -> Any:
-    """``count`` independent initialisations of one module, stacked along a leading axis."""
+    """Initialise ``count`` modules and stack them along a leading axis."""
     return jax.vmap(init)(jax.random.split(key, count))
 
 
-def rows_times(x: Array, weight: Array) -> Array:
-    """x (..., in) times weight (out, in) to (..., out).
+def run_blocks(
+    apply: Callable[[Any, State, Array | None], State],
+    blocks: Any,
+    state: State,
+    key: Array | None = None,
+    *,
+    checkpoint: bool = False,
+    last: Callable[[Any, State, Array | None], State] | None = None,
+) -> State:
+    """Call ``apply(block, state, key)`` for one block after the other; return the last state.
 
-    All axes but the last become one, which makes the gradient of the weight an ordinary matrix
-    product, which is faster on CPUs than a contraction over several axes.
+    ``blocks`` are equal modules stacked along a leading axis. Every block has a key of its own,
+    None where ``key`` is. ``checkpoint`` recomputes a block in the backward pass to save memory;
+    the blocks are then one compiled loop, which also compiles sooner. Without it each block has its
+    own place in the program: a loop would copy all that the backward pass needs into stacks and
+    back. ``last`` is applied in place of ``apply`` in the last block, which may so leave out what
+    nobody reads.
     """
-    y = x.reshape(-1, x.shape[-1]) @ weight.T
-    return y.reshape(*x.shape[:-1], weight.shape[0])
+    if checkpoint:
+        apply = jax.checkpoint(apply, prevent_cse=False)  # the loop keeps XLA from undoing it
+    count = jax.tree.leaves(blocks)[0].shape[0]
+    stacked = blocks, None if key is None else jax.random.split(key, count)
+    in_loop = stacked if last is None else jax.tree.map(lambda a: a[:-1], stacked)
+    state, _ = jax.lax.scan(
+        lambda state, at: (apply(at[0], state, at[1]), None), state, in_loop, unroll=not checkpoint
+    )
+    if last is None:
+        return state
+    block, block_key = jax.tree.map(lambda a: a[-1], stacked)
+    return last(block, state, block_key)
 
 
 @module
@@ -69,8 +93,13 @@ class Linear:
         return cls(weight, jnp.zeros(outputs) if bias else None)
 
     def __call__(self, x: Array) -> Array:
-        """(..., in) to (..., out)."""
-        y = rows_times(x, self.weight)
+        """(..., in) to (..., out).
+
+        All axes but the last become one, which makes the gradient of the weight an ordinary matrix
+        product, which is faster on CPUs than a contraction over several axes.
+        """
+        y = x.reshape(-1, x.shape[-1]) @ self.weight.T
+        y = y.reshape(*x.shape[:-1], self.weight.shape[0])
         return y if self.bias is None else y + self.bias
 
 
@@ -90,28 +119,29 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def activation(name: str) -> Callable[[Array], Array]:
-    """The function of that name in ``ACTIVATIONS``; ValueError for another name."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: found {name!r}, expected one of {sorted(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+def check_fields(
+    config: Any,
+    least: Mapping[str, int],
+    probabilities: Iterable[str] = (),
+    nonlinearities: Iterable[str] = (),
+) -> None:
+    """Raise ValueError for fields of a configuration that make no network.
 
-
-def check_counts(config: Any, least: Mapping[str, int]) -> None:
-    """ValueError where a field of a configuration is below its least value."""
+    ``least`` are the least values of counts; probabilities lie in [0, 1), and nonlinearities are
+    names in ``ACTIVATIONS``; the fields of both may be None.
+    """
     for name, least_value in least.items():
         found = getattr(config, name)
         if found < least_value:
             raise ValueError(f"{name} is {found}, expected at least {least_value}")
-
-
-def check_options(dropout_prob: float | None, *nonlinearities: str | None) -> None:
-    """ValueError for a probability outside of [0, 1) or a name that is not in ``ACTIVATIONS``."""
-    if dropout_prob is not None and not 0.0 <= dropout_prob < 1.0:
-        raise ValueError(f"dropout_prob is {dropout_prob}, expected in [0, 1)")
+    for name in probabilities:
+        found = getattr(config, name)
+        if found is not None and not 0.0 <= found < 1.0:
+            raise ValueError(f"{name} is {found}, expected in [0, 1)")
     for name in nonlinearities:
-        if name is not None and name not in ACTIVATIONS:
-            raise ValueError(f"nonlinearity is {name!r}, expected one of {sorted(ACTIVATIONS)}")
+        found = getattr(config, name)
+        if found is not None and found not in ACTIVATIONS:
+            raise ValueError(f"{name} is {found!r}, expected one of {sorted(ACTIVATIONS)}")
 
 
 def dropout(key: Array | None, x: Array, rate: float, shape: tuple[int, ...]) -> Array:

@@ -1,8 +1,8 @@
 """Lorentz-equivariant layers on pairs of four-vectors and scalars, the blocks of L-GATr-slim.
 
 Axes: vectors are (..., 4, C), components (E, px, py, pz) before channels, so that a linear map is
-one matrix product over the rows (token, component); scalars are (..., S). `channels_last` and
-`components_last` go between this layout and (..., C, 4). Reference: Petitjean et al.,
+one matrix product over the rows (token, component); scalars are (..., S). Products of momenta are
+taken in at least float32, because they cancel too much for less. Reference: Petitjean et al.,
 arXiv:2512.17011, built on arXiv:2405.14806.
 """
 
@@ -16,27 +16,13 @@ from jaxpriors.layers import core
 from jaxpriors.layers.core import module, uniform
 
 
-def channels_last(vectors: Array) -> Array:
-    """(..., C, 4) to (..., 4, C)."""
-    return vectors.swapaxes(-1, -2)
-
-
-def components_last(vectors: Array) -> Array:
-    """(..., 4, C) to (..., C, 4)."""
-    return vectors.swapaxes(-1, -2)
-
-
-def accurate(x: Array) -> Array:
-    """x in at least float32: products of momenta cancel too much for less."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def inner_product(x: Array, y: Array) -> Array:
-    """Minkowski product of (..., 4, C) vectors channel by channel, (..., C), at least float32.
+    """Multiply (..., 4, C) vectors channel by channel, by Minkowski's product, to (..., C).
 
     Components are added one by one, which XLA makes faster loops of than of a sum over their axis.
     """
-    products = jnp.split(accurate(x) * accurate(y), 4, axis=-2)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    products = jnp.split(x.astype(dtype) * y.astype(dtype), 4, axis=-2)
     e, px, py, pz = (jnp.squeeze(part, -2) for part in products)
     return e - px - py - pz
 
@@ -74,22 +60,14 @@ class Linear:
 
     def __call__(self, vectors: Array, scalars: Array) -> tuple[Array, Array]:
         """(..., 4, in_v), (..., in_s) to (..., 4, out_v), (..., out_s)."""
-        return core.rows_times(vectors, self.weight_v), self.linear_s(scalars)
-
-    def sorted_rows(self, groups: int, heads: int) -> Linear:
-        """The map whose output channels (group, hidden, head) come as (group, head, hidden)."""
-
-        def one(x: Array) -> Array:
-            rows = x.reshape(groups, -1, heads, *x.shape[1:])
-            return rows.swapaxes(1, 2).reshape(x.shape)
-
-        return jax.tree.map(one, self)
+        return core.Linear(self.weight_v)(vectors), self.linear_s(scalars)
 
 
 def rms_scale(vectors: Array, scalars: Array, epsilon: float = 0.01) -> Array:
-    """1/√(mean of |v²| and s² over all channels + epsilon), (...,), at least float32."""
+    """Compute 1/√(mean of |v²| and s² over all channels + epsilon), (...,), at least float32."""
     square_v = jnp.abs(inner_product(vectors, vectors)).sum(-1)
-    square_s = (accurate(scalars) ** 2).sum(-1)
+    wide = scalars.astype(jnp.promote_types(scalars.dtype, jnp.float32))
+    square_s = (wide**2).sum(-1)
     channels = vectors.shape[-1] + scalars.shape[-1]
     return jax.lax.rsqrt((square_v + square_s) / channels + epsilon)
 
@@ -127,33 +105,17 @@ class GatedLinearUnit:
     nonlinearity_v: str
     gate_factor: float
 
-    @classmethod
-    def init(
-        cls,
-        key: Array,
-        in_v: int,
-        out_v: int,
-        in_s: int,
-        out_s: int,
-        *,
-        nonlinearity: str,
-        nonlinearity_v: str,
-        gate_factor: float = 1.0,
-        zero_bias: bool = False,
-    ) -> GatedLinearUnit:
-        """Its linear map initialised as `Linear`."""
-        linear = Linear.init(key, in_v, 3 * out_v, in_s, 2 * out_s, zero_bias=zero_bias)
-        return cls(linear, nonlinearity, nonlinearity_v, gate_factor)
-
     def __call__(self, vectors: Array, scalars: Array) -> tuple[Array, Array]:
         """(..., 4, in_v), (..., in_s) to (..., 4, out_v), (..., out_s)."""
         v, s = self.linear(vectors, scalars)
         plain_v, left, right = jnp.split(v, 3, axis=-1)
         plain_s, gate_s = jnp.split(s, 2, axis=-1)
-        gate_v = core.activation(self.nonlinearity_v)(self.gate_factor * inner_product(left, right))
+        gate_v = core.ACTIVATIONS[self.nonlinearity_v](
+            self.gate_factor * inner_product(left, right)
+        )
         return (
             gate_v.astype(v.dtype)[..., None, :] * plain_v,
-            core.activation(self.nonlinearity)(gate_s) * plain_s,
+            core.ACTIVATIONS[self.nonlinearity](gate_s) * plain_s,
         )
 
 

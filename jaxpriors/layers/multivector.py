@@ -1,30 +1,34 @@
 """Lorentz-equivariant layers on multivector and scalar channels: the parts of L-GATr.
 
-Every layer maps (multivectors, scalars) to (multivectors, scalars): multivectors are ``Sectors``
-with C channels, scalars an array (B, N, S), S = 0 where there are none. Parameters keep the layout
-of the ``lgatr`` package: an equivariant map holds ten numbers per pair of channels (five without
-the maps that contain the pseudoscalar). Reference: Spinner et al., arXiv:2405.14806.
+Every layer maps (multivectors, scalars) to (multivectors, scalars): multivectors are
+``ComplexGrades`` with C channels, scalars an array (B, N, S), S = 0 where there are none.
+Parameters keep the layout of the ``lgatr`` package: an equivariant map holds ten numbers per pair
+of channels (five without the maps that contain the pseudoscalar). Reference: Spinner et al.,
+arXiv:2405.14806.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxpriors.layers import sectors
-from jaxpriors.layers.core import Linear, activation, dropout, module, uniform
-from jaxpriors.layers.sectors import GRADE_OF_PART, HIGHEST, Sectors
+from jaxpriors.layers import complex_grades
+from jaxpriors.layers.complex_grades import GRADE_OF_PART, HIGHEST, ComplexGrades
+from jaxpriors.layers.core import ACTIVATIONS, Linear, module, uniform
+
+State = tuple[ComplexGrades, Array]
+"""Multivectors and scalars of (B, N) tokens."""
 
 Initialization = Literal["default", "small", "unit_scalar", "almost_unit_scalar"]
 
 
 class _Scales(NamedTuple):
-    multivector: float  # factor of the bounds of weights that lead to multivectors
+    multivector: float  # factor of the bounds of weights to multivectors
     scalar: float  # ... to scalars
     shift: float  # mean of the bias of scalar and pseudoscalar components
 
@@ -38,17 +42,17 @@ _SCALES = {
 
 
 def _mixing(basis: int) -> np.ndarray:
-    """(3, 2, 2, basis): how the stored numbers w fill (sector, part out, part in).
+    """Map stored numbers w to (complex grade, part out, part in): (3, 2, 2, basis).
 
-    A sector is complex, its parts of grades g and h: [[w_g, −w_5+h], [w_5+g, w_h]], where the
+    A complex grade has parts of grades g and h: [[w_g, −w_5+h], [w_5+g, w_h]], where the
     numbers 5..9 belong to multiplication by the pseudoscalar and are absent from a basis of 5.
     """
     mixing = np.zeros((3, 2, 2, 10))
-    for sector, (g, h) in enumerate(GRADE_OF_PART):
-        mixing[sector, 0, 0, g] = 1.0
-        mixing[sector, 0, 1, 5 + h] = -1.0
-        mixing[sector, 1, 0, 5 + g] = 1.0
-        mixing[sector, 1, 1, h] = 1.0
+    for i, (g, h) in enumerate(GRADE_OF_PART):
+        mixing[i, 0, 0, g] = 1.0
+        mixing[i, 0, 1, 5 + h] = -1.0
+        mixing[i, 1, 0, 5 + g] = 1.0
+        mixing[i, 1, 1, h] = 1.0
     return mixing[..., :basis]
 
 
@@ -85,11 +89,11 @@ class EquiLinear:
         initialization: Initialization = "default",
         subgroup: bool = True,
     ) -> EquiLinear:
-        """Uniform numbers in bounds that keep the size of activations, as ``lgatr`` 1.4 has them.
+        """Draw uniform numbers in bounds that keep the size of activations, as ``lgatr`` 1.4.
 
-        ``scale_scalar_weights`` makes them those of 2.0. None and 0 scalars differ in one point:
-        None gives a bias of the scalar components, 0 does not. ``subgroup`` False restricts to maps
-        that commute with parity and time reversal.
+        ``scale_scalar_weights`` turns them into those of 2.0. None and 0 scalars differ in one
+        point: None gives a bias of the scalar components, 0 does not. ``subgroup`` False restricts
+        to maps that commute with parity and time reversal.
         """
         factor = _SCALES[initialization]
         basis, parts = (10, 2) if subgroup else (5, 1)
@@ -127,19 +131,21 @@ class EquiLinear:
             jnp.zeros((out_mv, 1)) if bias and in_s is None else None,
         )
 
-    def __call__(self, x: Sectors, s: Array) -> tuple[Sectors, Array]:
-        """Multivectors of (B, N) tokens with in channels and scalars (B, N, in_s) to out, out_s."""
+    def __call__(self, x: ComplexGrades, s: Array) -> State:
+        """Map (B, N) tokens: multivectors with in channels, scalars in_s, to out and out_s."""
         y, t = self.split_heads(x, s, 1, 1)
         return (
-            Sectors(jnp.squeeze(y.scalar, 2), jnp.squeeze(y.vector, 3), jnp.squeeze(y.bivector, 3)),
+            ComplexGrades(
+                jnp.squeeze(y.scalar, 2), jnp.squeeze(y.vector, 3), jnp.squeeze(y.bivector, 3)
+            ),
             jnp.squeeze(t, 2),
         )
 
-    def split_heads(self, x: Sectors, s: Array, parts: int, heads: int) -> tuple[Sectors, Array]:
-        """The map whose output channels, stored in the order (part, hidden, head), come sorted.
+    def split_heads(self, x: ComplexGrades, s: Array, parts: int, heads: int) -> State:
+        """Apply the map; sort its output channels, stored in the order (part, hidden, head).
 
         The results have an axis of ``parts · heads`` heads; scalars are (B, N, heads, S). There is
-        one matrix product per sector.
+        one matrix product per complex grade.
         """
         batch, tokens, _, inputs = x.scalar.shape
         outputs, groups = self.weight.shape[0], parts * heads
@@ -159,7 +165,7 @@ class EquiLinear:
 
         shape = (groups, 2, outputs // groups)
         return (
-            Sectors(
+            ComplexGrades(
                 scalar.reshape(batch, tokens, *shape),
                 vector.reshape(batch, tokens, 4, *shape),
                 bivector.reshape(batch, tokens, 3, *shape),
@@ -168,7 +174,7 @@ class EquiLinear:
         )
 
     def _scalar_weight(self, dense: Array, scalars: int, parts: int, heads: int) -> Array:
-        """(S + 2 in, out_s + 2 out): scalars and scalar components in one map."""
+        """Join scalars and scalar components in one map: (S + 2 in, out_s + 2 out)."""
         out_mv, in_mv, basis = self.weight.shape
         out_s = 0 if self.mvs2s is None else self.mvs2s.weight.shape[0]
         stored = 2 if basis == 10 else 1
@@ -191,7 +197,7 @@ class EquiLinear:
         )
 
     def _scalar_bias(self, parts: int, heads: int) -> Array | None:
-        """(out_s + 2 out,) or None: all biases."""
+        """Join all biases: (out_s + 2 out,) or None."""
         out_mv, _, basis = self.weight.shape
         stored = 2 if basis == 10 else 1
         to_s = None if self.mvs2s is None else self.mvs2s.bias
@@ -212,34 +218,15 @@ class EquiLinear:
         return jnp.concatenate([to_s, to_mv])
 
 
-def scale_scalar_weights(network: Any, gain: float) -> Any:
-    """The network with ``gain`` times the weights from multivectors to their scalar component.
-
-    Only in maps that also have scalars as input, whose ``s2mvs`` adds to this component. ``lgatr``
-    2.0 starts with a gain of 1/√2, which makes up for the sum of the two; 1.4 with 1.
-    """
-
-    def scaled(part: Any) -> Any:
-        if not isinstance(part, EquiLinear) or part.s2mvs is None:
-            return part
-        basis = part.weight.shape[-1]
-        to_scalar = np.ones(basis)
-        to_scalar[[0, 9] if basis == 10 else [0]] = gain  # grades 0 and 4, the latter times e0123
-        weight = part.weight * jnp.asarray(to_scalar, part.weight.dtype)
-        return dataclasses.replace(part, weight=weight)
-
-    return jax.tree.map(scaled, network, is_leaf=lambda part: isinstance(part, EquiLinear))
-
-
 def _pad_pseudoscalar(x: Array, axis: int) -> Array:
-    """Zeros for the pseudoscalar where ``axis`` holds the scalar alone."""
+    """Append zeros for the pseudoscalar where ``axis`` holds the scalar alone."""
     if x.shape[axis] == 2:
         return x
     return jnp.concatenate([x, jnp.zeros_like(x)], axis=axis)
 
 
 def _matmul(x: Array, weight: Array) -> Array:
-    """x (..., in) times (in, out), with the tokens in one axis."""
+    """Multiply x (..., in) by (in, out), with the tokens in one axis."""
     y = x.reshape(-1, x.shape[-1]) @ weight
     return y.reshape(*x.shape[:-1], weight.shape[-1])
 
@@ -248,8 +235,8 @@ def _matmul(x: Array, weight: Array) -> Array:
 class EquiLayerNorm:
     """Multivectors divided by their mean absolute squared norm's root, scalars by layer norm.
 
-    weight_mv: (C, 5) factors of the grades, weight_s: (S,) factors, or None. The statistics are
-    taken in at least float32 over the last axis.
+    weight_mv: (C, 5) factors of the grades, weight_s: (S,) factors, or None. The statistics
+    over the last axis are at least float32.
     """
 
     weight_mv: Array | None = None
@@ -257,19 +244,19 @@ class EquiLayerNorm:
 
     @classmethod
     def init(cls, mv: int, s: int, *, elementwise_affine: bool) -> EquiLayerNorm:
-        """Factors of one, or none."""
+        """Start with factors of one, or none."""
         return cls(jnp.ones((mv, 5)), jnp.ones(s)) if elementwise_affine else cls()
 
-    def __call__(self, x: Sectors, s: Array) -> tuple[Sectors, Array]:
-        """Same shapes as the inputs."""
-        norm = sectors.mean_abs_squared_norm(x)
+    def __call__(self, x: ComplexGrades, s: Array) -> State:
+        """Normalise; the shapes stay those of the inputs."""
+        norm = complex_grades.mean_abs_squared_norm(x)
         factor = jax.lax.rsqrt(jnp.maximum(norm, _MINIMAL_NORM))
-        x = sectors.scale(x, factor.astype(x.scalar.dtype))
+        x = complex_grades.scale(x, factor.astype(x.scalar.dtype))
         s = _layer_norm(s)
         if self.weight_mv is not None:
             grades = jnp.asarray(np.eye(5)[GRADE_OF_PART], self.weight_mv.dtype)
             by_part = jnp.einsum("xqg,cg->xqc", grades, self.weight_mv, precision=HIGHEST)
-            x = Sectors(x.scalar * by_part[0], x.vector * by_part[1], x.bivector * by_part[2])
+            x = ComplexGrades(x.scalar * by_part[0], x.vector * by_part[1], x.bivector * by_part[2])
         if self.weight_s is not None:
             s = s * self.weight_s
         return x, s
@@ -279,7 +266,7 @@ _MINIMAL_NORM = 0.01
 
 
 def _layer_norm(s: Array) -> Array:
-    """(s − mean)/√(variance + 1e-5) over the last axis."""
+    """Compute (s − mean)/√(variance + 1e-5) over the last axis."""
     if s.shape[-1] == 0:
         return s
     t = s.astype(jnp.promote_types(s.dtype, jnp.float32))
@@ -288,35 +275,19 @@ def _layer_norm(s: Array) -> Array:
     return t.astype(s.dtype)
 
 
-def gated(x: Sectors, s: Array, gate: str, scalar: str) -> tuple[Sectors, Array]:
-    """Each multivector times ``gate`` of its scalar component; ``scalar`` of the scalars.
+def gated(x: ComplexGrades, s: Array, gate: str, scalar: str) -> State:
+    """Multiply each multivector by ``gate`` of its scalar component; apply ``scalar`` to scalars.
 
     Both are names in ``jaxpriors.layers.core.ACTIVATIONS``.
     """
-    return sectors.scale(x, activation(gate)(x.scalar[:, :, 0])), activation(scalar)(s)
-
-
-def grade_dropout(key: Array | None, x: Sectors, s: Array, rate: float) -> tuple[Sectors, Array]:
-    """Drop whole grades of single channels, and single scalars; nothing where ``key`` is None."""
-    if key is None or rate == 0.0:
-        return x, s
-    keys = jax.random.split(key, 4)
-    batch, tokens, _, channels = x.scalar.shape
-    return (
-        Sectors(
-            dropout(keys[0], x.scalar, rate, x.scalar.shape),
-            dropout(keys[1], x.vector, rate, (batch, tokens, 1, 2, channels)),
-            dropout(keys[2], x.bivector, rate, (batch, tokens, 1, 1, channels)),
-        ),
-        dropout(keys[3], s, rate, s.shape),
-    )
+    return complex_grades.scale(x, ACTIVATIONS[gate](x.scalar[:, :, 0])), ACTIVATIONS[scalar](s)
 
 
 @module(static=("bivector",))
 class GeometricBilinear:
     """Geometric products of two linear maps of the input, mixed by a third and normalised.
 
-    ``bivector`` False deletes grade 2 of the products.
+    ``bivector`` False removes grade 2 of the products.
     """
 
     linear_left: EquiLinear
@@ -337,7 +308,7 @@ class GeometricBilinear:
         subgroup: bool = True,
         bivector: bool = True,
     ) -> GeometricBilinear:
-        """``hidden_mv`` products, ``out_mv`` of them by default."""
+        """Draw maps for ``hidden_mv`` products, ``out_mv`` of them by default."""
         left, right, out = jax.random.split(key, 3)
         hidden = out_mv if hidden_mv is None else hidden_mv
         return cls(
@@ -354,11 +325,11 @@ class GeometricBilinear:
             bivector,
         )
 
-    def __call__(self, x: Sectors, s: Array) -> tuple[Sectors, Array]:
-        """Multivectors with in channels, scalars (B, N, in_s) to out and out_s channels."""
+    def __call__(self, x: ComplexGrades, s: Array) -> State:
+        """Map multivectors with in channels, scalars (B, N, in_s) to out and out_s channels."""
         left, _ = self.linear_left(x, s)
         right, _ = self.linear_right(x, s)
-        product = sectors.geometric_product(left, right)
+        product = complex_grades.geometric_product(left, right)
         if not self.bivector:
             product = dataclasses.replace(product, bivector=jnp.zeros_like(product.bivector))
         return EquiLayerNorm()(*self.linear_out(product, s))
@@ -393,7 +364,7 @@ class GeoMLP:
         bivector: bool = True,
         geometric_product: bool = True,
     ) -> GeoMLP:
-        """``num_layers`` layers with ``ratio`` times the channels between them."""
+        """Draw ``num_layers`` layers with ``ratio`` times the channels between them."""
         mv_sizes = [mv, *[ratio * mv] * (num_layers - 1), mv]
         s_sizes = [s, *[None if s is None else ratio * s] * (num_layers - 1), s]
         layers: list[GeometricBilinear | EquiLinear] = []
@@ -407,12 +378,12 @@ class GeoMLP:
                 layers.append(EquiLinear.init(layer_key, *sizes, subgroup=subgroup))
         return cls(tuple(layers), gate, scalar_activation, dropout_prob)
 
-    def __call__(self, x: Sectors, s: Array, *, key: Array | None = None) -> tuple[Sectors, Array]:
-        """Same shapes as the inputs."""
+    def __call__(self, x: ComplexGrades, s: Array, *, key: Array | None = None) -> State:
+        """Apply the layers; the shapes stay those of the inputs. ``key`` switches dropout on."""
         for i, layer in enumerate(self.layers):
             if isinstance(layer, EquiLinear):
                 x, s = gated(x, s, self.gate, self.scalar_activation)
             x, s = layer(x, s)
             layer_key = None if key is None else jax.random.fold_in(key, i)
-            x, s = grade_dropout(layer_key, x, s, self.dropout_prob or 0.0)
+            x, s = complex_grades.dropout(layer_key, x, s, self.dropout_prob or 0.0)
         return x, s

@@ -2,7 +2,7 @@
 
 The score of two tokens is the invariant inner product of their multivectors plus the product of
 their scalars, over √(16 c + s) for c multivectors and s scalars per head. The metric is folded
-into the queries, so that a head is an ordinary one of 16 c + s numbers.
+into the queries, so that a head is an ordinary one of size 16 c + s.
 Reference: Spinner et al., arXiv:2405.14806.
 """
 
@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxpriors.layers import sectors
+from jaxpriors.layers import complex_grades
 from jaxpriors.layers.attention import Implementation, Mask, attention, first_queries
+from jaxpriors.layers.complex_grades import ComplexGrades
 from jaxpriors.layers.core import module
-from jaxpriors.layers.multivector import EquiLayerNorm, EquiLinear, grade_dropout
-from jaxpriors.layers.sectors import Sectors
+from jaxpriors.layers.multivector import EquiLayerNorm, EquiLinear, State
 
 
 def head_sizes(mv: int, s: int | None, heads: int, ratio: int) -> tuple[int, int | None]:
-    """Channels per head: multivectors (one at least) and scalars (four at least)."""
+    """Return the channels per head: multivectors (one at least) and scalars (four at least)."""
     return max(ratio * mv // heads, 1), None if s is None else max(ratio * s // heads, 4)
 
 
@@ -29,8 +29,8 @@ def _times(heads: int, s: int | None) -> int | None:
     return None if s is None else heads * s
 
 
-def _heads(x: Sectors, s: Array, normalize: bool) -> Array:
-    """One vector (B, H, N, 16 c + s) of each head from its channels."""
+def _heads(x: ComplexGrades, s: Array, normalize: bool) -> Array:
+    """Join the channels of each head in one vector: (B, H, N, 16 c + s)."""
     if normalize:
         x, s = EquiLayerNorm()(x, s)
     parts = (x.scalar, x.vector.swapaxes(2, 3), x.bivector.swapaxes(2, 3))
@@ -46,14 +46,14 @@ def _attend(
     head_scale: Array | None,
     mask: Mask | None,
     implementation: Implementation,
-) -> tuple[Sectors, Array]:
-    """Attention of heads with ``channels`` multivectors each.
+) -> State:
+    """Attend with heads of ``channels`` multivectors each.
 
-    The channels of the result (B, N, H c) come in the order (head, hidden).
+    The channels of the result (B, N, H c) are in the order (head, hidden).
     """
     batch, heads, tokens, size = q.shape
     metric = np.ones(size)
-    metric[: 16 * channels] = np.repeat(sectors.INNER_PRODUCT, channels)
+    metric[: 16 * channels] = np.repeat(complex_grades.INNER_PRODUCT, channels)
     q = q * jnp.asarray(metric, q.dtype)
     out = attention(q, k, v, mask, implementation=implementation)
     if head_scale is not None:
@@ -67,7 +67,7 @@ def _attend(
         return jnp.moveaxis(a, 1, -2).reshape(batch, tokens, *components, heads * channels)
 
     return (
-        Sectors(merge(scalar, (2,)), merge(vector, (4, 2)), merge(bivector, (3, 2))),
+        ComplexGrades(merge(scalar, (2,)), merge(vector, (4, 2)), merge(bivector, (3, 2))),
         s.swapaxes(1, 2).reshape(batch, tokens, -1),
     )
 
@@ -79,9 +79,9 @@ class QKV:
     in_linear: EquiLinear
 
     def __call__(
-        self, x: Sectors, s: Array, extra: tuple[Sectors, Array] | None, heads: int
+        self, x: ComplexGrades, s: Array, extra: State | None, heads: int
     ) -> tuple[Array, Array, Array]:
-        """q, k, v (B, H, N, 16 c + s); the channels ``extra`` are appended to the input."""
+        """Compute q, k, v (B, H, N, 16 c + s); the channels ``extra`` are appended to the input."""
         y, t = self.in_linear.split_heads(*_append(x, s, extra), 3, heads)
         q, k, v = jnp.split(_heads(y, t, normalize=True), 3, axis=1)
         return q, k, v
@@ -96,9 +96,9 @@ class MultiQueryQKV:
     v_linear: EquiLinear
 
     def __call__(
-        self, x: Sectors, s: Array, extra: tuple[Sectors, Array] | None, heads: int
+        self, x: ComplexGrades, s: Array, extra: State | None, heads: int
     ) -> tuple[Array, Array, Array]:
-        """q (B, H, N, 16 c + s), k and v (B, 1, N, 16 c + s); only q and k see ``extra``."""
+        """Compute q (B, H, N, 16 c + s), k, v (B, 1, N, 16 c + s); only q and k see ``extra``."""
         more = _append(x, s, extra)
         return (
             _heads(*self.q_linear.split_heads(*more, 1, heads), normalize=True),
@@ -107,11 +107,11 @@ class MultiQueryQKV:
         )
 
 
-def _append(x: Sectors, s: Array, extra: tuple[Sectors, Array] | None) -> tuple[Sectors, Array]:
+def _append(x: ComplexGrades, s: Array, extra: State | None) -> State:
     if extra is None:
         return x, s
     return (
-        sectors.concatenate_channels(x, extra[0]),
+        complex_grades.concatenate_channels(x, extra[0]),
         jnp.concatenate([s, extra[1]], axis=-1),
     )
 
@@ -148,7 +148,7 @@ class SelfAttention:
         subgroup: bool = True,
         implementation: Implementation = "xla",
     ) -> SelfAttention:
-        """``extra_mv`` and ``extra_s`` channels are added to the input of the q, k, v maps."""
+        """Draw maps; ``extra_mv``, ``extra_s`` channels are added to the input of q, k, v."""
         c, t = head_sizes(mv, s, num_heads, ratio)
         hidden, hidden_s = num_heads * c, _times(num_heads, t)
         more_s = s if not extra_s else (s or 0) + extra_s
@@ -183,15 +183,15 @@ class SelfAttention:
 
     def __call__(
         self,
-        x: Sectors,
+        x: ComplexGrades,
         s: Array,
         mask: Mask | None = None,
         *,
-        extra: tuple[Sectors, Array] | None = None,
+        extra: State | None = None,
         key: Array | None = None,
         readout: int | None = None,
-    ) -> tuple[Sectors, Array]:
-        """(B, N, ...) to the same shapes, of the first ``readout`` tokens alone if that is given.
+    ) -> State:
+        """Attend; (B, N, ...) keep their shapes. ``readout`` keeps only that many first tokens.
 
         ``extra`` are more channels of the same tokens.
         """
@@ -199,7 +199,7 @@ class SelfAttention:
         q, mask = q[:, :, :readout], first_queries(mask, readout)
         channels = self.out_linear.weight.shape[1] // self.num_heads
         x, s = _attend(q, k, v, channels, self.head_scale, mask, self.implementation)
-        return grade_dropout(key, *self.out_linear(x, s), self.dropout_prob)
+        return complex_grades.dropout(key, *self.out_linear(x, s), self.dropout_prob)
 
 
 @module(static=("num_heads", "multi_query", "qkv_norm", "dropout_prob", "implementation"))
@@ -239,7 +239,7 @@ class CrossAttention:
         subgroup: bool = True,
         implementation: Implementation = "xla",
     ) -> CrossAttention:
-        """The channels per head follow from those of the queries."""
+        """Draw maps; the channels per head follow from those of the queries."""
         c, t = head_sizes(mv, s, num_heads, ratio)
         hidden, hidden_s = num_heads * c, _times(num_heads, t)
         kv_heads = 1 if multi_query else num_heads
@@ -268,19 +268,19 @@ class CrossAttention:
 
     def __call__(
         self,
-        x: Sectors,
+        x: ComplexGrades,
         s: Array,
-        condition: Sectors,
+        condition: ComplexGrades,
         condition_s: Array,
         mask: Mask | None = None,
         *,
         key: Array | None = None,
-    ) -> tuple[Sectors, Array]:
-        """Tokens (B, N, ...) and those of the condition (B, M, ...) to (B, N, ...)."""
+    ) -> State:
+        """Attend from tokens (B, N, ...) to those of the condition (B, M, ...): (B, N, ...)."""
         heads = 1 if self.multi_query else self.num_heads
         q = _heads(*self.q_linear.split_heads(x, s, 1, self.num_heads), self.qkv_norm)
         kv = self.kv_linear.split_heads(condition, condition_s, 2, heads)
         k, v = jnp.split(_heads(*kv, self.qkv_norm), 2, axis=1)
         channels = self.out_linear.weight.shape[1] // self.num_heads
         x, s = _attend(q, k, v, channels, self.head_scale, mask, self.implementation)
-        return grade_dropout(key, *self.out_linear(x, s), self.dropout_prob)
+        return complex_grades.dropout(key, *self.out_linear(x, s), self.dropout_prob)

@@ -16,22 +16,22 @@ FAR = 999.0  # by how much OmniLearn shifts every coordinate of padding
 
 
 def squared_distances(points: Array, others: Array) -> Array:
-    """|pᵢ − qⱼ|² of points (B, P, D) and others (B, Q, D) as (B, P, Q), at least in float32."""
+    """Compute |pᵢ − qⱼ|² of points (B, P, D), others (B, Q, D): (B, P, Q), at least float32."""
     p, q = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (points, others))
     if p.shape[-1] <= 4:
         columns = zip(jnp.moveaxis(p, -1, 0), jnp.moveaxis(q, -1, 0), strict=True)
         return sum((x[:, :, None] - y[:, None]) ** 2 for x, y in columns)
-    # in full precision also where matrix products are faster with less: neighbours are close
+    # full precision even where matrix products are faster with less: neighbours are close
     product = jnp.einsum("bid,bjd->bij", p, q, precision=HIGHEST)
     return (p * p).sum(-1)[:, :, None] - 2 * product + (q * q).sum(-1)[:, None]
 
 
 def nearest_real(points: Array, mask: Array, count: int, order: Array) -> tuple[Array, Array]:
-    """The nearest other particles among the real ones: index and valid, both (B, P, K).
+    """Find the nearest other real particles: index and valid, both (B, P, K).
 
     points (B, P, D), mask (B, P) bool; K is count, or P if that is less. Where an event has fewer
-    other particles, the last entries are not valid. Of particles that are equally far, those come
-    first that do in ``order`` (B, P), a permutation of the rows; measured directions are coarse.
+    other particles, the last entries are not valid. Measured directions are coarse: particles that
+    are equally far come in the order of ``order`` (B, P), a permutation of the rows.
     """
     size = mask.shape[1]
     points = jax.lax.stop_gradient(points)
@@ -43,7 +43,7 @@ def nearest_real(points: Array, mask: Array, count: int, order: Array) -> tuple[
 
 
 def nearest_shifted(points: Array, mask: Array, count: int) -> Array:
-    """Indices (B, P, count + 1) of the nearest rows, padding included, the row itself first.
+    """Find indices (B, P, count + 1) of the nearest rows, with padding, the row itself first.
 
     Every coordinate of a padded row is ``FAR`` larger, as in OmniLearn: among themselves padded
     rows are as close as their points. Raises ValueError where there are fewer than count + 1 rows.
@@ -75,13 +75,13 @@ class EdgeConvolution:
 
     @classmethod
     def init(cls, key: Array, inputs: int, channels: int) -> EdgeConvolution:
-        """From D = inputs features to C = channels."""
+        """Draw maps from D = inputs features to C = channels."""
         keys = jax.random.split(key)
         first = Linear.glorot(keys[0], 2 * inputs, 2 * channels)
         return cls((first, Linear.glorot(keys[1], 2 * channels, channels)))
 
     def __call__(self, features: Array, index: Array, valid: Array | None = None) -> Array:
-        """(B, P, C) of features (B, P, D), neighbours (B, P, K) and which of them count.
+        """Convolve features (B, P, D) over neighbours (B, P, K), those that are valid: (B, P, C).
 
         Without any valid neighbour the result is zero.
         """

@@ -1,28 +1,25 @@
 """The configurations and the blocks of L-GATr.
 
-The functions of ``lgatr`` 1.4 and 2.0 differ; the fields of a configuration that tell them apart
-are collected in ``VERSIONS``.
+The functions of ``lgatr`` 1.4 and 2.0 differ; ``VERSIONS`` holds the fields of a configuration that
+distinguish them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Self
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxpriors.layers import sectors
+from jaxpriors.layers import complex_grades
 from jaxpriors.layers.attention import Implementation, Mask
-from jaxpriors.layers.blocks import leading
-from jaxpriors.layers.core import check_counts, check_options, module
-from jaxpriors.layers.multivector import EquiLayerNorm, GeoMLP
+from jaxpriors.layers.complex_grades import ComplexGrades
+from jaxpriors.layers.core import check_fields, module
+from jaxpriors.layers.multivector import EquiLayerNorm, EquiLinear, GeoMLP, State
 from jaxpriors.layers.multivector_attention import CrossAttention, SelfAttention
-from jaxpriors.layers.sectors import Sectors
-from jaxpriors.models.lgatr_versions import versioned
-
-State = tuple[Sectors, Array]
-"""Multivectors and scalars of (B, N) tokens."""
 
 VERSIONS: dict[str, dict[str, Any]] = {
     "1.4": {
@@ -48,7 +45,7 @@ class LGATrConfig:
     """Sizes and options of an L-GATr encoder; the defaults are the paper's network of 10⁶ weights.
 
     Channels: ``in_``, ``hidden_`` and ``out_`` numbers of multivectors (mv) and scalars (s). None
-        is no scalars at all; 0 input scalars is the same but for a bias, as in ``lgatr`` 1.4.
+        means no scalars at all; 0 input scalars differ from it by a bias, as in ``lgatr`` 1.4.
     Attention: ``num_heads``, ``attn_ratio`` (channels of all heads over hidden ones),
         ``multi_query`` (shared keys and values), ``head_scale`` (a learned factor per head),
         ``attention_implementation`` ("xla", or "cudnn" on NVIDIA GPUs in 16 bits).
@@ -60,12 +57,13 @@ class LGATrConfig:
         ``lgatr`` counts in the names of its tensors. ``checkpoint_blocks``: recompute each block
         in the backward pass to save memory.
     ``qkv_bias``, ``norm_elementwise_affine``, ``gelu`` (of the scalars; the multivectors'
-        gate always takes the tanh form): see ``VERSIONS``. ``scalar_gain`` concerns the
+        gate always has the tanh form): see ``VERSIONS``. ``scalar_gain`` concerns the
         initialisation alone, see ``scale_scalar_weights``.
 
     Raises ValueError for values that make no network.
     """
 
+    conditional: ClassVar[bool] = False
     in_mv_channels: int = 1
     out_mv_channels: int = 1
     hidden_mv_channels: int = 16
@@ -95,17 +93,21 @@ class LGATrConfig:
 
     @classmethod
     def of_version(cls, version: str, **settings: Any) -> Self:
-        """The configuration that computes what ``lgatr`` "1.4" or "2.0" does.
+        """Make the configuration that computes what ``lgatr`` "1.4" or "2.0" does.
 
         ``settings`` are all other fields, with the defaults of this class. ValueError for another
         version.
         """
-        return versioned(cls, VERSIONS, version, settings)
+        if version not in VERSIONS:
+            raise ValueError(f"version: found {version!r}, expected one of {[*VERSIONS]}")
+        names = {field.name for field in fields(cls)}
+        known = {name: value for name, value in VERSIONS[version].items() if name in names}
+        return cls(**(known | settings))
 
     def __post_init__(self) -> None:
         sizes = ("in_mv_channels", "hidden_mv_channels", "num_blocks", "num_heads", "attn_ratio")
-        check_counts(self, dict.fromkeys((*sizes, "mlp_ratio", "num_layers_mlp"), 1))
-        check_options(self.dropout_prob, self.nonlinearity)
+        least = dict.fromkeys((*sizes, "mlp_ratio", "num_layers_mlp"), 1)
+        check_fields(self, least, ["dropout_prob"], ["nonlinearity"])
         for name, count in (("mv", self.in_mv_channels), ("s", self.in_s_channels or 0)):
             reinserted = getattr(self, f"reinsert_{name}_channels")
             if not all(0 <= channel < count for channel in reinserted):
@@ -115,19 +117,20 @@ class LGATrConfig:
                 )
 
     def hidden_channels(self) -> tuple[int, int | None]:
-        """(multivectors, scalars) inside of the network."""
+        """Return (multivectors, scalars) inside of the network."""
         return self.hidden_mv_channels, self.hidden_s_channels
 
 
 @dataclass(frozen=True)
 class ConditionalLGATrConfig(LGATrConfig):
-    """As ``LGATrConfig`` (which has no reinserted channels here), with cross-attention.
+    """``LGATrConfig`` without reinserted channels, with cross-attention.
 
     ``mv_channels_cond``, ``s_channels_cond``: channels of the condition's tokens. The fields
     ``crossattention_…`` are those of the cross-attention; ``crossattention_qkv_norm`` normalises
     its queries, keys and values, see ``VERSIONS``.
     """
 
+    conditional: ClassVar[bool] = True
     mv_channels_cond: int = 1
     s_channels_cond: int | None = 1
     crossattention_num_heads: int = 8
@@ -139,7 +142,7 @@ class ConditionalLGATrConfig(LGATrConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         names = ("mv_channels_cond", "crossattention_num_heads", "crossattention_attn_ratio")
-        check_counts(self, dict.fromkeys(names, 1))
+        check_fields(self, dict.fromkeys(names, 1))
         if self.reinsert_mv_channels or self.reinsert_s_channels:
             raise ValueError("reinserted channels found in a ConditionalLGATr, expected none")
 
@@ -183,74 +186,35 @@ def _init_mlp(key: Array, config: LGATrConfig) -> GeoMLP:
 
 @module
 class Block:
-    """Self-attention and MLP."""
+    """Self-attention and MLP; with a condition, cross-attention to it between them.
+
+    Without a condition there is no third norm: ``norm2`` is that of the MLP.
+    """
 
     norm1: EquiLayerNorm
     attention: SelfAttention
     norm2: EquiLayerNorm
+    norm_cond: EquiLayerNorm | None
+    crossattention: CrossAttention | None
+    norm3: EquiLayerNorm | None
     mlp: GeoMLP
 
     @classmethod
-    def init(cls, key: Array, config: LGATrConfig) -> Block:
-        """One block of the hidden channels."""
-        attention_key, mlp_key = jax.random.split(key)
-        sizes = config.hidden_channels()
-        return cls(
-            _init_norm(*sizes, config),
-            _init_attention(attention_key, config),
-            _init_norm(*sizes, config),
-            _init_mlp(mlp_key, config),
-        )
-
-    def __call__(
-        self,
-        x: Sectors,
-        s: Array,
-        mask: Mask | None,
-        extra: State | None,
-        key: Array | None,
-        readout: int | None = None,
-    ) -> State:
-        """Same shapes as the inputs, of the first ``readout`` tokens alone if that is given."""
-        keys = (None, None) if key is None else jax.random.split(key)
-        with jax.named_scope("attention"):
-            y, t = self.attention(
-                *self.norm1(x, s), mask, extra=extra, key=keys[0], readout=readout
-            )
-            x, s = leading((x, s), readout)
-            x, s = sectors.add(x, y), s + t
-        with jax.named_scope("mlp"):
-            y, t = self.mlp(*self.norm2(x, s), key=keys[1])
-            return sectors.add(x, y), s + t
-
-
-@module
-class ConditionalBlock:
-    """Self-attention, cross-attention to the condition, MLP."""
-
-    norm1: EquiLayerNorm
-    attention: SelfAttention
-    norm2: EquiLayerNorm
-    norm_cond: EquiLayerNorm
-    crossattention: CrossAttention
-    norm3: EquiLayerNorm
-    mlp: GeoMLP
-
-    @classmethod
-    def init(cls, key: Array, config: ConditionalLGATrConfig) -> ConditionalBlock:
-        """One block of the hidden channels."""
-        attention_key, cross_key, mlp_key = jax.random.split(key, 3)
-        sizes = config.hidden_channels()
-        condition_sizes = (config.mv_channels_cond, config.s_channels_cond)
-        return cls(
-            _init_norm(*sizes, config),
-            _init_attention(attention_key, config),
-            _init_norm(*sizes, config),
-            _init_norm(*condition_sizes, config),
-            CrossAttention.init(
-                cross_key,
-                *sizes,
-                *condition_sizes,
+    def init(cls, key: Array, config: Any) -> Block:
+        """Make one block of the hidden channels."""
+        keys = jax.random.split(key, 3 if config.conditional else 2)
+        mv, s = config.hidden_channels()
+        norm = _init_norm(mv, s, config)
+        norm_cond = crossattention = norm3 = None
+        if config.conditional:
+            norm3 = norm
+            norm_cond = _init_norm(config.mv_channels_cond, config.s_channels_cond, config)
+            crossattention = CrossAttention.init(
+                keys[1],
+                mv,
+                s,
+                config.mv_channels_cond,
+                config.s_channels_cond,
                 num_heads=config.crossattention_num_heads,
                 ratio=config.crossattention_attn_ratio,
                 multi_query=config.crossattention_multi_query,
@@ -260,30 +224,57 @@ class ConditionalBlock:
                 dropout_prob=config.dropout_prob or 0.0,
                 subgroup=config.use_fully_connected_subgroup,
                 implementation=config.attention_implementation,
-            ),
-            _init_norm(*sizes, config),
-            _init_mlp(mlp_key, config),
-        )
+            )
+        attention, mlp = _init_attention(keys[0], config), _init_mlp(keys[-1], config)
+        return cls(norm, attention, norm, norm_cond, crossattention, norm3, mlp)
 
     def __call__(
         self,
-        x: Sectors,
+        x: ComplexGrades,
         s: Array,
-        condition: State,
         mask: Mask | None,
-        condition_mask: Mask | None,
+        extra: State | None,
         key: Array | None,
+        readout: int | None = None,
+        condition: State | None = None,
+        condition_mask: Mask | None = None,
     ) -> State:
-        """Same shapes as the inputs x and s."""
-        keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        """Apply the block; shapes stay. ``readout`` keeps only that many first tokens."""
+        count = 2 if self.crossattention is None else 3
+        keys = [None] * count if key is None else jax.random.split(key, count)
+        norm_mlp = self.norm2
         with jax.named_scope("attention"):
-            y, t = self.attention(*self.norm1(x, s), mask, key=keys[0])
-            x, s = sectors.add(x, y), s + t
-        with jax.named_scope("crossattention"):
-            y, t = self.crossattention(
-                *self.norm2(x, s), *self.norm_cond(*condition), condition_mask, key=keys[1]
+            y, t = self.attention(
+                *self.norm1(x, s), mask, extra=extra, key=keys[0], readout=readout
             )
-            x, s = sectors.add(x, y), s + t
+            x, s = jax.tree.map(lambda a: a[:, :readout], (x, s))
+            x, s = complex_grades.add(x, y), s + t
+        if self.crossattention is not None:
+            assert condition is not None and self.norm_cond is not None and self.norm3 is not None
+            norm_mlp = self.norm3
+            with jax.named_scope("crossattention"):
+                inputs = *self.norm2(x, s), *self.norm_cond(*condition)
+                y, t = self.crossattention(*inputs, condition_mask, key=keys[1])
+                x, s = complex_grades.add(x, y), s + t
         with jax.named_scope("mlp"):
-            y, t = self.mlp(*self.norm3(x, s), key=keys[2])
-            return sectors.add(x, y), s + t
+            y, t = self.mlp(*norm_mlp(x, s), key=keys[-1])
+            return complex_grades.add(x, y), s + t
+
+
+def scale_scalar_weights(network: Any, gain: float) -> Any:
+    """Multiply by ``gain`` the weights of a network from multivectors to their scalar component.
+
+    This concerns only maps that also have scalars as input, whose ``s2mvs`` adds to this component.
+    ``lgatr`` 2.0 starts with a gain of 1/√2, which offsets the sum of the two; 1.4 with 1.
+    """
+
+    def scaled(part: Any) -> Any:
+        if not isinstance(part, EquiLinear) or part.s2mvs is None:
+            return part
+        basis = part.weight.shape[-1]
+        to_scalar = np.ones(basis)
+        to_scalar[[0, 9] if basis == 10 else [0]] = gain  # grades 0 and 4, the latter times e0123
+        weight = part.weight * jnp.asarray(to_scalar, part.weight.dtype)
+        return replace(part, weight=weight)
+
+    return jax.tree.map(scaled, network, is_leaf=lambda part: isinstance(part, EquiLinear))

@@ -2,7 +2,8 @@
 
 Axes: B events, P particles, F features of a particle (the first two are its coordinates), J
 features of the jet, C channels, Y classes. The body encodes the particles, one head classifies the
-jet, another generates particles by diffusion; the body takes the time of diffusion, 0 for data.
+jet, another generates particles by diffusion. The time of diffusion is an input of the body, 0
+for data.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from jaxpriors.layers.core import Linear, gelu, module, stack_init
 from jaxpriors.layers.pointcloud import EdgeConvolution, nearest_real, nearest_shifted
 from jaxpriors.models.pet_blocks import (
     Block,
+    PETConfig,
     TimeEmbedding,
     apply_blocks,
     attended,
     film,
     two_layers,
 )
-from jaxpriors.models.pet_config import PETConfig
 from jaxpriors.models.pet_heads import ClassifierHead, GeneratorHead
 
 __all__ = ["PET", "Body", "ClassifierHead", "GeneratorHead", "PETConfig"]
@@ -43,7 +44,7 @@ class Body:
 
     @classmethod
     def init(cls, key: Array, config: PETConfig) -> Body:
-        """Random maps; residual branches start at the layer scale."""
+        """Draw random maps; residual branches start at the layer scale."""
         inputs, channels = config.num_features, config.hidden_channels
         keys = jax.random.split(key, 4)
         sizes = [inputs] + [channels] * config.num_local
@@ -70,14 +71,14 @@ class Body:
         points: Array | None = None,
         key: Array | None = None,
     ) -> Array:
-        """(B, P, C) of features (B, P, F), mask (B, P) bool and time (B,); None is time 0.
+        """Encode features (B, P, F), mask (B, P) bool, time (B,), None for 0, as (B, P, C).
 
         points (B, P, 2) are the coordinates where these are not the first two features. Raises
         ValueError in mode "omnilearn" where there are not more rows than neighbours.
         """
         config = self.config
         drop_key, block_key = (None, None) if key is None else jax.random.split(key)
-        x = skip = self._embed(features, mask, time, points, drop_key, {})
+        x = skip = self.embed_particles(features, mask, time, points, drop_key)
         rows, real = attended(mask, config), mask[..., None].astype(x.dtype)
         x = apply_blocks(
             config,
@@ -88,36 +89,15 @@ class Body:
         )
         return x + skip
 
-    def intermediates(
-        self, features: Array, mask: Array, time: Array | None = None
-    ) -> dict[str, Array]:
-        """What each layer gives, in inference, in their order.
-
-        "topk_idx0" (the neighbours, in mode "omnilearn" after the particle itself) and "local0" of
-        each edge convolution, "embed_plus_local", "block0_attn_res" after the attention and
-        "block0_mlp_res_unmasked" after the MLP of each block.
-        """
-        taps: dict[str, Array] = {}
-        x = self._embed(features, mask, time, None, None, taps)
-        taps["embed_plus_local"] = x
-        rows, real = attended(mask, self.config), mask[..., None].astype(x.dtype)
-        for i in range(self.config.num_layers):
-            block = jax.tree.map(lambda a, i=i: a[i], self.blocks)
-            after_attention, x = block(x, None, mask, rows, self.config, None)
-            taps[f"block{i}_attn_res"], taps[f"block{i}_mlp_res_unmasked"] = after_attention, x
-            x = x * real
-        return taps
-
-    def _embed(
+    def embed_particles(
         self,
         features: Array,
         mask: Array,
-        time: Array | None,
-        points: Array | None,
-        key: Array | None,
-        taps: dict[str, Array],
+        time: Array | None = None,
+        points: Array | None = None,
+        key: Array | None = None,
     ) -> Array:
-        """(B, P, C) before the blocks: the embedding at this time and the edge convolutions."""
+        """Embed the particles at this time and add the edge convolutions: (B, P, C)."""
         config = self.config
         _check_input(features, mask, config)
         masked, real = config.mode == "masked", mask[..., None]
@@ -128,33 +108,27 @@ class Body:
             assert self.time.film is not None
             embedded = self.time(time)[:, None] * real.astype(x.dtype)
             x = film(x, gelu(self.time.film(embedded)))
-        x = x + self._local(features, mask, points, taps)
+        x = x + self._local(features, mask, points)
         return jnp.where(real, x, 0) if masked else x
 
-    def _local(
-        self, features: Array, mask: Array, points: Array | None, taps: dict[str, Array]
-    ) -> Array:
-        """The edge convolutions; neighbours of the first are by coordinates, then by channels."""
+    def _local(self, features: Array, mask: Array, points: Array | None) -> Array:
+        """Apply the edge convolutions, the first to neighbours in coordinates, then in channels."""
         config = self.config
         x, points = features, features[..., :COORDINATES] if points is None else points
-        # by what the particles are, not by where they stand
+        # ties follow what the particles are, not where they stand
         total = jax.lax.stop_gradient(features).astype(jnp.promote_types(x.dtype, jnp.float32))
         order = jnp.argsort(total.sum(-1))
-        for i, layer in enumerate(self.local):
+        for layer in self.local:
             if config.mode == "masked":
-                index, valid = nearest_real(points, mask, config.neighbours, order)
-                taps[f"topk_idx{i}"] = index
-                x = layer(x, index, valid)
+                x = layer(x, *nearest_real(points, mask, config.neighbours, order))
             else:
-                index = nearest_shifted(points, mask, config.neighbours)
-                taps[f"topk_idx{i}"] = index
-                x = layer(x, index[..., 1:])
-            points = taps[f"local{i}"] = x
+                x = layer(x, nearest_shifted(points, mask, config.neighbours)[..., 1:])
+            points = x
         return x if self.local else jnp.zeros((), features.dtype)
 
 
 def drop_features(features: Array, config: PETConfig, key: Array | None) -> Array:
-    """Zero the features beyond the first num_keep of whole events; without a key, nothing."""
+    """Zero the features beyond the first num_keep of whole events; keep all without a key."""
     if key is None or config.feature_drop == 0.0:
         return features
     keep = jax.random.bernoulli(key, 1 - config.feature_drop, (features.shape[0], 1, 1))
@@ -183,7 +157,7 @@ class PET:
 
     @classmethod
     def init(cls, key: Array, config: PETConfig, heads: Collection[str] = ("cls", "gen")) -> PET:
-        """Random weights; ``heads`` names those to have."""
+        """Draw random weights; ``heads`` names the heads of the network."""
         body_key, cls_key, gen_key = jax.random.split(key, 3)
         return cls(
             Body.init(body_key, config),
@@ -201,7 +175,7 @@ class PET:
         time: Array | None = None,
         key: Array | None = None,
     ) -> tuple[Array, Array]:
-        """(logits (B, Y), regressed jet features (B, J)); ValueError without the head."""
+        """Return (logits (B, Y), regressed jet features (B, J)); ValueError without the head."""
         if self.cls is None:
             raise ValueError("this PET has no head for classification")
         body_key, head_key = (None, None) if key is None else jax.random.split(key)
@@ -218,7 +192,7 @@ class PET:
         *,
         key: Array | None = None,
     ) -> Array:
-        """(B, P, F), of which the first num_diffusion are used; ValueError without the head."""
+        """Compute (B, P, F), the first num_diffusion being used; ValueError without the head."""
         if self.gen is None:
             raise ValueError("this PET has no head for generation")
         body_key, head_key = (None, None) if key is None else jax.random.split(key)

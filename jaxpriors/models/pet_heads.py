@@ -13,6 +13,7 @@ from jaxpriors.layers.core import Linear, gelu, module, stack_init
 from jaxpriors.models.pet_blocks import (
     Block,
     GroupNorm,
+    PETConfig,
     TimeEmbedding,
     TokenBlock,
     apply_blocks,
@@ -20,15 +21,14 @@ from jaxpriors.models.pet_blocks import (
     film,
     two_layers,
 )
-from jaxpriors.models.pet_config import PETConfig
 
 
 @module(static=("config",))
 class ClassifierHead:
     """Logits of the classes and the regressed jet features.
 
-    The jet's features scale and shift the particles, a class token attends to them. The simple head
-    has ``jet`` and ``merge`` in place of ``film`` and ``blocks``: the mean over the particles.
+    The jet's features scale and shift the particles, and a class token attends to them. The simple
+    head averages over the particles, with ``jet`` and ``merge`` for ``film`` and ``blocks``.
     """
 
     film: Linear | None
@@ -43,7 +43,7 @@ class ClassifierHead:
 
     @classmethod
     def init(cls, key: Array, config: PETConfig) -> ClassifierHead:
-        """Random maps; the class token starts at zero."""
+        """Draw random maps; the class token starts at zero."""
         channels, inputs = config.hidden_channels, config.num_jet_features
         keys = jax.random.split(key, 5)
         simple = config.simple
@@ -69,7 +69,7 @@ class ClassifierHead:
     def __call__(
         self, encoded: Array, mask: Array, jet: Array, *, key: Array | None = None
     ) -> tuple[Array, Array]:
-        """(logits (B, Y), regression (B, J)) of encoded (B, P, C), mask (B, P), jet (B, J)."""
+        """Map encoded (B, P, C), mask (B, P), jet (B, J) to logits (B, Y), regression (B, J)."""
         rows = attended(mask, self.config)
         pooled = (
             self._mean(encoded, rows, jet)
@@ -79,7 +79,7 @@ class ClassifierHead:
         return self.out(pooled), self.reg(pooled)
 
     def _mean(self, encoded: Array, rows: Array | None, jet: Array) -> Array:
-        """(B, C): the mean over the particles merged with the jet."""
+        """Merge the mean over the particles with the jet: (B, C)."""
         assert self.jet is not None and self.merge is not None
         normed = self.norm(encoded, rows)
         if rows is None:
@@ -90,7 +90,7 @@ class ClassifierHead:
         return gelu(self.merge(mean + gelu(self.jet[1](gelu(self.jet[0](jet))))))
 
     def _token(self, encoded: Array, rows: Array | None, jet: Array, key: Array | None) -> Array:
-        """(B, C): the class token after the blocks."""
+        """Compute the class token after the blocks: (B, C)."""
         assert self.film is not None
         particles = film(encoded, gelu(self.film(jet))[:, None])
         shape = (encoded.shape[0], 1, encoded.shape[2])
@@ -126,7 +126,7 @@ class GeneratorHead:
 
     @classmethod
     def init(cls, key: Array, config: PETConfig) -> GeneratorHead:
-        """Random maps."""
+        """Draw random maps."""
         channels, simple = config.hidden_channels, config.simple
         keys = jax.random.split(key, 8)
         return cls(
@@ -154,7 +154,7 @@ class GeneratorHead:
         *,
         key: Array | None = None,
     ) -> Array:
-        """(B, P, F), zero on padding, of encoded (B, P, C), jet (B, J), time (B,), label (B, Y)."""
+        """Map encoded (B, P, C), jet (B, J), time (B,), label (B, Y) to (B, P, F), 0 on padding."""
         real = mask[..., None].astype(encoded.dtype)
         rows = attended(mask, self.config)
         embedded = jnp.concatenate(

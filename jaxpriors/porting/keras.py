@@ -1,17 +1,16 @@
-"""Weights of Keras (version 3 of the format, ``.weights.h5``) by h5py alone.
+"""Read and write weights of Keras (version 3 of the format, ``.weights.h5``) by h5py alone.
 
 The file is HDF5 without attributes: a dataset ``<layer's path>/vars/<i>`` for every variable and an
 empty group ``vars`` for every layer without. The layers of a functional model lie below
 ``<model>/_layer_checkpoint_dependencies`` (TensorFlow 2.12 to 2.14) or ``<model>/layers`` (2.15)
 as ``<class>`` or ``<class>_<n>``. Their numbers count layers of one class in the model's order;
 2.14 and 2.15 count 0, 1, 2, …, but 2.12 and 2.13 also count layers that another model has already
-written, so that only the order of the numbers means something. Here every layer gets the name it
-has in 2.14: ``dense``, ``dense_1``, ….
+written, so that only the order of the numbers has a meaning. This module gives every layer the
+name it has in 2.14: ``dense``, ``dense_1``, ….
 """
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ import h5py
 import numpy as np
 
 from jaxpriors.errors import InputError
+from jaxpriors.run.storage import written_whole
 
 CONTAINER = "_layer_checkpoint_dependencies"
 VARIABLE = re.compile(
@@ -30,7 +30,7 @@ VARIABLE = re.compile(
 
 
 def read_keras(path: str | Path) -> dict[str, np.ndarray]:
-    """Every dataset of a ``.weights.h5`` file by its path.
+    """Read every dataset of a ``.weights.h5`` file by its path.
 
     Raises InputError where the file is absent, damaged, not HDF5, or written in the older format
     of Keras.
@@ -79,28 +79,20 @@ def write_keras(
 
     Raises InputError where the place cannot be written to.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, value in arrays.items():
-                file.create_dataset(name, data=value)
-            for name in groups:
-                file.require_group(name)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path, overwrite=True) as partial, h5py.File(partial, "w") as file:
+        for name, value in arrays.items():
+            file.create_dataset(name, data=value)
+        for name in groups:
+            file.require_group(name)
 
 
 def layer_name(cls: str, rank: int) -> str:
-    """``dense``, ``dense_1``, …."""
+    """Return the name of a layer by its rank in its class: ``dense``, ``dense_1``, …."""
     return f"{cls}_{rank}" if rank else cls
 
 
 def rank_layers(paths: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The variables of each functional model: {model: {name as in 2.14: path in the file}}.
+    """Find the variables of each functional model: {model: {name as in 2.14: path in the file}}.
 
     Names are below the model, ``dense_3/vars/0``. Paths of other form are left out.
     """
@@ -118,14 +110,14 @@ def rank_layers(paths: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def count_layers(names: Iterable[str]) -> dict[str, int]:
-    """How many layers of each class there are among names of ``rank_layers``."""
+    """Count the layers of each class among names of ``rank_layers``."""
     layers = {name.split("/")[0] for name in names}
     classes = [re.sub(r"_\d+$", "", layer) for layer in layers]
     return {cls: classes.count(cls) for cls in sorted(set(classes))}
 
 
 def gaps(paths: Iterable[str]) -> list[str]:
-    """Layers that the numbering within a model leaves out, as ``body/…/dense_2``."""
+    """List the layers that the numbering in a model leaves out, as ``body/…/dense_2``."""
     numbers: dict[str, set[int]] = {}
     for path in paths:
         if match := VARIABLE.match(path):

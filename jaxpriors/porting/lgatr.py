@@ -1,4 +1,4 @@
-"""Networks of the PyTorch package ``lgatr`` (1.4.x and 2.x) as networks of ours and back.
+"""Convert networks of the PyTorch package ``lgatr`` (1.4.x and 2.x) to ours and back.
 
 The tensors of a ported network's file have the names that PyTorch gives them
 (``blocks.0.attention.…``), so that any reader of safetensors can use it.
@@ -12,25 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from jaxpriors.errors import InputError
-from jaxpriors.porting.arguments import Config, config_from_peer
-from jaxpriors.porting.inference import (
-    Inferred,
-    Recognised,
-    complete,
-    infer,
-    recognise,
-)
-from jaxpriors.porting.networks import (
+from jaxpriors.models.files import (
     METADATA,
     build,
     describe_network,
     is_pet,
     load_network,
     read_config,
+    read_safetensors,
     write_network,
+    write_safetensors,
 )
-from jaxpriors.porting.safetensors import read_safetensors, read_tensors, write_safetensors
-from jaxpriors.porting.trees import strip_prefix
+from jaxpriors.models.state_dicts import strip_prefix
+from jaxpriors.porting.lgatr_arguments import Config, config_from_reference
+from jaxpriors.porting.lgatr_inference import Inferred, Recognised, complete, infer, recognise
+from jaxpriors.porting.torch_files import read_tensors
 
 
 def port(
@@ -41,11 +37,11 @@ def port(
     prefix: str | None = None,
     key: str | None = None,
 ) -> str:
-    """Turn a state dict of ``lgatr`` into a ported network and tell what was found.
+    """Turn a state dict of ``lgatr`` into a ported network and list what was found.
 
-    ``given`` are fields of the configuration that the tensors do not tell. ``case`` holds instead
-    the constructor call: {"cls", "ctor", "lgatr" (version), "gatr_config"}, the first and third of
-    which follow from the tensors where they are absent. ``key`` chooses among the state dicts of a
+    ``given`` are fields of the configuration that do not follow from the tensors. ``case`` holds
+    the constructor call instead: {"cls", "ctor", "lgatr" (version), "gatr_config"}; the tensors
+    give the first and third where they are absent. ``key`` chooses among the state dicts of a
     PyTorch file.
     """
     state, metadata = read_tensors(path, key)
@@ -76,7 +72,7 @@ def port(
 
 
 def _choice(metadata: Mapping[str, str]) -> list[str]:
-    """A line on the state dict taken from a PyTorch file, and on others in it."""
+    """Write lines on the state dict taken from a PyTorch file, and on others in it."""
     lines = []
     if "state dict" in metadata:
         lines.append(f"state dict under {metadata['state dict']!r}")
@@ -86,9 +82,9 @@ def _choice(metadata: Mapping[str, str]) -> list[str]:
 
 
 def config_from_case(case: Mapping[str, Any], known: Recognised | None = None) -> Config:
-    """The configuration from a table with the peer's constructor call, see ``port``.
+    """Make the configuration from a table with lgatr's constructor call, see ``port``.
 
-    A table without "ctor" is taken to be the constructor's arguments themselves.
+    A table without "ctor" is the constructor's arguments themselves.
     """
     ctor = case.get("ctor", case)
     names = {"cls": "class", "lgatr": "version"}
@@ -100,19 +96,19 @@ def config_from_case(case: Mapping[str, Any], known: Recognised | None = None) -
             raise InputError(f"the {what} of the network ({key!r}) is missing or not text")
     if known and found["cls"] != known.family:
         raise InputError(f"class: given {found['cls']}, the tensors are of a {known.family}")
-    return config_from_peer(found["cls"], ctor, found["lgatr"], case.get("gatr_config"))
+    return config_from_reference(found["cls"], ctor, found["lgatr"], case.get("gatr_config"))
 
 
 def export(path: str | Path, out: str | Path) -> str:
-    """Write the state dict of a ported network for PyTorch; tells how many tensors."""
-    load_network(path)  # nothing leaves that is not a whole network
+    """Write the state dict of a ported network for PyTorch; return their number in a line."""
+    load_network(path)  # only a whole network is exported
     state = read_safetensors(path)
     write_safetensors(out, state, {"format": "pt"})
     return f"{len(state)} tensors written to {out}"
 
 
 def inspect(path: str | Path, prefix: str | None = None, key: str | None = None) -> str:
-    """A listing of the tensors of a file and of what they tell about the network."""
+    """List the tensors of a file and what follows from them about the network."""
     state, metadata = read_tensors(path, key)
     width = max(map(len, state), default=0)
     lines = [f"{name:{width}}  {value.dtype!s:8} {value.shape}" for name, value in state.items()]
@@ -128,7 +124,7 @@ def inspect(path: str | Path, prefix: str | None = None, key: str | None = None)
 
 
 def headline(known: Recognised) -> str:
-    """Family, version, prefix and size in one line."""
+    """Write family, version, prefix and size in one line."""
     return (
         f"{known.family}, state dict of lgatr {known.layout}, prefix {known.prefix!r}, "
         f"{known.parameters} parameters"
@@ -136,18 +132,18 @@ def headline(known: Recognised) -> str:
 
 
 def describe(inferred: Inferred, given: Mapping[str, Any] | None = None) -> list[str]:
-    """Lines that tell what the tensors say, what they leave open and what is assumed."""
+    """List what follows from the tensors, what does not, and what is assumed."""
     lines = [headline(inferred)]
-    told, given = dict(inferred.fields), given or {}
+    known, given = dict(inferred.fields), given or {}
     for name, width in inferred.widths.items():
-        heads = told.get(f"{name}num_heads", given.get(f"{name}num_heads"))
+        heads = known.get(f"{name}num_heads", given.get(f"{name}num_heads"))
         if heads is not None:
-            told[f"{name}attn_ratio"] = width.ratios(heads)[0]
-    for source, fields in (("from the tensors", told), ("assumed", inferred.assumed)):
+            known[f"{name}attn_ratio"] = width.ratios(heads)[0]
+    for source, fields in (("from the tensors", known), ("assumed", inferred.assumed)):
         lines += [f"  {n} = {v!r} ({source})" for n, v in fields.items() if n not in given]
     missing = {n: hint for n, hint in inferred.missing.items() if n not in given}
     lines += [f"  {name}: not in the tensors; {hint}" for name, hint in missing.items()]
     notes = list(inferred.notes)
     if unknown := [name for name in inferred.assumed if name not in given]:
-        notes.append(f"{', '.join(unknown)}: lgatr's default is assumed, the tensors do not tell")
+        notes.append(f"{', '.join(unknown)}: lgatr's default is assumed, the tensors do not show")
     return lines + [f"  note: {note}" for note in notes]

@@ -1,10 +1,10 @@
-"""OmniLearn's weights, Keras' ``.weights.h5``, as networks of ours and back.
+"""Read OmniLearn's weights, Keras' ``.weights.h5``, as networks of ours.
 
-PET, OmniFold's classifier and the two models of the LHC Olympics are read, by default as the
-peer's function (mode "omnilearn"). The moving averages of a file are networks of their own. What a
-file does not tell: the number of neighbours, how layer scales started, how many features are
-generated, and the normalisation of a generator for the LHC Olympics. See ``omnilearn_files`` for
-the names and ``keras`` for the format.
+The module reads PET, OmniFold's classifier and the two models of the LHC Olympics, by default as
+the function of OmniLearn (mode "omnilearn"). The moving averages of a file are networks of their
+own. A file does not hold the number of neighbours, the initial layer scales, the number of
+generated features, and the normalisation of a generator for the LHC Olympics. See
+``omnilearn_files`` for the names and ``keras`` for the format.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import jax
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.layers.core import Linear
-from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.models.pet_twojet import PETTwoJetGeneratorConfig, relative_normalisation
-from jaxpriors.porting import omnilearn_roles as roles
+from jaxpriors.models.files import FAMILIES, build, replace_classes, save_network, skeleton
+from jaxpriors.models.pet import PETConfig
+from jaxpriors.models.state_dicts import slots
+from jaxpriors.porting import omnilearn_names
 from jaxpriors.porting.keras import read_keras
-from jaxpriors.porting.networks import FAMILIES, build, save_network, template
 from jaxpriors.porting.omnilearn_files import (
     Contents,
     listing,
@@ -33,7 +32,7 @@ from jaxpriors.porting.omnilearn_files import (
     to_keras,
     to_ours,
 )
-from jaxpriors.porting.trees import slots, state_from_network
+from jaxpriors.preprocessing.normalisation import relative_normalisation
 
 WRITERS = {
     "PET": "PET",
@@ -44,8 +43,7 @@ WRITERS = {
 """The family of the network in a file of each writer."""
 
 AVERAGE, UNUSED = "ema_", "pet."
-UNTOLD = ("neighbours", "layer_scale", "num_diffusion", "feature_mean", "feature_std")
-CLASSES = ("cls.out.weight", "cls.out.bias", "gen.label.weight")  # as large as there are classes
+NOT_IN_FILE = ("neighbours", "layer_scale", "num_diffusion", "feature_mean", "feature_std")
 
 
 def read_omnilearn(
@@ -56,10 +54,10 @@ def read_omnilearn(
     neighbours: int | None = None,
     use_mean: bool = False,
 ) -> tuple[Any, list[str]]:
-    """The network in a file of OmniLearn, and lines that tell what was found.
+    """Read the network in a file of OmniLearn; return it with lines on what was found.
 
-    ``ema`` takes the moving averages in place of the weights: for a PET body and generator head.
-    ``neighbours`` and ``use_mean`` (the peer's name for particles in the units of JetClass in the
+    ``ema`` reads the moving averages in place of the weights: for a PET body and generator head.
+    ``neighbours`` and ``use_mean`` (OmniLearn's name for particles in the units of JetClass in the
     generator for the LHC Olympics) are not in the file. Raises InputError that names the file and
     every tensor that is unknown, missing or misshapen.
     """
@@ -73,8 +71,8 @@ def read_omnilearn(
 def network_from_contents(
     contents: Contents, ema: bool, mode: str, neighbours: int | None, use_mean: bool
 ) -> tuple[Any, list[str]]:
-    """The same for a file that was read."""
-    told, read = infer(contents)
+    """Build the network of a file that was read, see ``read_omnilearn``."""
+    known, read = infer(contents)
     hint = "\n  sizes were read from " + ", ".join(read)
     given: dict[str, Any] = {"mode": mode}
     if neighbours is not None:
@@ -84,37 +82,40 @@ def network_from_contents(
             raise InputError("use_mean is for the LHC Olympics generator alone")
         given["feature_mean"], given["feature_std"] = relative_normalisation()
     try:
-        config = FAMILIES[WRITERS[contents.writer]][1](**told, **given)
+        config = FAMILIES[WRITERS[contents.writer]][1](**known, **given)
     except ValueError as error:
         raise InputError(f"{error}{hint}") from error
     if faults := misfits(contents, config):
         hint = hint if any(fault.startswith("misshapen") for fault in faults) else ""
         raise InputError(f"the tensors do not fit the network:{listing(faults)}{hint}")
     selected = {
-        role.removeprefix(AVERAGE): value
-        for role, value in contents.tensors.items()
-        if role.startswith(AVERAGE) == ema and not role.startswith(UNUSED)
+        weight_name.removeprefix(AVERAGE): value
+        for weight_name, value in contents.tensors.items()
+        if weight_name.startswith(AVERAGE) == ema and not weight_name.startswith(UNUSED)
     }
     if not selected:
         raise InputError(f"OmniLearn's {contents.writer} has no moving averages")
-    state = {state_name(role): to_ours(role, value) for role, value in selected.items()}
+    state = {
+        state_name(weight_name): to_ours(weight_name, value)
+        for weight_name, value in selected.items()
+    }
     if mode == "masked" and not config.simple and any(n.startswith("cls.") for n in state):
         state["cls.class_token"] = np.zeros(config.hidden_channels, np.float32)
-    return build(config, state, prefix=""), describe(contents, config, told, given, ema)
+    return build(config, state, prefix=""), describe(contents, config, known, given, ema)
 
 
 def infer(contents: Contents) -> tuple[dict[str, Any], list[str]]:
-    """Fields of the configuration that the tensors tell, and which tensors told their lengths."""
+    """Infer fields of the configuration from lengths of tensors; return both."""
     read = []
 
-    def size(role: str, axis: int) -> int:
-        read.append(f"{contents.paths.get(role)} {contents.shape(role)}")
-        return contents.size(role, axis)
+    def size(weight_name: str, axis: int) -> int:
+        read.append(f"{contents.paths.get(weight_name)} {contents.shape(weight_name)}")
+        return contents.size(weight_name, axis)
 
     parts = {model.prefix: model.part for model in contents.models}
     body, cls = parts["body"], parts.get("cls")
     gen = parts.get("gen", parts.get(f"{UNUSED}gen"))
-    talking = roles.TALKING in body.layers
+    talking = omnilearn_names.TALKING in body.layers
     first = "body.block.0.attn." + ("proj_l.kernel" if talking else "query.kernel")
     fields: dict[str, Any] = {
         "num_features": size("body.embed.0.kernel", 0),
@@ -122,17 +123,19 @@ def infer(contents: Contents) -> tuple[dict[str, Any], list[str]]:
         "num_classes": size("cls.out.bias" if cls else "gen.label.kernel", 0),
         "hidden_channels": size("body.embed.1.bias", 0),
         "num_heads": size(first, 0 if talking else 1),
-        "num_layers": len(body.layers[roles.TALKING if talking else roles.ATTENTION]),
+        "num_layers": len(
+            body.layers[omnilearn_names.TALKING if talking else omnilearn_names.ATTENTION]
+        ),
         "num_local": sum(stem.startswith("local.") for stem in body.layers["dense"]) // 2,
-        "layer_scale": PETConfig.layer_scale if body.layers[roles.SCALE] else None,
+        "layer_scale": PETConfig.layer_scale if body.layers[omnilearn_names.SCALE] else None,
         "talking_head": talking,
-        "simple": all(roles.ATTENTION not in head.layers for head in (cls, gen) if head),
+        "simple": all(omnilearn_names.ATTENTION not in head.layers for head in (cls, gen) if head),
     }
     over_jets = parts.get("jetmodel", parts.get(""))
     counted = {"num_class_layers": cls, "num_gen_layers": gen, "num_jet_layers": over_jets}
     for name, part in counted.items():
-        if part is not None and roles.ATTENTION in part.layers:
-            fields[name] = len(part.layers[roles.ATTENTION])
+        if part is not None and omnilearn_names.ATTENTION in part.layers:
+            fields[name] = len(part.layers[omnilearn_names.ATTENTION])
     if over_jets is not None:
         model = "jetmodel" if "jetmodel" in parts else "jetenc"
         fields["num_jet_heads"] = size(f"{model}.block.0.attn.query.kernel", 1)
@@ -140,12 +143,14 @@ def infer(contents: Contents) -> tuple[dict[str, Any], list[str]]:
 
 
 def misfits(contents: Contents, config: Any) -> list[str]:
-    """What a network of this configuration has not, or in another shape or type; also of the
-    moving averages."""
+    """List tensors that a network of this configuration lacks or has in another shape or type.
+
+    Moving averages are checked too; a value that is not finite is a fault.
+    """
     expected = keras_shapes(contents.tensors, config)
     faults = []
-    for role, value in contents.tensors.items():
-        what, shape = f"{contents.paths[role]} ({role})", expected[role]
+    for weight_name, value in contents.tensors.items():
+        what, shape = f"{contents.paths[weight_name]} ({weight_name})", expected[weight_name]
         if shape is None:
             faults.append(f"unknown {what}")
         elif value.shape != shape:
@@ -158,52 +163,55 @@ def misfits(contents: Contents, config: Any) -> list[str]:
 
 
 def keras_shapes(names: Iterable[str], config: Any) -> dict[str, tuple[int, ...] | None]:
-    """The shape in Keras of the tensor of each role, None for one that there should not be."""
+    """Find the shape in Keras of each weight, None for one that should not be there."""
     ours = {
         slot.name: slot.shape
         for each in {pet_config(config), config}
-        for slot in slots(template(each))
+        for slot in slots(skeleton(each))
     }
     shapes: dict[str, tuple[int, ...] | None] = {}
-    for role in names:
-        plain = role.removeprefix(UNUSED).removeprefix(AVERAGE)
+    for weight_name in names:
+        plain = weight_name.removeprefix(UNUSED).removeprefix(AVERAGE)
         shape = ours.get(state_name(plain))
         empty = None if shape is None else np.broadcast_to(np.float32(0), shape)
-        shapes[role] = (
+        shapes[weight_name] = (
             None if empty is None else to_keras(plain, empty, heads_of(config, plain)).shape
         )
     return shapes
 
 
-def heads_of(config: Any, role: str) -> int:
-    """The number of heads in the attention that a tensor belongs to."""
-    over_jets = role.startswith(("jetmodel.", "jetenc."))
+def heads_of(config: Any, weight_name: str) -> int:
+    """Return the number of heads in the attention that a tensor belongs to."""
+    over_jets = weight_name.startswith(("jetmodel.", "jetenc."))
     return config.num_jet_heads if over_jets else config.num_heads
 
 
 def pet_config(config: Any) -> PETConfig:
-    """The configuration of the PET within a network of two jets."""
+    """Return the configuration of the PET in a dijet network."""
     names = [field.name for field in dataclasses.fields(PETConfig)]
     return PETConfig(**{name: getattr(config, name) for name in names})
 
 
 def describe(
-    contents: Contents, config: Any, told: Mapping[str, Any], given: Mapping[str, Any], ema: bool
+    contents: Contents, config: Any, known: Mapping[str, Any], given: Mapping[str, Any], ema: bool
 ) -> list[str]:
-    """Lines on the file, the configuration and what was left out."""
+    """Write lines on the file, the configuration and what was left out."""
     lines = [f"OmniLearn's {contents.writer}, layout of {contents.layout}"]
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
         if name in given:
             lines.append(f"  {name} = {value!r} (given)")
-        elif name in told and not (name == "layer_scale" and value):
+        elif name in known and not (name == "layer_scale" and value):
             lines.append(f"  {name} = {value!r} (from the tensors)")
-        elif name in UNTOLD:
+        elif name in NOT_IN_FILE:
             lines.append(f"  {name} = {value!r} (assumed, OmniLearn's default)")
     used, unused = [], []
     for model in contents.models:
-        size = sum(contents.tensors[model.role(name)].size for name in model.part.roles().values())
-        text = f"{model.group}: {len(model.part.roles())} tensors, {size} parameters"
+        size = sum(
+            contents.tensors[model.weight_name(name)].size
+            for name in model.part.weight_names().values()
+        )
+        text = f"{model.group}: {len(model.part.weight_names())} tensors, {size} parameters"
         average = model.prefix.startswith(AVERAGE)
         if model.prefix.startswith(UNUSED) or average != ema:
             which = "not used here" if model.prefix.startswith(UNUSED) else "the moving average"
@@ -220,31 +228,6 @@ def describe(
     return lines + used + unused + ignored + notes
 
 
-def replace_classes(network: PET, classes: int, key: jax.Array) -> tuple[PET, tuple[str, ...]]:
-    """The network for another number of classes, and the names of the tensors that are new.
-
-    Only the output layer of the classifier (Glorot-uniform weight, bias 0) and the label embedding
-    of the generator depend on it; all others are kept. With as many classes as before nothing is
-    new. Raises InputError for less than one class and for a network without classes.
-    """
-    config = network.config
-    if isinstance(config, PETTwoJetGeneratorConfig):
-        raise InputError("classes: a generator of two jets has conditions in place of classes")
-    if classes == config.num_classes:
-        return network, ()
-    try:
-        config = dataclasses.replace(config, num_classes=classes)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    keys, channels = jax.random.split(key), config.hidden_channels
-    out = Linear.glorot(keys[0], channels, classes)
-    label = Linear.glorot(keys[1], classes, channels, bias=False)
-    new = dict(zip(CLASSES, map(np.asarray, (out.weight, out.bias, label.weight)), strict=True))
-    state = state_from_network(network)
-    replaced = tuple(name for name in CLASSES if name in state)
-    return build(config, state | {name: new[name] for name in replaced}, prefix=""), replaced
-
-
 def port(
     path: str | Path,
     out: str | Path,
@@ -256,7 +239,7 @@ def port(
     classes: int | None = None,
     seed: int = 0,
 ) -> str:
-    """Turn a file of OmniLearn into a ported network and tell what was found.
+    """Turn a file of OmniLearn into a ported network and list what was found.
 
     ``classes`` replaces what depends on their number, with random weights of ``seed``; for the
     other arguments see ``read_omnilearn``.
@@ -278,11 +261,11 @@ def port(
 
 
 def inspect(path: str | Path) -> str:
-    """A listing of the tensors of a file, their roles, and what they tell about the network."""
+    """List the tensors of a file, their weight names, and what follows about the network."""
     arrays = read_keras(path)
     try:
         contents = recognise(arrays)
-        at = {where: role for role, where in contents.paths.items()}
+        at = {where: weight_name for weight_name, where in contents.paths.items()}
         network = network_from_contents(contents, False, "omnilearn", None, False)
         lines = network[1]
     except InputError as error:

@@ -1,8 +1,9 @@
-"""The files of OmniLearn's models: which of the peer's models wrote one, and every tensor's role.
+"""Recognise OmniLearn's files: which model wrote one, and the weight name of every tensor.
 
-A role is a tensor's place in the peer's model by the names of our trees, ``body.block.3.mlp.0.
-kernel``; those of moving averages start with ``ema_``. Keras' shapes and ours differ: a kernel is
-(in, out), that of an attention (C, H, d) or, back, (H, d, C); a weight is (out, in).
+A weight name is a tensor's place in OmniLearn's model by the names of our trees,
+``body.block.3.mlp.0.kernel``; those of moving averages start with ``ema_``. Keras' shapes and ours
+differ: a kernel is (in, out), that of an attention (C, H, d) or, back, (H, d, C); a weight is
+(out, in).
 """
 
 from __future__ import annotations
@@ -15,15 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.porting import omnilearn_roles as roles
-from jaxpriors.porting.keras import (
-    CONTAINER,
-    VARIABLE,
-    count_layers,
-    gaps,
-    rank_layers,
-    read_keras,
-)
+from jaxpriors.porting import omnilearn_names
+from jaxpriors.porting.keras import CONTAINER, VARIABLE, count_layers, gaps, rank_layers, read_keras
 
 IGNORED = re.compile(r"^((?:.*/)?(?:_?metrics|\w+_tracker|\w*optimizer))(?:/.*)?/vars/\d+$")
 MODERN = re.compile(r"^layers/functional(?:_(\d+))?$")
@@ -58,20 +52,20 @@ FILES: dict[str, dict[str, tuple[str, str]]] = {
         "layers/pet/ema_generator_head": ("generator", "pet.ema_gen"),
     },
 }
-"""What wrote a file: its functional models by group, each with its kind and the start of its roles.
-"""
+"""What wrote a file: its functional models by group, each with its kind and the start of its
+weight names."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A functional model in a file: its group, start of roles, and layers."""
+    """A functional model in a file: its group, start of its weight names, and layers."""
 
     group: str
     prefix: str
-    part: roles.Part
+    part: omnilearn_names.Part
 
-    def role(self, name: str) -> str:
-        """A role with the model's start."""
+    def weight_name(self, name: str) -> str:
+        """Return a weight name with the model's start."""
         return f"{self.prefix}.{name}" if self.prefix else name
 
 
@@ -80,8 +74,8 @@ class Contents:
     """A file of OmniLearn.
 
     writer: one of ``FILES``; layout: the release of TensorFlow. tensors and paths: the arrays in
-    Keras' shapes, and where they lie in the file, by role. ignored: groups of metrics and optimizer
-    states with the number of their tensors.
+    Keras' shapes, and where they lie in the file, by weight name. ignored: groups of metrics and
+    optimizer states with the number of their tensors.
     """
 
     writer: str
@@ -91,22 +85,22 @@ class Contents:
     paths: dict[str, str]
     ignored: dict[str, int]
 
-    def shape(self, role: str) -> tuple[int, ...]:
-        """A tensor's shape; InputError where there is none of this role."""
-        if role not in self.tensors:
-            raise InputError(f"missing {role}")
-        return self.tensors[role].shape
+    def shape(self, weight_name: str) -> tuple[int, ...]:
+        """Return a tensor's shape; InputError where there is none of this weight name."""
+        if weight_name not in self.tensors:
+            raise InputError(f"missing {weight_name}")
+        return self.tensors[weight_name].shape
 
-    def size(self, role: str, axis: int) -> int:
-        """A length of a tensor; InputError where it has too few axes."""
-        shape = self.shape(role)
+    def size(self, weight_name: str, axis: int) -> int:
+        """Return a length of a tensor; InputError where it has too few axes."""
+        shape = self.shape(weight_name)
         if axis >= len(shape):
-            raise InputError(f"misshapen {self.paths[role]} ({role}): found {shape}")
+            raise InputError(f"misshapen {self.paths[weight_name]} ({weight_name}): found {shape}")
         return shape[axis]
 
 
 def read_contents(path: str | Path) -> Contents:
-    """Every tensor of a file by role.
+    """Read every tensor of a file by weight name.
 
     Raises one InputError that names the file and each tensor that is unknown or missing.
     """
@@ -118,7 +112,7 @@ def read_contents(path: str | Path) -> Contents:
 
 
 def recognise(arrays: Mapping[str, np.ndarray]) -> Contents:
-    """The same for the datasets of a file by path."""
+    """Recognise the datasets of a file by path, see ``read_contents``."""
     ignored: dict[str, int] = {}
     weights = []
     for path in arrays:
@@ -140,22 +134,22 @@ def recognise(arrays: Mapping[str, np.ndarray]) -> Contents:
         counts = count_layers(found[group])
         if part.counts() != counts:
             faults.append(
-                f"group {group}: found {_told(counts)}; a {kind} with as many attentions has "
-                f"{_told(part.counts())}"
+                f"group {group}: found {_count_text(counts)}; a {kind} with as many attentions has "
+                f"{_count_text(part.counts())}"
             )
             continue
         model = Model(group, prefix, part)
-        expected = part.roles()
+        expected = part.weight_names()
         for name, path in found[group].items():
             if name in expected:
-                role = model.role(expected[name])
-                tensors[role], paths[role] = arrays[path], path
+                weight_name = model.weight_name(expected[name])
+                tensors[weight_name], paths[weight_name] = arrays[path], path
             else:
                 faults.append(f"unknown {path}")
         container = "layers" if modern else CONTAINER
         faults += [
-            f"missing {group}/{container}/{name} ({model.role(role)})"
-            for name, role in expected.items()
+            f"missing {group}/{container}/{name} ({model.weight_name(weight_name)})"
+            for name, weight_name in expected.items()
             if name not in found[group]
         ]
         models.append(model)
@@ -169,13 +163,13 @@ def recognise(arrays: Mapping[str, np.ndarray]) -> Contents:
 
 
 def listing(faults: list[str]) -> str:
-    """Faults line by line, the first of them."""
+    """List the first faults line by line."""
     more = [f"and {len(faults) - LISTED} more"] * (len(faults) > LISTED)
     return "".join(f"\n  {line}" for line in faults[:LISTED] + more)
 
 
 def _from_groups(found: Mapping[str, Mapping[str, str]]) -> tuple[str, dict]:
-    """Who wrote a file of TensorFlow 2.12 to 2.14: who has most of these groups, fewest others."""
+    """Find who wrote a file of TensorFlow 2.12 to 2.14: most of these groups, fewest others."""
     if not found:
         raise InputError("no layer of a functional model in the file, so not of OmniLearn")
 
@@ -190,7 +184,7 @@ def _from_groups(found: Mapping[str, Mapping[str, str]]) -> tuple[str, dict]:
 
 
 def _from_contents(found: Mapping[str, Mapping[str, str]]) -> tuple[str, dict]:
-    """Who wrote a file of TensorFlow 2.15, whose groups carry numbers only.
+    """Find who wrote a file of TensorFlow 2.15, whose groups carry numbers only.
 
     The first body, classifier and generator are the models, the second ones their averages.
     """
@@ -212,7 +206,7 @@ def _from_contents(found: Mapping[str, Mapping[str, str]]) -> tuple[str, dict]:
 
 
 def _kind(names: Mapping[str, str]) -> str:
-    """The kind of a model by its dense layers without bias: those of time, and of the label."""
+    """Find the kind of a model by its dense layers without bias: those of time, of the label."""
     count = count_layers(names).get("dense", 0)
     layers = [f"dense_{i}" if i else "dense" for i in range(count)]
     unbiased = [i for i, layer in enumerate(layers) if f"{layer}/vars/1" not in names]
@@ -223,49 +217,59 @@ def _kind(names: Mapping[str, str]) -> str:
     return "body" if unbiased[0] >= 2 else "model that is none of body, classifier and generator"
 
 
-def _part(kind: str, names: Mapping[str, str]) -> roles.Part:
-    """The layers of a model of this kind, by how many there are."""
+def _part(kind: str, names: Mapping[str, str]) -> omnilearn_names.Part:
+    """Make the layers of a model of this kind from their numbers."""
     counts = count_layers(names)
-    blocks, scaled = counts.get(roles.ATTENTION, 0), roles.SCALE in counts
+    blocks, scaled = counts.get(omnilearn_names.ATTENTION, 0), omnilearn_names.SCALE in counts
     if kind == "body":
-        talking = roles.TALKING in counts
-        blocks = counts.get(roles.TALKING, 0) if talking else blocks
+        talking = omnilearn_names.TALKING in counts
+        blocks = counts.get(omnilearn_names.TALKING, 0) if talking else blocks
         local = max(counts.get("dense", 0) - 5 - 2 * blocks, 0) // 2
-        return roles.body(blocks, local, talking, scaled)
+        return omnilearn_names.body(blocks, local, talking, scaled)
     if kind == "classifier":
-        return roles.classifier(blocks, scaled) if blocks else roles.simple_classifier()
+        return (
+            omnilearn_names.classifier(blocks, scaled)
+            if blocks
+            else omnilearn_names.simple_classifier()
+        )
     if kind == "generator":
-        return roles.generator(blocks, scaled) if blocks else roles.simple_generator()
-    return {"jets": roles.jet_generator, "event": roles.event_classifier}[kind](blocks, scaled)
+        return (
+            omnilearn_names.generator(blocks, scaled)
+            if blocks
+            else omnilearn_names.simple_generator()
+        )
+    return {"jets": omnilearn_names.jet_generator, "event": omnilearn_names.event_classifier}[kind](
+        blocks, scaled
+    )
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _count_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {cls}" for cls, count in counts.items()) or "nothing"
 
 
-def state_name(role: str) -> str:
-    """The name that a tensor has in our trees: ``body.blocks.3.mlp.0.weight``."""
-    stem, _, parameter = role.rpartition(".")
+def state_name(weight_name: str) -> str:
+    """Return the name of a tensor in our trees: ``body.blocks.3.mlp.0.weight``."""
+    stem, _, parameter = weight_name.rpartition(".")
     stem = re.sub(r"\bblock\.(\d+)", r"blocks.\1", stem)
     stem = re.sub(r"\b(local\.\d+|time)\.(\d+)$", r"\1.layers.\2", stem)
     return f"{stem}.{'weight' if parameter in ('kernel', 'gamma') else 'bias'}"
 
 
-def to_ours(role: str, value: np.ndarray) -> np.ndarray:
-    """A tensor in our shape."""
-    if not role.endswith(".kernel"):
+def to_ours(weight_name: str, value: np.ndarray) -> np.ndarray:
+    """Bring a tensor into our shape."""
+    if not weight_name.endswith(".kernel"):
         return value.reshape(-1)
     if value.ndim == 3:
-        back = role.endswith(".out.kernel")
+        back = weight_name.endswith(".out.kernel")
         value = value.reshape((-1, value.shape[2]) if back else (value.shape[0], -1))
     return value.T
 
 
-def to_keras(role: str, value: np.ndarray, heads: int) -> np.ndarray:
-    """A tensor in Keras' shape, with ``heads`` in the attentions."""
-    kernel = role.endswith(".kernel")
+def to_keras(weight_name: str, value: np.ndarray, heads: int) -> np.ndarray:
+    """Bring a tensor into Keras' shape, with ``heads`` in the attentions."""
+    kernel = weight_name.endswith(".kernel")
     value = value.T if kernel else value
-    if match := re.search(r"\.attn\.(query|key|value|out)\.\w+$", role):
+    if match := re.search(r"\.attn\.(query|key|value|out)\.\w+$", weight_name):
         if match[1] != "out":
             return value.reshape(*value.shape[:-1], heads, -1)
         return value.reshape(heads, -1, value.shape[-1]) if kernel else value

@@ -1,43 +1,37 @@
 """The training loop: epochs, validation, early stopping, checkpoints, top to bottom."""
 
+import contextlib
+import ctypes
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
-from jaxpriors import processes
 from jaxpriors.data.batching import THREADS, UNITS, prefetch
 from jaxpriors.errors import InputError
-from jaxpriors.training import preemption
+from jaxpriors.run import preemption, processes
 from jaxpriors.training.checkpoints import Checkpoints, flatten
-from jaxpriors.training.optimizers import (
-    OptimizerConfig,
-    each_alone,
-    make_optimizer,
-    without_schedule,
-)
+from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
+from jaxpriors.training.options import Compute, TrainingOptions
 from jaxpriors.training.parallel import (
-    chunk_rows,
     data_mesh,
+    default_micro_batch,
     devices_for,
-    own,
+    local_replica,
     replicate,
     shard_rows,
 )
-from jaxpriors.training.precision import Compute, Precision
-from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
+from jaxpriors.training.step import Loss, Precision, TrainState, initial_state, make_step
 
 Record = dict[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,13 +40,13 @@ class TrainingConfig:
 
     batch_size: events a step over all devices of all processes, a multiple of 16. patience: epochs
     without a better validation loss before training stops, None for never. micro_batch: largest
-    number of events that a device works on at once (None: `parallel.chunk_rows`); the gradients of
-    a larger batch are accumulated over several, which is a matter of speed and memory alone, so
-    that any machine can train with any batch_size. buckets: number of
-    padded lengths: more of them compile longer and compute less on padding. checkpoint_steps: steps
-    between two checkpoints within an epoch; every epoch ends with one. seed: of the weights, the
-    order of events and dropout. ema: how much of the moving average of the parameters outlives a
-    step (0.999, say), None for none.
+    number of events that a device works on at once (None: `parallel.default_micro_batch`); the
+    gradients of a larger batch are accumulated over several, which is a matter of speed and memory
+    alone, so that any machine can train with any batch_size. buckets: number of padded lengths:
+    more of them compile longer and compute less on padding. checkpoint_steps: steps between two
+    checkpoints within an epoch; every epoch ends with one. seed: of the weights, the order of
+    events and dropout. ema: how much of the moving average of the parameters outlives a step
+    (0.999, say), None for none.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -77,29 +71,21 @@ class TrainingConfig:
         if self.ema is not None and not 0 <= self.ema < 1:
             raise InputError(f"ema: found {self.ema}, expected at least 0 and less than 1")
 
-
-def with_numbers(
-    config: TrainingConfig,
-    seed: int,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    precision: Compute | None = None,
-    micro_batch: int | None = None,
-) -> TrainingConfig:
-    """The configuration with another seed, and with those of the others that are given."""
-    optimizer = config.optimizer
-    if learning_rate is not None:
-        optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
-    return dataclasses.replace(
-        config,
-        optimizer=optimizer,
-        seed=seed,
-        epochs=config.epochs if epochs is None else epochs,
-        batch_size=config.batch_size if batch_size is None else batch_size,
-        precision=config.precision if precision is None else Precision(precision),
-        micro_batch=config.micro_batch if micro_batch is None else micro_batch,
-    )
+    def with_options(
+        self, options: TrainingOptions, precision: Compute | None = None
+    ) -> "TrainingConfig":
+        """Take the numbers that are given, the seed and the precision in place of its own."""
+        given = {n: getattr(options, n) for n in ("epochs", "batch_size", "micro_batch")}
+        optimizer = self.optimizer
+        if options.learning_rate is not None:
+            optimizer = dataclasses.replace(optimizer, learning_rate=options.learning_rate)
+        return dataclasses.replace(
+            self,
+            optimizer=optimizer,
+            seed=options.seed,
+            precision=self.precision if precision is None else Precision(precision),
+            **{name: value for name, value in given.items() if value is not None},
+        )
 
 
 class Batches(Protocol):
@@ -171,148 +157,118 @@ def train(
         Preempted: SIGTERM came, and a checkpoint was saved.
     """
     with Checkpoints(folder) as checkpoints, preemption.at_steps():
-        how = progress, identity, stacked, each_best
-        return _train(params, loss, batches, validation_loss, config, checkpoints, *how)
+        # The update, and the state before it.
+        example = batches.epoch(0)(0)
+        mesh = data_mesh(devices_for(len(jax.tree.leaves(part)[0]) for part in example))
+        if processes.count() > 1:
+            batches = batches.of_process(processes.index(), processes.count())
+            example = jax.tree.map(lambda x: x[: len(x) // processes.count()], example)
+        updates = config.epochs * batches.steps
+        optimizer = make_optimizer(config.optimizer, updates, stacked)
+        # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
+        params = jax.tree.map(jnp.copy, params)
+        state = initial_state(params, optimizer, config.seed, config.ema is not None, each_best)
+        state = replicate(state, mesh)
+        seconds = {"compile": 0.0, "train": 0.0, "validate": 0.0}
+        history: list[Record] = []
+        started = time.perf_counter()
 
-
-def _train(
-    params: Any,
-    loss: Loss,
-    batches: Batches,
-    validation_loss: Callable[[Any], float | np.ndarray],
-    config: TrainingConfig,
-    checkpoints: Checkpoints,
-    progress: Callable[[Record], None],
-    identity: str,
-    stacked: bool,
-    each_best: bool,
-) -> Trained:
-    # The update, and the state before it.
-    example = batches.epoch(0)(0)
-    mesh = data_mesh(devices_for(len(jax.tree.leaves(part)[0]) for part in example))
-    if processes.count() > 1:
-        batches = batches.of_process(processes.index(), processes.count())
-        example = jax.tree.map(lambda x: x[: len(x) // processes.count()], example)
-    updates = config.epochs * batches.steps
-    optimizer = _optimizer(config.optimizer, updates, stacked)
-    # Copies: the step gives its state's memory away, and the caller's arrays are not ours.
-    params = jax.tree.map(jnp.copy, params)
-    state = initial_state(params, optimizer, config.seed, config.ema is not None, each_best)
-    state = replicate(state, mesh)
-    seconds = {"compile": 0.0, "train": 0.0, "validate": 0.0}
-    history: list[Record] = []
-    started = time.perf_counter()
-
-    # Where an earlier call stopped.
-    if checkpoints.latest is not None:
-        state, saved = checkpoints.restore(checkpoints.latest, state)
-        history, seconds = saved["history"], saved["seconds"]
-        if saved["identity"] != identity:
-            raise InputError(
-                f"{checkpoints.folder}: holds the checkpoints of a training on other data or with "
-                "other settings; expected an empty folder or those of this training"
+        # Where an earlier call stopped.
+        if (latest := checkpoints.latest()) is not None:
+            state, saved = checkpoints.restore(latest, state)
+            history, seconds = saved["history"], saved["seconds"]
+            if saved["identity"] != identity:
+                raise InputError(
+                    f"{checkpoints.folder}: holds the checkpoints of a training on other data or "
+                    "with other settings; expected an empty folder or those of this training"
+                )
+            for earlier in history:
+                progress(earlier)
+        done = _finished(history, config)
+        if not done:
+            progress({"stage": "  compiling the training step"})
+            # the first batches are read while this compiles
+            begin = int(state.step) - len(history) * batches.steps
+            ahead = prefetch(batches.epoch(len(history)), begin, batches.steps, THREADS)
+            micro_batch = config.micro_batch or default_micro_batch()
+            rule = dataclasses.replace(  # the schedule is in the state
+                config.optimizer, learning_rate=1.0, warmup=0.0, initial_rate=0.0, final_rate=0.0
             )
-        for earlier in history:
-            progress(earlier)
-    done, ahead = _finished(history, config), None
-    if not done:
-        progress({"stage": "  compiling the training step"})
-        # the first batches are read while this compiles
-        ahead = _batches(batches.epoch(len(history)), len(history), batches.steps, state)
-        chunk = config.micro_batch or chunk_rows()
-        rule = without_schedule(config.optimizer)
-        how = (rule, stacked, batches.rows, mesh, chunk, config.ema)
-        step = _compiled(loss, *how, _Shapes.of((state, shard_rows(example, mesh))))
-        seconds["compile"] += time.perf_counter() - started
+            leaves, structure = jax.tree.flatten((state, shard_rows(example, mesh)))
+            shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for x in leaves]
+            how = (rule, stacked, batches.rows, mesh, micro_batch, config.ema)
+            step = _compiled(loss, *how, structure, tuple(shapes))
+            seconds["compile"] += time.perf_counter() - started
 
-    # the order of an epoch is sought while the one before is trained on
-    epochs = prefetch(batches.epoch, len(history) + 1, config.epochs if not done else 0)
-    while not done:
-        # One epoch; a step's metrics are looked at when the next one is under way.
-        epoch, started = len(history), time.perf_counter()
-        previous: tuple[int, Any, Any] | None = None
-        for k, host_batch in ahead or _batches(next(epochs), epoch, batches.steps, state):
-            batch = shard_rows(host_batch, mesh)
-            state, metrics = step(state, batch)
+        # the order of an epoch is sought while the one before is trained on
+        epochs = prefetch(batches.epoch, len(history) + 1, config.epochs if not done else 0)
+        while not done:
+            # One epoch; a step's metrics are looked at when the next one is under way.
+            epoch, started = len(history), time.perf_counter()
+            previous: tuple[int, Any, Any] | None = None
+            for k, host_batch in enumerate(ahead, begin):
+                batch = shard_rows(host_batch, mesh)
+                state, metrics = step(state, batch)
+                if previous is not None:
+                    _check(*previous, state, loss, epoch)
+                previous = k, metrics, host_batch
+                progress({"epoch": epoch + 1, "step": k + 1, "steps": batches.steps})
+                ends = preemption.requested()
+                if (ends or (k + 1) % config.checkpoint_steps == 0) and k + 1 < batches.steps:
+                    _check(*previous, state, loss, epoch)
+                    saved = {"identity": identity, "history": history, "seconds": seconds}
+                    checkpoints.save(int(state.step), state, saved, np.inf)
+                    if ends:
+                        checkpoints.wait()
+                        raise preemption.Preempted(f"saved at epoch {epoch + 1}, step {k + 1}")
             if previous is not None:
                 _check(*previous, state, loss, epoch)
-            previous = k, metrics, host_batch
-            progress({"epoch": epoch + 1, "step": k + 1, "steps": batches.steps})
-            ends = preemption.announced()
-            if (ends or (k + 1) % config.checkpoint_steps == 0) and k + 1 < batches.steps:
-                _check(*previous, state, loss, epoch)
-                saved = {"identity": identity, "history": history, "seconds": seconds}
-                checkpoints.save(int(state.step), _copy(state), saved, np.inf)
-                if ends:
-                    checkpoints.wait()
-                    raise preemption.Preempted(f"saved at epoch {epoch + 1}, step {k + 1}")
-        if previous is not None:
-            _check(*previous, state, loss, epoch)
-        seconds["train"] += time.perf_counter() - started
-        ahead = None
+            seconds["train"] += time.perf_counter() - started
 
-        # Validation, the epoch's record, a checkpoint.
-        started = time.perf_counter()
-        losses = np.atleast_1d(validation_loss(own(state.params)))
-        losses = np.array(processes.of_first(losses.tolist()))
-        value = float(losses.mean())
-        seconds["validate"] += time.perf_counter() - started
-        best = min([r["validation_loss"] for r in history], default=np.inf)
-        record: Record = {
-            "epoch": epoch + 1,
-            "step": int(state.step),
-            "train_loss": float(state.epoch_loss) / batches.steps,
-            "validation_loss": value,
-            "best": bool(value < best),
-            "seconds": dict(seconds),
-        }
-        if each_best:
-            record["validation_losses"] = losses.tolist()
-        if not np.isfinite(value):
-            raise TrainingError(
-                f"validation loss is {value} after epoch {epoch + 1} (step {record['step']})"
-            )
-        history.append(record)
-        state = dataclasses.replace(state, epoch_loss=jnp.zeros_like(state.epoch_loss))
+            # Validation, the epoch's record, a checkpoint.
+            started = time.perf_counter()
+            losses = np.atleast_1d(validation_loss(local_replica(state.params)))
+            losses = np.array(processes.gather(losses.tolist())[0])
+            value = float(losses.mean())
+            seconds["validate"] += time.perf_counter() - started
+            best = min([r["validation_loss"] for r in history], default=np.inf)
+            record: Record = {
+                "epoch": epoch + 1,
+                "step": int(state.step),
+                "train_loss": float(state.epoch_loss) / batches.steps,
+                "validation_loss": value,
+                "best": bool(value < best),
+                "seconds": dict(seconds),
+            }
+            if each_best:
+                record["validation_losses"] = losses.tolist()
+            if not np.isfinite(value):
+                raise TrainingError(
+                    f"validation loss is {value} after epoch {epoch + 1} (step {record['step']})"
+                )
+            history.append(record)
+            state = dataclasses.replace(state, epoch_loss=jnp.zeros_like(state.epoch_loss))
+            if state.best is not None:
+                now = replicate(jnp.asarray(losses, jnp.float32), mesh)
+                state = dataclasses.replace(state, best=state.best.after(now, state.params))
+            saved = {"identity": identity, "history": history, "seconds": seconds}
+            checkpoints.save(record["step"], state, saved, value)
+            progress(record)
+            done = _finished(history, config)
+            if preemption.requested():
+                checkpoints.wait()
+                raise preemption.Preempted(f"saved at the end of epoch {epoch + 1}")
+            if not done:
+                begin, ahead = 0, prefetch(next(epochs), 0, batches.steps, THREADS)
+
+        # The best epoch's parameters.
+        checkpoints.wait()
         if state.best is not None:
-            now = replicate(jnp.asarray(losses, jnp.float32), mesh)
-            state = dataclasses.replace(state, best=state.best.after(now, state.params))
-        saved = {"identity": identity, "history": history, "seconds": seconds}
-        checkpoints.save(record["step"], _copy(state), saved, value)
-        progress(record)
-        done = _finished(history, config)
-        if preemption.announced():
-            checkpoints.wait()
-            raise preemption.Preempted(f"saved at the end of epoch {epoch + 1}")
-
-    # The best epoch's parameters.
-    checkpoints.wait()
-    if state.best is not None:
-        return Trained(own(state.best.params), history, seconds)
-    assert checkpoints.best is not None
-    state, _ = checkpoints.restore(checkpoints.best, state)
-    return Trained(own(state.params), history, seconds, own(state.average))
-
-
-def _optimizer(
-    config: OptimizerConfig, updates: int, stacked: bool
-) -> optax.GradientTransformation:
-    rule = make_optimizer(config, updates)
-    return each_alone(rule) if stacked else rule
-
-
-@dataclass(frozen=True)
-class _Shapes:
-    """What a program is compiled for: the structure of its arguments, shapes and places."""
-
-    structure: Any
-    leaves: tuple[jax.ShapeDtypeStruct, ...]
-
-    @classmethod
-    def of(cls, arguments: Any) -> "_Shapes":
-        leaves, structure = jax.tree.flatten(arguments)
-        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for x in leaves]
-        return cls(structure, tuple(shapes))
+            return Trained(local_replica(state.best.params), history, seconds)
+        best_step = checkpoints.best()
+        assert best_step is not None
+        state, _ = checkpoints.restore(best_step, state)
+        return Trained(local_replica(state.params), history, seconds, local_replica(state.average))
 
 
 @lru_cache(maxsize=4)
@@ -322,28 +278,25 @@ def _compiled(
     stacked: bool,
     rows: float,
     mesh: Mesh,
-    chunk: int | None,
+    micro_batch: int | None,
     ema: float | None,
-    shapes: _Shapes,
+    structure: Any,
+    shapes: tuple[jax.ShapeDtypeStruct, ...],
 ) -> Callable[..., Any]:
-    """The compiled step; that of a training before, where all is alike but numbers and schedule."""
-    step = make_step(loss, _optimizer(rule, 1, stacked), rows, mesh, chunk, ema)
-    state, batch = jax.tree.unflatten(shapes.structure, shapes.leaves)
+    """Return the compiled step: an earlier training's where only data and schedule differ.
+
+    structure, shapes: of the tree (state, batch), with the places of the arrays.
+    """
+    step = make_step(loss, make_optimizer(rule, 1, stacked), rows, mesh, micro_batch, ema)
+    state, batch = jax.tree.unflatten(structure, shapes)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-    processes.return_memory()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what the compilation took
+        ctypes.CDLL(None).malloc_trim(0)
     return compiled
 
 
-def _batches(
-    make: Callable[[int], T], epoch: int, steps: int, state: TrainState
-) -> Iterator[tuple[int, T]]:
-    """The steps of an epoch that are still to be done, with their batches, read ahead."""
-    begin = int(state.step) - epoch * steps
-    return enumerate(prefetch(make, begin, steps, THREADS), begin)
-
-
 def _finished(history: list[Record], config: TrainingConfig) -> bool:
-    """Whether all epochs are done, or the validation loss has not fallen for ``patience``."""
+    """Tell whether all epochs are done, or the validation loss has not fallen for ``patience``."""
     if not history:
         return False
     each = [r.get("validation_losses", [r["validation_loss"]]) for r in history]
@@ -354,28 +307,23 @@ def _finished(history: list[Record], config: TrainingConfig) -> bool:
     )
 
 
-def _copy(state: TrainState) -> TrainState:
-    """A copy that stays while it is being saved and the state itself is overwritten."""
-    return jax.tree.map(jnp.copy, state)
-
-
 def _check(
     k: int, metrics: Any, batch: tuple[Any, ...], state: TrainState, loss: Loss, epoch: int
 ) -> None:
     """Raise TrainingError where a step's loss or gradient was not finite, saying what was not.
 
-    batch: this process's rows; what any process finds in its own is told by all.
+    batch: this process's rows; all raise what any process finds in its own.
     """
     if bool(metrics["finite"]):
         return
     where = f"epoch {epoch + 1}, step {k + 1}: loss {float(metrics['loss'])}"
-    causes = processes.gather(_cause(batch, own(state.params), loss))
+    causes = processes.gather(_cause(batch, local_replica(state.params), loss))
     cause = next((c for c in causes if c), f", gradient norm {float(metrics['gradient_norm'])}")
     raise TrainingError(where + cause)
 
 
 def _cause(batch: tuple[Any, ...], params: Any, loss: Loss) -> str:
-    """What is not finite in these rows, or for them; empty where nothing is found."""
+    """Name what is not finite in these rows, or for them; empty where nothing is found."""
     for i, part in enumerate(batch):
         for name, array in flatten(part).items():
             if not np.all(np.isfinite(np.asarray(array))):

@@ -1,6 +1,5 @@
 """Lion and AdamW with a cosine schedule and weight decay on the weights alone."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +10,6 @@ import optax
 from jax import Array
 
 from jaxpriors.errors import InputError
-from jaxpriors.layers.core import module
 
 
 @dataclass(frozen=True)
@@ -48,76 +46,45 @@ class OptimizerConfig:
             raise InputError(f"body_factor: found {self.body_factor}, expected a positive number")
 
 
-@module
-class Course:
-    """The numbers of a schedule, which are data: a step is compiled once for all schedules.
+def schedule(config: OptimizerConfig, steps: int) -> dict[str, Array]:
+    """Return the arguments of ``learning_rate`` for a training of ``steps`` updates, float32."""
+    peak, warmup = config.learning_rate, round(config.warmup * steps)
+    numbers = {
+        "peak": peak,
+        "start": peak * config.initial_rate,
+        "end": peak * config.final_rate,
+        "warmup": warmup,
+        "steps": max(steps, warmup + 1),
+    }
+    return {name: jnp.float32(value) for name, value in numbers.items()}
 
-    peak, start and end are learning rates; warmup and steps are numbers of updates.
+
+def learning_rate(
+    count: Array | int, peak: Array, start: Array, end: Array, warmup: Array, steps: Array
+) -> Array:
+    """Return the learning rate of update number ``count``, from 0.
+
+    It rises linearly from start to peak over ``warmup`` updates and falls along a cosine to end at
+    ``steps``. All arguments may be traced, which those of optax's own schedules may not.
     """
-
-    peak: Array
-    start: Array
-    end: Array
-    warmup: Array
-    steps: Array
-
-    @classmethod
-    def of(cls, config: OptimizerConfig, steps: int) -> "Course":
-        """That of a training of ``steps`` updates."""
-        peak, warmup = config.learning_rate, round(config.warmup * steps)
-        rates = peak, peak * config.initial_rate, peak * config.final_rate
-        return cls(*(jnp.float32(x) for x in (*rates, warmup, max(steps, warmup + 1))))
-
-    def rate(self, count: Array | int) -> Array:
-        """The learning rate of the update with this number, from 0."""
-        rising = self.start + (self.peak - self.start) * count / jnp.maximum(self.warmup, 1)
-        part = jnp.clip((count - self.warmup) / (self.steps - self.warmup), 0, 1)
-        falling = self.end + (self.peak - self.end) * 0.5 * (1 + jnp.cos(jnp.pi * part))
-        return jnp.where(count < self.warmup, rising, falling)
-
-
-@module
-class CourseState:
-    """Updates made, and the schedule that they follow."""
-
-    count: Array
-    course: Course
-
-
-def follow(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Multiply updates by minus the learning rate of the state's schedule, which ``init`` sets."""
-
-    def init(params: Any) -> CourseState:
-        return CourseState(jnp.zeros((), jnp.int32), Course.of(config, steps))
-
-    def update(updates: Any, state: CourseState, params: Any = None) -> tuple[Any, CourseState]:
-        rate = state.course.rate(state.count)
-        found = jax.tree.map(lambda x: (-rate * x).astype(x.dtype), updates)
-        return found, CourseState(state.count + 1, state.course)
-
-    return optax.GradientTransformation(init, update)
-
-
-def without_schedule(config: OptimizerConfig) -> OptimizerConfig:
-    """The rule alone: what its ``update`` is compiled for."""
-    return dataclasses.replace(
-        config, learning_rate=1.0, warmup=0.0, initial_rate=0.0, final_rate=0.0
-    )
+    rising = start + (peak - start) * count / jnp.maximum(warmup, 1)
+    part = jnp.clip((count - warmup) / (steps - warmup), 0, 1)
+    falling = end + (peak - end) * 0.5 * (1 + jnp.cos(jnp.pi * part))
+    return jnp.where(count < warmup, rising, falling)
 
 
 def decayed(params: Any) -> Any:
-    """True for the parameters that weight decay acts on: those named ``weight…`` of a map.
+    """Return True for the parameters that weight decay acts on: those named ``weight…`` of a map.
 
     The gains of norms and layer scales are called weight as well; they live in fields named
     ``norm…`` and ``ls…``.
     """
-
-    def one(path: tuple[Any, ...], _: Any) -> bool:
-        names = [getattr(p, "name", "") for p in path]
-        gains = any(n.startswith(("norm", "ls")) for n in names)
-        return names[-1].startswith("weight") and not gains
-
-    return jax.tree_util.tree_map_with_path(one, params)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    fields = [[getattr(key, "name", "") for key in path] for path, _ in leaves]
+    gains = [any(name.startswith(("norm", "ls")) for name in names) for names in fields]
+    weights = [names[-1].startswith("weight") for names in fields]
+    chosen = [w and not g for w, g in zip(weights, gains, strict=True)]
+    return jax.tree.unflatten(structure, chosen)
 
 
 def scale_body(factor: float) -> optax.GradientTransformation:
@@ -130,10 +97,10 @@ def scale_body(factor: float) -> optax.GradientTransformation:
 
 
 def each_alone(rule: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The rule for the parameters of k networks, stacked along a leading axis, each by itself.
+    """Return the rule for the parameters of k networks, stacked along a leading axis.
 
-    The gradients are those of the mean of the networks' losses: each network's own are k times as
-    large.
+    Each network is updated by itself. The gradients are those of the mean of the networks' losses:
+    each network's own are k times as large.
     """
 
     def update(gradients: Any, state: Any, params: Any) -> Any:
@@ -143,15 +110,27 @@ def each_alone(rule: optax.GradientTransformation) -> optax.GradientTransformati
     return optax.GradientTransformation(jax.vmap(rule.init), update)
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """The update rule for a training of ``steps`` updates."""
+def make_optimizer(
+    config: OptimizerConfig, steps: int, stacked: bool = False
+) -> optax.GradientTransformation:
+    """Return the update rule for a training of ``steps`` updates.
+
+    The numbers of the schedule are in the optimizer's state, set by ``init``; ``update`` reads them
+    there, so that a compiled step serves all schedules. stacked: as in ``each_alone``.
+    """
     scale = optax.scale_by_lion if config.rule == "lion" else optax.scale_by_adam
     stages = [scale() if config.betas is None else scale(*config.betas)]
     if config.body_factor != 1.0:
         stages.append(scale_body(1 / config.body_factor))  # before the decay, which stays
     decay_mask = None if config.decay_all else decayed
     stages.append(optax.add_decayed_weights(config.weight_decay, decay_mask))
-    rule = optax.chain(*stages, follow(config, steps))
-    if config.clip is None:
-        return rule
-    return optax.chain(optax.clip_by_global_norm(config.clip), rule)
+    descend = optax.inject_hyperparams(
+        lambda peak, start, end, warmup, steps: optax.scale_by_schedule(
+            lambda count: -learning_rate(count, peak, start, end, warmup, steps)
+        ),
+        hyperparam_dtype=jnp.float32,
+    )
+    rule = optax.chain(*stages, descend(**schedule(config, steps)))
+    if config.clip is not None:
+        rule = optax.chain(optax.clip_by_global_norm(config.clip), rule)
+    return each_alone(rule) if stacked else rule

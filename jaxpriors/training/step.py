@@ -1,6 +1,8 @@
-"""One training step for every model and task: loss, gradients, update."""
+"""One training step for every model and task, and the precision that networks compute in."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,14 +12,42 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxpriors.layers.core import module
+from jaxpriors.training.options import Compute
 from jaxpriors.training.parallel import sum_gradients
 
 # loss(params, rows, keys) → the sum over the rows of weight × loss; keys (B,): one for each row
 Loss = Callable[[Any, Any, Array], Array]
 
 
+# what JAX calls the precision of products of float32 matrices; CPUs know the first alone
+_PRODUCTS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The type of the computation; parameters, optimizer state and logits are float32.
+
+    float32 is that everywhere. tensorfloat32 rounds the factors of matrix products to 10 bits on
+    GPUs that can, which is what JAX does there unless it is told otherwise. In bfloat16, norm
+    statistics, the softmax, inner products and losses stay float32.
+    """
+
+    compute: Compute = "float32"
+
+    def to_compute(self, tree: Any) -> Any:
+        """Return the tree with its floating-point arrays in the compute type."""
+        dtype = "bfloat16" if self.compute == "bfloat16" else "float32"
+        return jax.tree.map(
+            lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+        )
+
+    def products(self) -> AbstractContextManager[None]:
+        """The context in which a network is called, for its matrix products and their gradients."""
+        return jax.default_matmul_precision(_PRODUCTS[self.compute])
+
+
 def by_rows(loss: Callable[[Any, Any, Array], Array]) -> Loss:
-    """The loss that is the sum of ``loss(params, row, key)`` over rows, each as a batch of one.
+    """Return the sum of ``loss(params, row, key)`` over rows, each as a batch of one.
 
     So that what a row draws is of its own key, whatever rows are beside it.
     """
@@ -83,7 +113,7 @@ def initial_state(
     average: bool = False,
     each_best: bool = False,
 ) -> TrainState:
-    """The state before the first step; an average starts from the parameters."""
+    """Return the state before the first step; an average starts from the parameters."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),
@@ -103,16 +133,16 @@ def make_step(
     micro_batch: int | None = None,
     ema: float | None = None,
 ) -> Callable[[TrainState, tuple[Any, ...]], tuple[TrainState, dict[str, Array]]]:
-    """The step as a pure function of (state, batch), to be jit-compiled with a donated state.
+    """Return the step: a pure function of (state, batch), to be compiled with a donated state.
 
     A batch is a tuple of parts, each a tree of arrays with rows along the first axis; a part has
     a length of its own. The objective is the sum over all rows divided by ``rows``, the mean
     number of events in a batch: so the mean over an epoch's steps is the mean over its events,
     whatever rows of weight 0 fill the batches. The rows are spread over the devices of ``mesh``.
-    With ``micro_batch``, each device works through its rows in chunks of at most so many and the
+    With ``micro_batch``, each device works on at most so many of its rows at once and the
     gradients are accumulated: the same update, in less memory.
-    A step whose loss or gradient is not finite leaves the state as it was; its metrics tell
-    (``finite``), and the caller stops. With ``ema``, the state's average becomes ema × average +
+    A step whose loss or gradient is not finite leaves the state as it was; its metrics say
+    so (``finite``), and the caller stops. With ``ema``, the state's average becomes ema × average +
     (1 − ema) × parameters after each update.
 
     Randomness is folded from (seed, step), then as in `parallel.sum_gradients`.

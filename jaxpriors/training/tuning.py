@@ -1,8 +1,8 @@
-"""Which chunk size makes a training step fastest, and the largest batch that fits the memory.
+"""The micro-batch that makes a training step fastest; the largest batch that fits the memory.
 
 How many events a device works on at once (`loop.TrainingConfig.micro_batch`) is a matter of speed
-and memory alone: on a CPU what a chunk needs should stay in its caches, a GPU wants many rows.
-Both follow from the network, the padded lengths and the machine, so that they are measured.
+and memory alone: on a CPU what a micro-batch needs should stay in its caches, a GPU wants many
+rows. Both follow from the network, the padded lengths and the machine, so that they are measured.
 """
 
 import statistics
@@ -20,14 +20,20 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxpriors.data.batching import UNITS
 from jaxpriors.training.loop import Batches, Record, TrainingConfig
 from jaxpriors.training.optimizers import make_optimizer
-from jaxpriors.training.parallel import chunk_count, data_mesh, devices_for, replicate, shard_rows
+from jaxpriors.training.parallel import (
+    data_mesh,
+    devices_for,
+    micro_batch_count,
+    replicate,
+    shard_rows,
+)
 from jaxpriors.training.step import Loss, TrainState, initial_state, make_step
 
-SLOWER = 1.2  # times the fastest so far: two such sizes in a row end the search
+SLOWER = 1.2  # times the fastest so far: two such sizes in a row end the trials
 CLOSE = 1.3  # times the fastest: a first call within it is measured again
 ROUNDS, FEWEST_ROUNDS, ENOUGH_SECONDS = 7, 3, 30.0
 MARGIN = 0.9  # of the memory: the rest is for what lies between arrays, and for the next batch
-COMPILATIONS = 3  # of a search for the largest batch
+COMPILATIONS = 3  # in which the largest batch is sought
 FULL = 0.95  # of the memory that may be used: a batch that takes it is large enough
 
 Progress = Callable[[Record], None]
@@ -49,7 +55,7 @@ class Task:
 
     @classmethod
     def of(cls, params: Any, loss: Loss, batches: Batches, config: TrainingConfig) -> "Task":
-        """That of ``loop.train`` with these arguments."""
+        """Return that of ``loop.train`` with these arguments."""
         optimizer = make_optimizer(config.optimizer, config.epochs * batches.steps)
         return cls(params, loss, batches.epoch(0)(0), batches.rows, optimizer, config.ema)
 
@@ -64,7 +70,7 @@ class Task:
         return data_mesh(devices_for(self.part_rows))
 
     def state(self, params: Any) -> TrainState:
-        """The state before the first step."""
+        """Make the state before the first step."""
         return initial_state(params, self.optimizer, average=self.ema is not None)
 
 
@@ -78,11 +84,11 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A chunk size and what a step costs with it.
+class MicroBatch:
+    """A size of micro-batches and what a step costs with it.
 
-    rows: of a device's chunk. seconds: the median, None where the step does not fit the memory.
-    temporary: bytes on each device, None where it was not even compiled.
+    rows: that a device works on at once. seconds: the median, None where the step does not fit the
+    memory. temporary: bytes on each device, None where it was not even compiled.
     """
 
     rows: int
@@ -90,19 +96,19 @@ class Chunk:
     temporary: int | None
 
 
-def chunk_sizes(rows: Sequence[int], devices: int) -> list[int]:
-    """1, 2, 4, 8, … and the whole batch, rising, without those that chunk it as a larger one does.
+def micro_batch_sizes(rows: Sequence[int], devices: int) -> list[int]:
+    """Return 1, 2, 4, … and the whole batch, without those that split it as a larger one does.
 
     rows: of the parts of a batch, on all devices.
     """
     rows = [n // devices for n in rows]
     sizes = [2**i for i in range(max(rows).bit_length())] + [sum(rows)]
-    splits = {tuple(chunk_count(n, size) for n in rows): size for size in sizes}
+    splits = {tuple(micro_batch_count(n, size) for n in rows): size for size in sizes}
     return sorted(splits.values())
 
 
 def compile_step(task: Task, micro_batch: int | None, batch_size: int | None = None) -> Step | None:
-    """The training step for chunks of that size, for a batch of another size if one is given.
+    """Compile the training step, for a batch of another size if one is given.
 
     The parts of a batch have sixteenths of its rows. None where it does not compile for want of
     memory. No arrays are made.
@@ -129,26 +135,26 @@ def compile_step(task: Task, micro_batch: int | None, batch_size: int | None = N
     return Step(compiled, used.temp_size_in_bytes, kept + used.temp_size_in_bytes)
 
 
-def measure_chunks(
+def measure_micro_batches(
     task: Task,
     memory: int | None = None,
     progress: Progress = lambda record: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> list[Chunk]:
-    """What the training step costs for each chunk size, as far as it was worth trying.
+) -> list[MicroBatch]:
+    """Measure the training step with each size of micro-batches, as far as they are worth trying.
 
     From small to large on CPUs, the other way round elsewhere. memory: bytes of each device;
     steps that need more are not run.
     """
     mesh = task.mesh
-    sizes = chunk_sizes(task.part_rows, mesh.size)
+    sizes = micro_batch_sizes(task.part_rows, mesh.size)
     # copies: the step gives its state's memory away
     state = replicate(task.state(jax.tree.map(jnp.copy, task.params)), mesh)
     batch = shard_rows(task.batch, mesh)
     temporary: dict[int, int | None] = {}
 
     def program(size: int) -> Callable[[], None] | None:
-        progress({"stage": f"  chunks of {size}"})
+        progress({"stage": f"  micro-batches of {size}"})
         step = compile_step(task, size)
         temporary[size] = None if step is None else step.temporary
         if step is None or (memory is not None and step.total > MARGIN * memory):
@@ -163,7 +169,7 @@ def measure_chunks(
 
     cpu = mesh.devices.flat[0].platform == "cpu"
     seconds = time_in_turn(sizes if cpu else sizes[::-1], program, clock)
-    return [Chunk(n, seconds.get(n), temporary[n]) for n in sizes if n in temporary]
+    return [MicroBatch(n, seconds.get(n), temporary[n]) for n in sizes if n in temporary]
 
 
 def time_in_turn(
@@ -171,7 +177,7 @@ def time_in_turn(
     program: Callable[[int], Callable[[], None] | None],
     clock: Callable[[], float],
 ) -> dict[int, float]:
-    """Median seconds of a call of each size's program, as far as sizes are worth trying.
+    """Return median seconds of a call of each size's program, as far as sizes are worth trying.
 
     Each is tried once, until two in a row are much slower than the fastest; those that come near
     to it are then called in turn, so that a change of the machine's pace meets all of them.
@@ -208,19 +214,19 @@ def time_in_turn(
     return tried | {n: statistics.median(values) for n, values in rounds.items()}
 
 
-def fastest(chunks: Iterable[Chunk]) -> Chunk | None:
-    """The one whose step took least, None where none was run."""
-    timed = [(c.seconds, c.rows, c) for c in chunks if c.seconds is not None]
+def fastest(measured: Iterable[MicroBatch]) -> MicroBatch | None:
+    """Return the one whose step took least, None where none was run."""
+    timed = [(m.seconds, m.rows, m) for m in measured if m.seconds is not None]
     return min(timed)[2] if timed else None
 
 
 def largest_batch(
     task: Task, memory: int, first: int, progress: Progress = lambda record: None
 ) -> int | None:
-    """The largest batch whose step, all of its rows at once, fits ``memory`` bytes a device.
+    """Find the largest batch whose step, all of its rows at once, fits ``memory`` bytes a device.
 
     A multiple of 16 times the number of devices, found by compiling for ``first`` and few others
-    (`search`); None where no batch that was tried fits.
+    (`bisect`); None where no batch that was tried fits.
     """
     unit = UNITS * task.mesh.size
 
@@ -229,17 +235,17 @@ def largest_batch(
         step = compile_step(task, None, batch_size)
         return np.inf if step is None else step.total
 
-    return search(total, MARGIN * memory, first, unit)
+    return bisect(total, MARGIN * memory, first, unit)
 
 
-def search(
+def bisect(
     total: Callable[[int], float], limit: float, first: int, unit: int, tries: int = COMPILATIONS
 ) -> int | None:
-    """The largest multiple of ``unit``, of few that are tried, with ``total`` of at most ``limit``.
+    """Find a multiple of ``unit`` with ``total`` just below ``limit``, trying few; None if none is.
 
     ``total`` rises, about as a straight line: each try is where the line through the last two
     (at first, through the origin) comes to it, between what fits and what does not. A batch
-    that takes ``FULL`` of the limit ends the search.
+    that takes ``FULL`` of the limit ends the bisection.
     """
     aim = (1 + FULL) / 2 * limit  # the line is not quite straight
     fits, fails = 0, np.inf
@@ -266,6 +272,6 @@ def search(
 
 
 def _placed(shapes: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """The shapes of arrays that lie on the devices."""
+    """Return the shapes of arrays that lie on the devices."""
     sharding = NamedSharding(mesh, spec)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)

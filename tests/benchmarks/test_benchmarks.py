@@ -82,11 +82,14 @@ def test_the_fastest_peer_counts_and_slow_ones_stop(capsys):
 
     def ours(release):
         asked.append(release)
-        return {"ours, chunks of 2": lambda n: 0.5 * n, "ours, chunks of 4": lambda n: 0.25 * n}
+        return {
+            "ours, micro-batches of 2": lambda n: 0.5 * n,
+            "ours, micro-batches of 4": lambda n: 0.25 * n,
+        }
 
     row = _row("net", "train", peers, ours, rounds=3)
     assert (row.ours, row.peer, row.ratio) == (0.25, 1.0, 4.0)
-    assert row.note == "a eager, chunks of 4" and asked == ["a"]
+    assert row.note == "a eager, micro-batches of 4" and asked == ["a"]
     assert calls["b_eager"] == 2 and calls["a_compiled"] == 5
     assert "b eager: 2000.0 ms in one call" in capsys.readouterr().out
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxpriors import kinematics
 from jaxpriors.data import dijets
 from jaxpriors.data.events import Events
 from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.errors import InputError
+from jaxpriors.physics import kinematics
 from tests.helpers.dijets import random_dijets
 from tests.helpers.jets import random_jets
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxpriors import kinematics
-from jaxpriors.data import columns as col
-from jaxpriors.data.events import Events, grid_rounded
+from jaxpriors.data.events import Events
+from jaxpriors.data.sample_files import grid_rounded
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.physics import kinematics
 from tests.helpers.jets import random_jets
 
 
@@ -92,7 +93,7 @@ def test_concatenation_refuses_samples_of_different_kind():
         Events.concatenate([events, sample(label=None)])
 
 
-def test_padded_and_back():
+def test_padding_and_back_gives_the_same_events():
     events = sample()
     p4, pid, lengths = events.padded()
     assert p4.shape == (6, events.multiplicity.max(), 4)
@@ -113,7 +114,7 @@ def test_padding_keeps_the_hardest_after_sorting():
         np.testing.assert_array_equal(p4[i, : lengths[i]], event(events, i)[:3])
 
 
-def test_from_ragged():
+def test_ragged_arrays_give_the_same_events():
     events = sample()
     pid = np.split(events.pid, events.offsets[1:-1])
     again = Events.from_ragged([event(events, i) for i in range(6)], pid=pid)
@@ -185,7 +186,7 @@ def bad_row(row: list[float]) -> np.ndarray:
         ({"coordinates": "px,py"}, "coordinates 'px,py' are unknown; known: 'E,px,py,pz'"),
     ],
 )
-def test_refusals(changes, message):
+def test_arrays_that_do_not_belong_together_are_refused(changes, message):
     arguments = {"p4": GOOD, "multiplicity": [2, 1], **changes}
     with pytest.raises(InputError, match=message):
         Events.from_flat(**arguments)
@@ -199,7 +200,7 @@ def test_refusals(changes, message):
         ([0, 4, 2, 3], "offsets fall in event 1"),
     ],
 )
-def test_refuses_offsets(offsets, message):
+def test_offsets_that_do_not_rise_are_refused(offsets, message):
     n = len(offsets) - 1
     events = Events(GOOD, np.zeros(3), np.array(offsets), np.ones((n, 4)), np.ones(n))
     with pytest.raises(InputError, match=message):
@@ -225,7 +226,7 @@ def test_negative_weights_are_kept():
         (np.zeros((1, 2, 4)), None, "no constituents in event 0"),
     ],
 )
-def test_refuses_padded(p4, mask, message):
+def test_padded_arrays_that_do_not_fit_are_refused(p4, mask, message):
     with pytest.raises(InputError, match=message):
         Events.from_padded(p4, mask)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.data.matched import Simulation, read_data, read_simulation
-from jaxpriors.data.sample_files import write_events
+from jaxpriors.data.sample_files import read_sample, write_events
 from jaxpriors.errors import InputError
 from tests.helpers.jets import random_jets
 
@@ -119,3 +119,14 @@ def test_what_does_not_belong_together_is_said(tmp_path):
     _file(tmp_path / "numbers.h5", (GEN, np.arange(6)), empty=False)
     with pytest.raises(InputError, match=r"numbers.h5: pass_reco: found shape \(6,\) with values"):
         read_simulation(tmp_path / "numbers.h5")
+
+
+def test_a_file_is_opened_once(tmp_path, monkeypatch):
+    particle, detector = _levels()
+    write_events(tmp_path / "s.h5", {"particle": particle, "detector": detector}, {})
+    opened, file = [], h5py.File
+    monkeypatch.setattr(h5py, "File", lambda *args: opened.append(args) or file(*args))
+    read_simulation(tmp_path / "s.h5")
+    read_data(tmp_path / "s.h5")
+    read_sample(tmp_path / "s.h5", "particle")
+    assert len(opened) == 3

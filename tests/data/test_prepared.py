@@ -16,12 +16,13 @@ import pytest
 
 from jaxpriors.data.batching import TrainingBatches, gather, plan_buckets
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import levels, read_metadata
+from jaxpriors.data.hdf5 import levels, read_metadata
 from jaxpriors.data.matched import read_simulation
 from jaxpriors.data.prepared import BEGUN, open_prepared, write_prepared
 from jaxpriors.data.sample_files import read_events
-from jaxpriors.data.stored import StoredEvents, concatenated
+from jaxpriors.data.stored import StoredEvents
 from jaxpriors.errors import InputError
+from jaxpriors.ratio.examples import two_classes
 from tests.helpers.jets import random_jets
 
 
@@ -99,11 +100,12 @@ def test_blocks_cover_it_in_order(folder: Path) -> None:
 
 def test_samples_of_several_folders_are_one(folder: Path, tmp_path: Path) -> None:
     other = write_prepared(tmp_path / "other", [partial(made, 9)], {})
-    both = concatenated([open_prepared(folder), open_prepared(other)])
-    assert isinstance(both, StoredEvents)
+    both = StoredEvents.concatenate([open_prepared(folder), open_prepared(other)])
     index = np.array([150, 0, 121, 119, 159])
     same(both[index].read(), Events.concatenate([WHOLE, made(9)])[index])
-    same(concatenated([open_prepared(folder), made(9)]).read(), concatenated([WHOLE, made(9)]))
+    assert isinstance(two_classes(open_prepared(folder), open_prepared(other)), StoredEvents)
+    mixed, in_memory = (two_classes(first, made(9)) for first in (open_prepared(folder), WHOLE))
+    same(mixed.read(), in_memory)
 
 
 def test_batches_are_those_of_events_in_memory(folder: Path) -> None:

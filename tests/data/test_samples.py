@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from jaxpriors import kinematics
-from jaxpriors.data import columns as col
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import read_metadata
+from jaxpriors.data.hdf5 import read_metadata
 from jaxpriors.data.samples import SAMPLES, zjets, zjets_path
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
+from jaxpriors.physics import kinematics
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def samples() -> dict[tuple[str, str], Events]:
     }
 
 
-def test_sizes(samples):
+def test_samples_have_twenty_thousand_events_in_twelve_megabytes(samples):
     assert {len(events) for events in samples.values()} == {20_000}
     assert sum(zjets_path(variant).stat().st_size for variant in SAMPLES) < 12e6
 

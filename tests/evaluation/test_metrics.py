@@ -168,18 +168,14 @@ def test_auc_error_describes_the_spread(rng):
     assert values.std() == pytest.approx(np.sqrt((errors**2).mean()), rel=0.2)
 
 
-def test_weight_report():
+def test_a_weight_report_counts_signs_extremes_and_effective_events():
     report = metrics.weight_report(np.array([1.0, -1.0, 4.0, np.inf]))
     assert report == metrics.WeightReport(4, 0.75, 0.25, -1.0, 4.0, 4 / 3, 4.0, 16 / 18)
-    assert metrics.check_weights("simulation", np.full(5, 0.3)).effective_size == pytest.approx(5)
+    assert metrics.weight_report(np.full(5, 0.3)).effective_size == pytest.approx(5)
     assert np.isnan(metrics.weight_report(np.array([np.nan])).mean)
 
 
-def test_bad_weights_are_named():
-    with pytest.raises(InputError, match=r"simulation: 1 of 3 are not finite .* number 1: nan"):
-        metrics.check_weights("simulation", np.array([1.0, np.nan, 2.0]))
-    with pytest.raises(InputError, match="weights of data: all 4 are zero"):
-        metrics.check_weights("data", np.zeros(4))
+def test_bad_weights_are_refused():
     with pytest.raises(InputError, match=r"weights have shape \(0,\)"):
         metrics.weight_report(np.zeros(0))
     with pytest.raises(InputError, match="not all zero"):
@@ -209,29 +205,3 @@ def test_bad_labels_are_refused():
         metrics.auc(np.arange(3.0), np.arange(3))
     with pytest.raises(InputError, match="add up to 0 for label 1 and 3 for label 0"):
         metrics.auc(np.arange(3.0), np.zeros(3))
-
-
-def test_auc_one_vs_one_equals_brute_force(rng):
-    labels = np.repeat([0, 1, 2], [20, 25, 15])
-    scores = np.round(rng.random((60, 3)) + 0.3 * np.eye(3)[labels], 1)
-    areas = []
-    for a in range(3):
-        for b in range(a + 1, 3):
-            for one, other in ((a, b), (b, a)):
-                own, against = scores[labels == one, one], scores[labels == other, one]
-                difference = own[:, None] - against
-                areas.append(((difference > 0) + (difference == 0) / 2).mean())
-    result = metrics.auc_one_vs_one(scores, labels)
-    assert result == pytest.approx(np.mean(areas))
-    assert metrics.auc_one_vs_one(np.exp(scores), labels) == pytest.approx(result)
-    assert metrics.auc_one_vs_one(np.eye(3)[labels], labels) == 1.0
-    chance = rng.random(60)
-    two = metrics.auc_one_vs_one(np.stack([1 - chance, chance], 1), labels > 0)
-    assert two == pytest.approx(metrics.auc(chance, labels > 0).value)
-
-
-def test_auc_one_vs_one_needs_every_class():
-    with pytest.raises(InputError, match=r"labels are \[0, 2\]; expected each of \[0, 1, 2\]"):
-        metrics.auc_one_vs_one(np.eye(3)[[0, 2]], np.array([0, 2]))
-    with pytest.raises(InputError, match=r"scores have shape \(3,\)"):
-        metrics.auc_one_vs_one(np.arange(3.0), np.arange(3))

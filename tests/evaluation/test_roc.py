@@ -8,6 +8,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc
 from jaxpriors.evaluation.roc import (
     accuracy,
+    auc_one_vs_one,
     maximum_improvement,
     rejection,
     rejection_with_error,
@@ -120,7 +121,7 @@ def test_no_separation_improves_nothing_and_rejects_half():
         ([1.0, 2.0], [1, 0], [-1.0, 1.0], "-1 for label 1"),
     ],
 )
-def test_bad_input(scores, labels, weights, message):
+def test_scores_labels_and_weights_that_make_no_curve_are_refused(scores, labels, weights, message):
     weights = None if weights is None else np.array(weights)
     with pytest.raises(InputError, match=message):
         roc(np.array(scores), np.array(labels), weights)
@@ -129,3 +130,30 @@ def test_bad_input(scores, labels, weights, message):
 def test_the_efficiency_is_checked():
     with pytest.raises(InputError, match="efficiency: found 0"):
         rejection(roc(*gaussians(10)), 0)
+
+
+def test_auc_one_vs_one_equals_brute_force():
+    rng = np.random.default_rng(7)
+    labels = np.repeat([0, 1, 2], [20, 25, 15])
+    scores = np.round(rng.random((60, 3)) + 0.3 * np.eye(3)[labels], 1)
+    areas = []
+    for a in range(3):
+        for b in range(a + 1, 3):
+            for one, other in ((a, b), (b, a)):
+                own, against = scores[labels == one, one], scores[labels == other, one]
+                difference = own[:, None] - against
+                areas.append(((difference > 0) + (difference == 0) / 2).mean())
+    result = auc_one_vs_one(scores, labels)
+    assert result == pytest.approx(np.mean(areas))
+    assert auc_one_vs_one(np.exp(scores), labels) == pytest.approx(result)
+    assert auc_one_vs_one(np.eye(3)[labels], labels) == 1.0
+    chance = rng.random(60)
+    two = auc_one_vs_one(np.stack([1 - chance, chance], 1), labels > 0)
+    assert two == pytest.approx(auc(chance, labels > 0).value)
+
+
+def test_auc_one_vs_one_needs_every_class():
+    with pytest.raises(InputError, match=r"labels are \[0, 2\]; expected each of \[0, 1, 2\]"):
+        auc_one_vs_one(np.eye(3)[[0, 2]], np.array([0, 2]))
+    with pytest.raises(InputError, match=r"scores have shape \(3,\)"):
+        auc_one_vs_one(np.arange(3.0), np.arange(3))

@@ -11,7 +11,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.samples import zjets_path
 from jaxpriors.evaluation import observables as obs
-from jaxpriors.evaluation.substructure import CAMBRIDGE_AACHEN, KT, cluster, n_subjettiness
+from jaxpriors.evaluation.observables import CAMBRIDGE_AACHEN, KT, cluster, n_subjettiness
 from tests.helpers.jets import random_jets
 
 RELATIVE = 1e-6

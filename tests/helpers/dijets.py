@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxpriors.data.columns import to_cartesian
 from jaxpriors.data.dijets import dijets
 from jaxpriors.data.events import Events
+from jaxpriors.physics.coordinates import to_cartesian
 
 
 def random_dijets(number: int, seed: int, width: float = 0.1, constituents: int = 8) -> Events:

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 
 from jaxpriors.data.events import Events
-from jaxpriors.features import PointCloudConfig
+from jaxpriors.models.files import save_network, skeleton
 from jaxpriors.models.pet import PETConfig
-from jaxpriors.porting.networks import save_network, template
-from jaxpriors.preprocessing import fit_preprocessing, preprocessing_to_json
-from jaxpriors.training.runs import write_json
+from jaxpriors.preprocessing.clouds import PointCloudConfig
+from jaxpriors.preprocessing.registry import Preprocessing
+from jaxpriors.run.storage import write_json
 from tests.helpers.jets import random_jets
 
 CLASSES = 3
@@ -35,9 +35,11 @@ def write_generator(folder, config=TINY, heads=("cls", "gen"), name="network.saf
     """Write a network and its preprocessing; gives the folder."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(seed)  # nothing to compile, unlike PET.init
-    empty = template(config, heads)
+    empty = skeleton(config, heads)
     network = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), empty)
     save_network(folder / name, network)
-    preprocessing = fit_preprocessing(PointCloudConfig(), labelled_jets(100, 0))
-    write_json(folder / "model.json", preprocessing_to_json(preprocessing))
+    preprocessing = Preprocessing(
+        PointCloudConfig(), PointCloudConfig().learn(labelled_jets(100, 0))
+    )
+    write_json(folder / "model.json", preprocessing.to_json())
     return folder

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.porting.trees import network_from_state
+from jaxpriors.models.state_dicts import network_from_state
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "omnilearn"
 NAMES = sorted(path.name.split(".")[0] for path in FIXTURES.glob("*.weights.h5"))

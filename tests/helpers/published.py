@@ -15,9 +15,9 @@ import numpy as np
 import pandas
 import uproot
 
-from jaxpriors import kinematics
 from jaxpriors.data.events import Events
-from jaxpriors.data.identities import mass
+from jaxpriors.physics import kinematics
+from jaxpriors.physics.particles import mass_of
 
 ZJETS_CODES = (22, 211, -211, 130, 11, -11, 13, -13, 321, -321, 2212, -2212, 2112, -2112)
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
@@ -34,7 +34,7 @@ def jets(number: int, seed: int, codes=CLASSES, massless: bool = False, pt: floa
     share /= np.bincount(owner, share)[owner]
     axis = np.stack([rng.uniform(-1, 1, number), rng.uniform(-2, 2, number)])[:, owner]
     y, phi = axis + 0.1 * rng.normal(size=(2, len(owner)))
-    transverse = np.hypot(pt * share, 0 if massless else mass(pid))
+    transverse = np.hypot(pt * share, 0 if massless else mass_of(pid))
     p4 = np.stack(
         [
             transverse * np.cosh(y),

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from jaxpriors import Events, RatioClassifier, RatioModel
+from jaxpriors.models.files import save_network, skeleton
 from jaxpriors.models.pet import PETConfig
-from jaxpriors.models.presets import preset
-from jaxpriors.porting.networks import save_network, template
-from jaxpriors.preprocessing import fit_preprocessing
-from jaxpriors.training.precision import Precision
+from jaxpriors.preprocessing.registry import Preprocessing
+from jaxpriors.ratio.presets import preset
+from jaxpriors.training.step import Precision
 from tests.helpers.jets import random_jets
 
 PET = PETConfig(
@@ -52,16 +52,18 @@ def random_ratio(model: str, folder: Path, precision: str = "float32", **changes
     network, pretrained = NETWORKS[model], None
     if network is None:
         pretrained = folder / "pretrained.safetensors"
-        save_network(pretrained, _random(template(PET)))
+        save_network(pretrained, _random(skeleton(PET)))
     else:
         network = dataclasses.replace(network, **changes)
-    config = RatioClassifier(model, network=network, pretrained=pretrained).resolved()
+    config = RatioClassifier(model, network=network, pretrained=pretrained)
     if network is None:
         classifier, origin = config.initial(jax.random.key(0))
     else:  # nothing to compile, unlike init
         shapes = jax.eval_shape(lambda key: config.initial(key)[0], jax.random.key(0))
         classifier, origin = _random(shapes), None
-    preprocessing = fit_preprocessing(config.inputs, jets_with_identities(100, seed=1))
+    preprocessing = Preprocessing(
+        config.inputs, config.inputs.learn(jets_with_identities(100, seed=1))
+    )
     return RatioModel(preprocessing, (8, 16), Precision(precision), classifier, origin)
 
 

@@ -20,13 +20,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxpriors import processes
-from jaxpriors.cli import guarded
 from jaxpriors.data.batching import TrainingBatches, plan_buckets
+from jaxpriors.run import processes
+from jaxpriors.run.launch import guarded
 from jaxpriors.training.loop import TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
-from jaxpriors.training.parallel import data_mesh, map_rows, own, replicate, shard_rows
-from jaxpriors.training.predict import predict
+from jaxpriors.training.parallel import (
+    data_mesh,
+    local_replica,
+    map_rows,
+    predict,
+    replicate,
+    shard_rows,
+)
 from jaxpriors.training.step import initial_state, make_step
 from tests.helpers.jets import random_jets
 
@@ -78,7 +84,7 @@ def gradient():
     batch = shard_rows(own_batches.epoch(0)(0), mesh)
     state = replicate(initial_state(_start(), optimizer), mesh)
     after, _ = jax.jit(make_step(_loss, optimizer, rows, mesh, CONFIG.micro_batch))(state, batch)
-    found = own(after.params)
+    found = local_replica(after.params)
     return {name: np.asarray(value - found[name]).tolist() for name, value in _start().items()}
 
 
@@ -126,7 +132,7 @@ def main(folder, out, *disturbance):
     found = result(folder, _disturbed(*disturbance) if disturbance else lambda record: None)
     found["gradient"] = gradient()
     found["devices"] = jax.device_count()
-    if processes.is_first():
+    if processes.index() == 0:
         Path(out).write_text(json.dumps(found))
 
 

@@ -1,8 +1,5 @@
 """Layers of L-GATr-slim: against lgatr 1.4, under Lorentz transformations, in low precision."""
 
-import json
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,66 +10,51 @@ from jaxpriors.layers.lorentz import (
     GatedLinearUnit,
     Linear,
     RMSNorm,
-    channels_last,
-    components_last,
     inner_product,
 )
-from jaxpriors.porting.safetensors import read_safetensors
-from jaxpriors.porting.trees import network_from_state
 from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz, transform
-
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "lgatr"
-GLU = dict(nonlinearity="gelu", nonlinearity_v="gelu")
+from tests.helpers.recorded import FIXTURES, assert_layer
 
 
-def template(name, settings):
-    """A layer of the fixture's class and arguments."""
-    key = jax.random.key(0)
-    sizes = [settings.get(f"{side}_{kind}_channels") for kind in "vs" for side in ("in", "out")]
-    if name == "RMSNorm":
-        return RMSNorm()
-    if name == "Linear":
-        return Linear.init(key, *sizes, bias=settings.get("bias", True))
-    name = settings["nonlinearity"]
-    return GatedLinearUnit.init(key, *sizes, nonlinearity=name, nonlinearity_v=name)
+def turn(vectors):
+    """(..., C, 4) to (..., 4, C) and back."""
+    return vectors.swapaxes(-1, -2)
 
 
-def close(got, expected, tolerance):
-    """Largest difference relative to the largest entry."""
-    difference = np.abs(np.asarray(got, np.float64) - expected).max()
-    assert difference <= tolerance * np.abs(expected).max()
+def unit(in_v, out_v, in_s, out_s, nonlinearity="gelu", gate="gelu", factor=1.0):
+    """A function that makes a gated linear unit of a key."""
+    return lambda key: GatedLinearUnit(
+        Linear.init(key, in_v, 3 * out_v, in_s, 2 * out_s), nonlinearity, gate, factor
+    )
 
 
-@pytest.mark.parametrize(
-    "case",
-    ["slim_linear", "slim_linear_nobias", "slim_rmsnorm"]
-    + [f"slim_glu_{name}" for name in ("relu", "sigmoid", "tanh", "gelu", "silu")],
-)
-def test_layers_compute_what_the_peer_computes(case):
-    described = json.loads((FIXTURES / f"{case}.json").read_text())
-    recorded = np.load(FIXTURES / f"{case}.npz")
-    state = read_safetensors(FIXTURES / f"{case}.safetensors")
-    layer = network_from_state(template(described["cls"], described["ctor"]), state)
-
-    def value(layer, vectors, scalars):
-        v, s = layer(channels_last(vectors), scalars)
-        out = components_last(v), s
-        return sum((o * recorded[f"cot_{i}"]).sum() for i, o in enumerate(out)), out
-
-    args = layer, jnp.asarray(recorded["in_vectors"]), jnp.asarray(recorded["in_scalars"])
-    gradients, out = jax.jit(jax.grad(value, argnums=(0, 1, 2), has_aux=True))(*args)
-    close(out[0], recorded["out64_v"], 2e-6)
-    close(out[1], recorded["out64_s"], 2e-6)
-    close(gradients[1], recorded["gradin_vectors"], 1e-5)
-    close(gradients[2], recorded["gradin_scalars"], 1e-5)
-    named = {key[5:]: recorded[key] for key in recorded if key.startswith("grad/")}
-    expected = network_from_state(layer, named)
-    for got, want in zip(*map(jax.tree.leaves, (gradients[0], expected)), strict=True):
-        close(got, np.asarray(want, np.float64), 1e-5)
+LAYERS = {
+    "lgatr/slim_linear": lambda key: Linear.init(key, 3, 5, 4, 6),
+    "lgatr/slim_linear_nobias": lambda key: Linear.init(key, 3, 5, 4, 6, bias=False),
+    "lgatr/slim_rmsnorm": lambda key: RMSNorm(),
+    "lgatr2/slim_linear": lambda key: Linear.init(key, 3, 5, 4, 6),
+    "lgatr2/slim_rmsnorm": lambda key: RMSNorm.init(5, 7, affine=True),
+    "lgatr2/slim_glu": unit(3, 5, 4, 6, "gelu_tanh", "sigmoid", 0.5),
+}
+LAYERS |= {
+    f"lgatr/slim_glu_{name}": unit(3, 5, 4, 6, name, name)
+    for name in ("relu", "sigmoid", "tanh", "gelu", "silu")
+}
 
 
-def test_linear_starts_as_the_peer_starts():
-    recorded = np.load(FIXTURES / "init_stats.npz")
+@pytest.mark.parametrize("case", LAYERS)
+def test_layers_compute_what_lgatr_computes(case):
+    def call(layer, inputs):
+        turned = case.startswith("lgatr/")  # lgatr 2 has (..., 4, C) as we have
+        v, s = inputs["vectors"], inputs["scalars"]
+        v, s = layer(turn(v) if turned else v, s)
+        return turn(v) if turned else v, s
+
+    assert_layer(case, LAYERS[case], call, output=2e-6, gradient=1e-5)
+
+
+def test_linear_starts_as_that_of_lgatr():
+    recorded = np.load(FIXTURES / "lgatr" / "init_stats.npz")
     for kind, gain in (("default", 1.0), ("small", 0.1)):
         layer = jax.jit(lambda gain: Linear.init(jax.random.key(1), 64, 48, 32, 40, gain=gain))(
             gain
@@ -99,12 +81,12 @@ def all_layers(vectors, scalars):
     gains = RMSNorm(jax.random.normal(keys[2], 3), jax.random.normal(keys[2], 4))
     layers = (
         Linear.init(keys[0], 3, 5, 4, 6),
-        GatedLinearUnit.init(keys[1], 3, 5, 4, 6, **GLU),
+        unit(3, 5, 4, 6)(keys[1]),
         gains,
         lambda v, s: Dropout(0.5)(v, s, keys[3]),
     )
-    out = [layer(channels_last(vectors), scalars) for layer in layers]
-    return [(components_last(v), s) for v, s in out]
+    out = [layer(turn(vectors), scalars) for layer in layers]
+    return [(turn(v), s) for v, s in out]
 
 
 @pytest.mark.parametrize("matrix", [random_lorentz(0), PARITY, TIME_REVERSAL])
@@ -131,12 +113,12 @@ def test_norm_applies_one_gain_per_channel():
 
 
 def test_gate_factor_scales_the_argument_of_the_vector_gate():
-    unit = GatedLinearUnit(Linear.init(jax.random.key(0), 2, 9, 2, 4), "silu", "sigmoid", 0.5)
+    gated = GatedLinearUnit(Linear.init(jax.random.key(0), 2, 9, 2, 4), "silu", "sigmoid", 0.5)
     rng = np.random.default_rng(0)
     vectors, scalars = jnp.asarray(rng.normal(size=(4, 2))), jnp.asarray(rng.normal(size=2))
-    plain, left, right = jnp.split(unit.linear(vectors, scalars)[0], 3, axis=-1)
+    plain, left, right = jnp.split(gated.linear(vectors, scalars)[0], 3, axis=-1)
     gate = jax.nn.sigmoid(0.5 * inner_product(left, right))
-    np.testing.assert_allclose(unit(vectors, scalars)[0], gate * plain, rtol=1e-6)
+    np.testing.assert_allclose(gated(vectors, scalars)[0], gate * plain, rtol=1e-6)
 
 
 def test_products_and_norms_of_low_precision_inputs_are_taken_in_float32():

@@ -1,6 +1,6 @@
 """L-GATr against lgatr 1.4 and 2.0, under Lorentz transformations, permutation and padding."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -8,21 +8,19 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpriors.algebra import embed_vector
+from jaxpriors.layers import complex_grades
 from jaxpriors.layers.attention import Mask
-from jaxpriors.layers.multivector import EquiLinear, scale_scalar_weights
-from jaxpriors.models.lgatr import (
-    ConditionalLGATr,
-    ConditionalLGATrConfig,
-    LGATr,
-    LGATrConfig,
-)
+from jaxpriors.layers.multivector import EquiLinear
+from jaxpriors.models.files import build
+from jaxpriors.models.lgatr import ConditionalLGATrConfig, LGATr, LGATrConfig
+from jaxpriors.models.lgatr_blocks import Block, scale_scalar_weights
+from jaxpriors.models.state_dicts import network_from_state, state_from_network
+from jaxpriors.physics.algebra import embed_vector
 from jaxpriors.porting.lgatr import config_from_case
-from jaxpriors.porting.networks import build
-from jaxpriors.porting.trees import network_from_state, state_from_network
+from jaxpriors.verification.networks import states
 from tests.helpers import clifford
 from tests.helpers.lorentz import PARITY, TIME_REVERSAL, random_lorentz
-from tests.helpers.recorded import TINY_SIZES, assert_close, read_case
+from tests.helpers.recorded import TINY_SIZES, assert_close, assert_layer, read_case
 
 OPTIONS = ["22", "mq", "headscale", "mq_headscale_reinsert", "reinsert", "fulllorentz"]
 OPTIONS += ["nobivector", "nogp", "noscalarsio", "relu", "sigmoid", "silu", "mlp2", "oneheadchan"]
@@ -41,7 +39,7 @@ EVENTS, TOKENS, CONDITION_TOKENS = 2, 6, 4
 
 
 def arguments(recorded, conditional):
-    """Positional inputs of a recorded case; the masks come last."""
+    """Inputs of a recorded case in the order of ``apply``; the masks come last."""
     names = ["multivectors", "multivectors_condition", "scalars", "scalars_condition"]
     inputs = [recorded.get(f"in_{n}", recorded.get(f"in_{n[:-5]}")) for n in names]
     masks = [recorded.get(f"in_{n}attn_mask") for n in ("", "cross")]
@@ -49,10 +47,19 @@ def arguments(recorded, conditional):
     return [*inputs, *masks] if conditional else [inputs[0], inputs[2], masks[0]]
 
 
+def apply(network, *inputs, function=None):
+    """``function`` (the network) of (x, s, mask) or of x, that of the condition, s, … and masks."""
+    function = network if function is None else partial(function, network)
+    if not isinstance(network.config, ConditionalLGATrConfig):
+        return function(*inputs)
+    x, x_condition, s, s_condition, mask, condition_mask = (*inputs, None, None)[:6]
+    return function(x, s, mask, condition=(x_condition, s_condition), condition_mask=condition_mask)
+
+
 def outputs_and_states(network, *inputs):
     """The outputs that are not None, and the intermediates."""
-    out = network(*inputs)
-    return [o for o in out if o is not None], network.intermediates(*inputs)
+    out = apply(network, *inputs)
+    return [o for o in out if o is not None], apply(network, *inputs, function=states)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,45 @@ def test_networks_compute_what_lgatr_computes(folder, case):
     for name, (x, s) in states.items():
         assert_close(x, recorded[f"inter_{name}_mv"], 2e-5, name)
         assert_close(s, recorded[f"inter_{name}_s"], 2e-5, name)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_blocks_compute_what_lgatr_computes(conditional):
+    sizes = dict(hidden_mv_channels=2, hidden_s_channels=4, num_heads=2, attn_ratio=1)
+    if conditional:
+        cross = dict(crossattention_num_heads=1, crossattention_attn_ratio=1)
+        config = ConditionalLGATrConfig(**sizes, **cross, mv_channels_cond=3, s_channels_cond=5)
+    else:
+        reinserted = dict(reinsert_mv_channels=(0, 1), reinsert_s_channels=(0, 1, 2))
+        config = LGATrConfig(**sizes, **reinserted, in_mv_channels=2, in_s_channels=3)
+
+    def call(block, inputs):
+        def state(end, prefix=""):
+            mv, s = (inputs[f"{prefix}{kind}{end}"] for kind in ("multivectors", "scalars"))
+            return complex_grades.from_multivectors(mv), s
+
+        extra = condition = None
+        if conditional:
+            condition = state("_condition")
+        else:
+            mv, s = (inputs[f"additional_qk_features_{kind}"] for kind in ("mv", "s"))
+            extra = complex_grades.from_multivectors(mv), s
+        x, s = block(*state(""), None, extra, None, condition=condition)
+        return complex_grades.to_multivectors(x), s
+
+    name = "lgatr/cond_block" if conditional else "lgatr/block"
+    assert_layer(name, lambda key: Block.init(key, config), call)
+
+
+def test_a_condition_is_wanted_where_the_configuration_has_one():
+    x, s = (a.astype(np.float32) for a in events(False))
+    for config, given in (
+        (LGATrConfig(**TINY), {"condition": (x, s)}),
+        (ConditionalLGATrConfig(**TINY, **CONDITION), {}),
+    ):
+        network = jax.eval_shape(partial(LGATr.init, config=config), jax.random.key(0))
+        with pytest.raises(ValueError, match="condition"):
+            network(x, s, **given)
 
 
 def test_sizes_of_the_paper():
@@ -173,12 +219,10 @@ def test_training_follows_lgatr():
 def tiny(conditional, **options):
     """A random network in float64 and its compiled call."""
     sizes = TINY | (CONDITION if conditional else {}) | options
-    kind, config = (
-        (ConditionalLGATr, ConditionalLGATrConfig) if conditional else (LGATr, LGATrConfig)
-    )
+    config = ConditionalLGATrConfig if conditional else LGATrConfig
     with jax.enable_x64(True):
-        network = jax.jit(lambda key: kind.init(key, config(**sizes)))(jax.random.key(1))
-        return network, jax.jit(lambda network, *inputs: network(*inputs))
+        network = jax.jit(lambda key: LGATr.init(key, config(**sizes)))(jax.random.key(1))
+        return network, jax.jit(apply)
 
 
 def events(conditional, seed=0):

@@ -10,31 +10,26 @@ import optax
 import pytest
 
 from jaxpriors.layers.attention import Mask
+from jaxpriors.models.files import build
 from jaxpriors.models.lgatr_slim import (
-    MLP,
     VERSIONS,
-    ConditionalLGATrSlim,
     ConditionalLGATrSlimConfig,
-    CrossAttention,
     LGATrSlim,
     LGATrSlimConfig,
+)
+from jaxpriors.models.lgatr_slim_blocks import (
+    MLP,
+    Block,
+    ConditionalBlock,
+    CrossAttention,
     SelfAttention,
 )
+from jaxpriors.models.state_dicts import network_from_state
 from jaxpriors.porting.lgatr import config_from_case
-from jaxpriors.porting.networks import build
-from jaxpriors.porting.trees import network_from_state
+from jaxpriors.verification.networks import states
 from tests.helpers.lorentz import random_lorentz, transform
-from tests.helpers.recorded import TINY_SIZES, assert_close, read_case
+from tests.helpers.recorded import TINY_SIZES, assert_close, assert_layer, read_case
 
-PEER_NAMES = {
-    "num_layers": "num_layers_mlp",
-    "v_channels": "hidden_v_channels",
-    "s_channels": "hidden_s_channels",
-    "q_v_channels": "hidden_v_channels",
-    "q_s_channels": "hidden_s_channels",
-    "kv_v_channels": "v_channels_cond",
-    "kv_s_channels": "s_channels_cond",
-}
 TINY = TINY_SIZES | dict(in_v_channels=2, out_v_channels=3, hidden_v_channels=4)
 CONDITION = dict(v_channels_cond=3, s_channels_cond=5)
 
@@ -46,7 +41,7 @@ def read_network(case, folder="lgatr"):
 
 
 def arguments(recorded):
-    """Positional inputs and masks of a recorded case, in our order."""
+    """Inputs and masks of a recorded case, in the order of ``apply``."""
     names = ("vectors", "vectors_condition", "vectors_cond", "scalars", "scalars_condition")
     present = [f"in_{n}" for n in (*names, "scalars_cond") if f"in_{n}" in recorded]
     masks = [
@@ -57,10 +52,19 @@ def arguments(recorded):
     return [jnp.asarray(recorded[n]) for n in present], masks if conditional else masks[:1]
 
 
+def apply(function, inputs, masks=(), **options):
+    """A network, or a function of its arguments, of (v, s) or of v, that of the condition, s, …"""
+    mask, condition_mask = (*masks, None, None)[:2]
+    if len(inputs) == 4:
+        inputs, condition = inputs[::2], inputs[1::2]
+        options |= {"condition": condition, "condition_mask": condition_mask}
+    return function(*inputs, mask, **options)
+
+
 @jax.jit
 def run(network, inputs, masks=(), key=None):
     """The network's outputs; compiled once for each structure and shape."""
-    return network(*inputs, *masks, key=key)
+    return apply(network, inputs, masks, key=key)
 
 
 def test_names_and_sizes_of_the_paper():
@@ -85,7 +89,9 @@ def test_every_block_computes_what_lgatr_1_4_computes(case):
     config, state, recorded = read_network(case)
     network = build(config, state)
     inputs, masks = arguments(recorded)
-    inside = jax.jit(network.intermediates)(*inputs, *masks)
+    inside = jax.jit(lambda n, inputs, masks: apply(partial(states, n), inputs, masks))(
+        network, inputs, masks
+    )
     assert set(inside) == {"linear_in", *(f"block{i}" for i in range(config.num_blocks))}
     for name, (v, s) in inside.items():
         assert_close(v, recorded[f"inter_{name}_mv"], 2e-5)
@@ -106,7 +112,7 @@ def test_outputs_and_gradients_are_those_of_lgatr_1_4(case, recompute):
     inputs, masks = arguments(recorded)
 
     def value(network, *inputs):
-        out = network(*inputs, *masks)
+        out = apply(network, inputs, masks)
         return sum((o * recorded[f"cot_{i}"]).sum() for i, o in enumerate(out)), out
 
     compute = jax.jit(jax.grad(value, argnums=tuple(range(1 + len(inputs))), has_aux=True))
@@ -132,29 +138,54 @@ def test_networks_compute_what_lgatr_2_0_computes(case):
         assert_close(got, want, 2e-5)
 
 
-@pytest.mark.parametrize("case", ["slim_selfattention", "slim_crossattention", "slim_mlp"])
-def test_layers_compute_what_lgatr_1_4_computes(case):
-    described, state, recorded = read_case(case)
-    name = described["cls"]
-    fields = {PEER_NAMES.get(k, k): v for k, v in described["ctor"].items()}
-    fields = TINY | (CONDITION if name == "CrossAttention" else {}) | fields
-    config = (ConditionalLGATrSlimConfig if name == "CrossAttention" else LGATrSlimConfig)(**fields)
-    kind = {"SelfAttention": SelfAttention, "CrossAttention": CrossAttention, "MLP": MLP}[name]
-    layer = kind.init(jax.random.key(0), config)
-    state.pop("metric", None)
-    layer = network_from_state(layer, state)
-    inputs, _ = arguments(recorded)
-    inputs = [x.swapaxes(-1, -2) if x.ndim == 4 else x for x in inputs]
-    if name == "CrossAttention":
-        v_x, v_cond, s_x, s_cond = inputs
-        inputs = [v_x, s_x, v_cond, s_cond]
-    nothing = [None] if name == "MLP" else [None, None]  # mask and key
-    v, s = jax.jit(layer.__call__)(*inputs, *nothing)
-    assert_close(v.swapaxes(-1, -2), recorded["out64_v"], 2e-6)
-    assert_close(s, recorded["out64_s"], 2e-6)
+CROSS = dict(v_channels_cond=3, s_channels_cond=5)
+LAYERS = {
+    "slim_selfattention": (SelfAttention, dict(attn_ratio=2)),
+    "slim_crossattention": (CrossAttention, CROSS),
+    "slim_mlp": (MLP, dict(num_layers_mlp=3)),
+    "slim_block": (Block, dict(hidden_v_channels=3)),
+    "cond_slim_block": (
+        ConditionalBlock,
+        dict(hidden_v_channels=3, v_channels_cond=2, s_channels_cond=5),
+    ),
+}
 
 
-def test_training_follows_the_peers_trajectory():
+@pytest.mark.parametrize(
+    ("folder", "case"),
+    [("lgatr", name) for name in LAYERS] + [("lgatr2", n) for n in [*LAYERS][:3]],
+)
+def test_layers_compute_what_lgatr_computes(folder, case):
+    kind, changes = LAYERS[case]
+    configuration = ConditionalLGATrSlimConfig if "v_channels_cond" in changes else LGATrSlimConfig
+    version = {"lgatr": "1.4", "lgatr2": "2.0"}[folder]
+    config = configuration.of_version(version, **(TINY | changes))
+
+    def turn(vectors):
+        """The layout of our layers is that of lgatr 2."""
+        return vectors.swapaxes(-1, -2) if folder == "lgatr" else vectors
+
+    def call(layer, inputs):
+        vectors, scalars = ([n for n in sorted(inputs) if n.startswith(c)] for c in "vs")
+        states = [(turn(inputs[v]), inputs[s]) for v, s in zip(vectors, scalars, strict=True)]
+        if "vectors_kv" in inputs:
+            states.reverse()
+        x, *condition = states
+        if kind is MLP:
+            v, s = layer(*x, None)
+        elif kind is Block:
+            v, s = layer(x, None, None)
+        elif kind is ConditionalBlock:
+            v, s = layer(x, None, None, None, *condition, None)
+        else:
+            v, s = layer(*(a for state in states for a in state), None, None)
+        return turn(v), s
+
+    output = 2e-5 if "block" in case or folder == "lgatr2" else 2e-6
+    assert_layer(f"{folder}/{case}", lambda key: kind.init(key, config), call, output)
+
+
+def test_training_follows_lgatr():
     """AdamW, where a tensor that the logit does not depend on is left alone, decay included."""
     described, state, recorded = read_case("train_slim")
     config = config_from_case(described)
@@ -200,7 +231,7 @@ def random_network(conditional=False, **settings):
     """A network with large random weights, so that every path through it matters."""
     if conditional:
         config = ConditionalLGATrSlimConfig(**TINY, **CONDITION, **settings)
-        init = partial(ConditionalLGATrSlim.init, config=config)
+        init = partial(LGATrSlim.init, config=config)
     else:
         config = LGATrSlimConfig(**TINY, **settings)
         init = partial(LGATrSlim.init, config=config)
@@ -311,7 +342,7 @@ def test_bfloat16_stays_near_float32():
         ({"num_heads": 0}, "num_heads is 0, expected at least 1"),
         ({"num_layers_mlp": 1}, "num_layers_mlp is 1, expected at least 2"),
         ({"dropout_prob": 1.0}, "dropout_prob is 1.0"),
-        ({"nonlinearity_v": "swish"}, "nonlinearity is 'swish'"),
+        ({"nonlinearity_v": "swish"}, "nonlinearity_v is 'swish'"),
     ],
 )
 def test_a_configuration_without_a_network_is_named(change, message):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxpriors.models.pet import PET, PETConfig, drop_features
-from jaxpriors.porting.trees import network_from_state, slots
+from jaxpriors.models.state_dicts import network_from_state, slots
+from jaxpriors.verification.pet import body_states
 from tests.helpers.pet import FIXTURES, read_recorded, recorded_pet
 from tests.helpers.recorded import assert_close
 
@@ -86,7 +87,7 @@ def test_recorded_outputs(name):
     features, mask = stack("input_features"), stack("input_mask")[..., 0] != 0
     inputs = (features, mask, stack("input_jet"), np.append(0 * time, time), stack("input_label"))
     ours, taps = jax.jit(
-        lambda pet, *x: (outputs(pet, *x), pet.body.intermediates(x[0], x[1], x[3]))
+        lambda pet, *x: (outputs(pet, *x), body_states(pet.body, x[0], x[1], x[3]))
     )(pet, *inputs)
     if softmax:
         ours["cls"] = jax.nn.softmax(ours["cls"])
@@ -233,7 +234,7 @@ def test_mean_over_the_neighbours_that_exist():
 
 def test_a_lone_particle_has_no_edges():
     features, mask, _ = events(counts=(1,))
-    taps = jax.jit(lambda pet, *x: pet.body.intermediates(*x))(tiny(), features, mask)
+    taps = jax.jit(lambda pet, *x: body_states(pet.body, *x))(tiny(), features, mask)
     assert not taps["local0"][0, 0].any()
     assert taps["embed_plus_local"][0, 0].any()
 

@@ -106,6 +106,10 @@ def test_files_that_cannot_be_read(tmp_path, make, message):
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
-        write_keras(tmp_path / "no folder" / "a.weights.h5", {"a": np.zeros(2)})
-    assert list(tmp_path.iterdir()) == []
+    place = tmp_path / "no folder"
+    place.write_text("")
+    with pytest.raises(InputError, match="this folder cannot be made"):
+        write_keras(place / "a.weights.h5", {"a": np.zeros(2)})
+    with pytest.raises(TypeError, match="already exists"):  # what is in the way within the file
+        write_keras(tmp_path / "a.weights.h5", {"a": np.zeros(2), "a/b": np.zeros(2)})
+    assert list(tmp_path.iterdir()) == [place]

@@ -1,4 +1,4 @@
-"""OmniLearn's files: every tensor has a role, or is named."""
+"""OmniLearn's files: every tensor has a weight_name, or is named."""
 
 import json
 import re
@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpriors.commands.port import port_export, port_inspect, port_omnilearn
+from jaxpriors.cli.port import port_export, port_inspect, port_omnilearn
 from jaxpriors.errors import InputError
+from jaxpriors.models.files import load_network, replace_classes, save_network, skeleton
 from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.models.pet_twojet import relative_normalisation
-from jaxpriors.porting.cases.checks import Case
-from jaxpriors.porting.cases.pet_finetune import is_finetune, verify_finetune
+from jaxpriors.models.state_dicts import state_from_network
 from jaxpriors.porting.keras import read_keras
-from jaxpriors.porting.networks import load_network, save_network, template
-from jaxpriors.porting.omnilearn import inspect, port, read_omnilearn, replace_classes
+from jaxpriors.porting.omnilearn import port, read_omnilearn
 from jaxpriors.porting.omnilearn_export import export
 from jaxpriors.porting.omnilearn_files import read_contents, state_name, to_keras, to_ours
-from jaxpriors.porting.trees import state_from_network
+from jaxpriors.preprocessing.normalisation import relative_normalisation
+from jaxpriors.verification.checks import Case
+from jaxpriors.verification.pet_finetune import is_finetune, verify_finetune
 from tests.helpers import keras_files
 from tests.helpers.pet import FIXTURES, NAMES, weights
 
@@ -40,8 +40,10 @@ def same(state, other):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_has_its_role(name):
     contents = read_contents(weights(name))
-    recorded = {path: role for path, role in table(name)["h5_to_role"].items() if role}
-    unused = [role for role in contents.paths if role.startswith("pet.")]
+    recorded = {
+        path: weight_name for path, weight_name in table(name)["h5_to_role"].items() if weight_name
+    }
+    unused = [weight_name for weight_name in contents.paths if weight_name.startswith("pet.")]
     assert {p: r for r, p in contents.paths.items() if r not in unused} == recorded
     everything = read_keras(weights(name))
     assert len(contents.paths) + sum(contents.ignored.values()) == len(everything)
@@ -69,8 +71,8 @@ def test_configuration_is_inferred(name):
         mode="omnilearn",
     )
     assert network.config == expected
-    told = "given" if "K" in settings else "assumed, OmniLearn's default"
-    assert f"  neighbours = {expected.neighbours} ({told})" in lines
+    source = "given" if "K" in settings else "assumed, OmniLearn's default"
+    assert f"  neighbours = {expected.neighbours} ({source})" in lines
     assert "left out _metrics: 12 tensors (metrics)" in lines
     assert lines[0] == "OmniLearn's PET, layout of TensorFlow 2.14"
 
@@ -89,9 +91,9 @@ def test_averages_are_a_network_of_their_own():
     average, lines = read_omnilearn(weights("small_all"), ema=True)
     contents = read_contents(weights("small_all"))
     assert average.cls is None
-    for role in ("body.block.1.mlp.0.kernel", "gen.label.kernel"):
-        at = state_name(role)
-        value = to_ours(role, contents.tensors[f"ema_{role}"])
+    for weight_name in ("body.block.1.mlp.0.kernel", "gen.label.kernel"):
+        at = state_name(weight_name)
+        value = to_ours(weight_name, contents.tensors[f"ema_{weight_name}"])
         np.testing.assert_array_equal(state_from_network(average)[at], value)
         assert not np.array_equal(state_from_network(network)[at], value)
     assert "note: there is no moving average of the classifier head" in lines
@@ -124,14 +126,16 @@ def test_a_file_like_the_public_checkpoint(tmp_path):
     config = PETConfig(mode="omnilearn")
     rng = np.random.default_rng(1)
     network = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape, np.float32)), template(config)
+        lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape, np.float32)), skeleton(config)
     )
     ours, path = tmp_path / "a.safetensors", tmp_path / "b.weights.h5"
     save_network(ours, network)
     export(ours, path)
     contents = read_contents(path)
     momenta = {
-        optimizer: [v for role, v in contents.tensors.items() if role.startswith(parts)]
+        optimizer: [
+            v for weight_name, v in contents.tensors.items() if weight_name.startswith(parts)
+        ]
         for optimizer, parts in (("body_optimizer", "body."), ("optimizer", ("cls.", "gen.")))
     }
     with h5py.File(path, "a") as file:
@@ -234,155 +238,32 @@ def test_recorded_fine_tuning():
     assert wrong == {"skipped", "out_cls", "reweight", "init:cls.reg.kernel"}
 
 
-def moved(old, new):
-    def change(arrays):
-        return {name.replace(old, new): value for name, value in arrays.items()}
-
-    return change
-
-
-def without(text):
-    return lambda arrays: {n: v for n, v in arrays.items() if text not in n}
-
-
-def put(name, value):
-    return lambda arrays: arrays | {name: value}
-
-
-def bodies(arrays, count):
-    """The body several times, in the layout of TensorFlow 2.15."""
-    body = {n.split("/", 1)[1]: v for n, v in arrays.items() if n.startswith("body/")}
-    names = {n: n.replace(INSIDE, "layers") for n in body}
-    return {f"layers/functional_{i}/{names[n]}": v for i in range(count) for n, v in body.items()}
-
-
-DENSE = f"body/{INSIDE}/dense"
-DAMAGED = {
-    "renamed model": (
-        moved("classifier/", "clasifier/"),
-        ["unknown group clasifier", "missing group classifier"],
-    ),
-    "renamed layer": (
-        moved("dense_5/", "dence_5/"),
-        ["group body: found 1 dence, 12 dense, 4 group_normalization", "the numbering of layers"],
-    ),
-    "renumbered layer": (
-        moved("body/_layer_checkpoint_dependencies/dense_5/", f"{DENSE}_50/"),
-        [
-            f"unknown {DENSE}_7/vars/1",
-            f"missing {DENSE}_12/vars/1 (body.block.1.mlp.1.bias)",
-            f"skips {DENSE}_5, {DENSE}_13",
-        ],
-    ),
-    "lost layer": (
-        without(f"{DENSE}_12/"),
-        ["group body: found 12 dense, 4 group_normalization, 4 layer_scale, 2 multi_head_att"],
-    ),
-    "lost attention": (
-        without(f"body/{INSIDE}/multi_head_attention_1/"),
-        ["a body with as many attentions has 13 dense, 2 group_normalization, 2 layer_scale, 1"],
-    ),
-    "lost variable": (
-        without(f"{DENSE}_2/vars/1"),
-        [f"missing {DENSE}_2/vars/1 (body.embed.0.bias)"],
-    ),
-    "wrong shape": (
-        put(f"{DENSE}_12/vars/0", np.zeros((32, 15), np.float32)),
-        [f"misshapen {DENSE}_12/vars/0 (body.block.1.mlp.1.kernel): found (32, 15), expected (32"],
-    ),
-    "wrong shape of what sizes are read from": (
-        put(f"{DENSE}_2/vars/0", np.zeros((12, 32), np.float32)),
-        ["misshapen", f"sizes were read from {DENSE}_2/vars/0 (12, 32), "],
-    ),
-    "wrong number of heads": (
-        put(f"body/{INSIDE}/multi_head_attention/_query_dense/vars/0", np.zeros((16, 3, 4))),
-        ["expected a multiple of num_heads", "_query_dense/vars/0 (16, 3, 4)"],
-    ),
-    "wrong number of axes": (
-        put(f"body/{INSIDE}/multi_head_attention/_query_dense/vars/0", np.zeros(16)),
-        ["misshapen", "_query_dense/vars/0 (body.block.0.attn.query.kernel): found (16,)"],
-    ),
-    "wrong shape of an average": (
-        put("ema_body/_layer_checkpoint_dependencies/dense_2/vars/1", np.zeros(31, np.float32)),
-        ["dense_2/vars/1 (ema_body.embed.0.bias): found (31,), expected (32,)"],
-    ),
-    "not a number": (
-        put(f"{DENSE}_12/vars/1", np.full(16, np.nan, np.float32)),
-        [f"not finite {DENSE}_12/vars/1 (body.block.1.mlp.1.bias): 16 values"],
-    ),
-    "integers": (
-        put(f"{DENSE}_12/vars/1", np.zeros(16, np.int32)),
-        [f"not floating {DENSE}_12/vars/1 (body.block.1.mlp.1.bias): found int32"],
-    ),
-    "unknown tensors": (
-        lambda arrays: arrays | {f"{DENSE}/vars/2": np.zeros(2), "head/bias": np.zeros(2)},
-        [f"unknown {DENSE}/vars/2", "unknown head/bias"],
-    ),
-    "another model": (
-        lambda arrays: {f"encoder/{INSIDE}/dense/vars/0": np.zeros((2, 2))},
-        ["not of OmniLearn: found the groups encoder, expected body and others"],
-    ),
-    "no model": (
-        lambda arrays: {"dense/vars/0": np.zeros((2, 2))},
-        ["no layer of a functional model in the file"],
-    ),
-    "three bodies": (
-        lambda arrays: bodies(arrays, 3),
-        ["group layers/functional_2: found one more body than OmniLearn has"],
-    ),
-    "two bodies": (
-        lambda arrays: bodies(arrays, 2),
-        ["layers/functional_0, layers/functional_1 hold body, ema_body; expected body, cls, gen"],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGED)
-def test_damage_is_named(tmp_path, name):
-    change, messages = DAMAGED[name]
-    path = keras_files.write(tmp_path / "a.weights.h5", change(read_keras(weights("small_all"))))
-    with pytest.raises(InputError) as caught:
-        port(path, tmp_path / "out.safetensors")
-    for message in (str(path), *messages):
-        assert message in str(caught.value)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.weights.h5"]
-    assert "not recognised: " in inspect(path)
-
-
-def test_truncated_file(tmp_path):
-    path = tmp_path / "a.weights.h5"
-    content = weights("small_all").read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"a\.weights\.h5: truncated or damaged HDF5 file"):
-        port(path, tmp_path / "out.safetensors")
-
-
 def test_shapes_of_attention():
     rng = np.random.default_rng(0)
     kernel, back = rng.normal(size=(6, 2, 3)), rng.normal(size=(2, 3, 6))
     x, heads = rng.normal(size=6), rng.normal(size=(2, 3))
-    role = "body.block.0.attn.query.kernel"
+    weight_name = "body.block.0.attn.query.kernel"
     np.testing.assert_allclose(
-        to_ours(role, kernel) @ x, np.einsum("c,chd->hd", x, kernel).reshape(-1)
+        to_ours(weight_name, kernel) @ x, np.einsum("c,chd->hd", x, kernel).reshape(-1)
     )
-    np.testing.assert_array_equal(to_keras(role, to_ours(role, kernel), 2), kernel)
-    role = "body.block.0.attn.out.kernel"
+    np.testing.assert_array_equal(to_keras(weight_name, to_ours(weight_name, kernel), 2), kernel)
+    weight_name = "body.block.0.attn.out.kernel"
     expected = np.einsum("hd,hdc->c", heads, back)
-    np.testing.assert_allclose(to_ours(role, back) @ heads.reshape(-1), expected)
-    np.testing.assert_array_equal(to_keras(role, to_ours(role, back), 2), back)
+    np.testing.assert_allclose(to_ours(weight_name, back) @ heads.reshape(-1), expected)
+    np.testing.assert_array_equal(to_keras(weight_name, to_ours(weight_name, back), 2), back)
 
 
 def test_heads_that_are_absent_stay_absent(tmp_path):
     config = PETConfig(hidden_channels=8, num_heads=2, num_layers=1, num_local=1, num_classes=2)
     for heads in ((), ("cls",), ("gen",)):
-        network = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), template(config, heads))
+        network = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), skeleton(config, heads))
         save_network(tmp_path / "a.safetensors", network)
         loaded = load_network(tmp_path / "a.safetensors")
         assert isinstance(loaded, PET)
         assert jax.tree.structure(loaded) == jax.tree.structure(network)
 
 
-def test_commands(tmp_path, capsys):
+def test_commands_port_and_export_back(tmp_path, capsys):
     source, out, back = weights("small_all"), tmp_path / "a.safetensors", tmp_path / "b.weights.h5"
     assert port_omnilearn(source, out, classes=2, neighbours=7) == 0
     text = capsys.readouterr().out

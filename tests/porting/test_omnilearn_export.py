@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from jaxpriors.errors import InputError
+from jaxpriors.models.files import load_network, save_network
 from jaxpriors.porting.keras import read_keras
-from jaxpriors.porting.networks import load_network, save_network
 from jaxpriors.porting.omnilearn import port
 from jaxpriors.porting.omnilearn_export import export
 from tests.helpers import keras_files

@@ -8,18 +8,16 @@ import optax
 import pytest
 
 from jaxpriors.data.batching import gather
-from jaxpriors.features import PointCloudConfig, PointCloudStandardisation
-from jaxpriors.methods.classifier import RatioClassifier
-from jaxpriors.methods.labels import make_loss
-from jaxpriors.methods.pretraining import Pretraining
-from jaxpriors.methods.pretraining import make_loss as make_objective
+from jaxpriors.generation.pretraining import Pretraining, make_pretraining_loss
 from jaxpriors.models.pet import PET
-from jaxpriors.models.presets import preset
-from jaxpriors.numbers import NumbersConfig
-from jaxpriors.preprocessing import PointCloudPreprocessing, fit_preprocessing
+from jaxpriors.preprocessing.clouds import PointCloudConfig
+from jaxpriors.preprocessing.columns import ColumnsConfig
+from jaxpriors.preprocessing.registry import Preprocessing
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.examples import make_loss
+from jaxpriors.ratio.presets import preset
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
-from jaxpriors.training.precision import Precision
-from jaxpriors.training.step import initial_state, make_step
+from jaxpriors.training.step import Precision, initial_state, make_step
 from tests.helpers.jets import random_jets
 from tests.helpers.ratios import NETWORKS
 
@@ -48,20 +46,20 @@ def _weights(shape=(ROWS,)):
 
 
 def _classifier(model, networks=None):
-    inputs = NumbersConfig(("a", "b")) if model == "mlp" else None
-    one = RatioClassifier(model, network=SMALL[model], inputs=inputs, ensemble=networks).resolved()
+    inputs = ColumnsConfig(("a", "b")) if model == "mlp" else None
+    one = RatioClassifier(model, network=SMALL[model], inputs=inputs, ensemble=networks)
     jets = _jets()
-    loss = make_loss(fit_preprocessing(one.inputs, jets), Precision())
+    preprocessing = Preprocessing(one.inputs, one.inputs.learn(jets))
+    loss = make_loss(preprocessing, Precision(), drops=model in ("lgatr-slim", "pet"))
     return one._start(None)[0], loss, _weights((ROWS, networks) if networks else (ROWS,))
 
 
 def _pretraining():
     network = dataclasses.replace(NETWORKS["pet"], num_classes=2, num_local=1, feature_drop=0.3)
-    config = Pretraining(network=network).resolved(2)
-    standardised = PointCloudStandardisation.fit(_jets())
-    preprocessing = PointCloudPreprocessing(PointCloudConfig(), standardised)
+    config = Pretraining(network=network)
+    preprocessing = Preprocessing(PointCloudConfig(), PointCloudConfig().learn(_jets()))
     network = PET.init(jax.random.key(0), config.network)
-    return network, make_objective(preprocessing, 8.0, config), _weights()
+    return network, make_pretraining_loss(preprocessing, 8.0, config), _weights()
 
 
 def _gradient(params, loss, weight, chunk, devices):

@@ -1,6 +1,8 @@
 """A training that is killed and called again ends where an undisturbed one ends."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.loop import TrainingConfig, TrainingError, train
 from jaxpriors.training.optimizers import OptimizerConfig
 
+WRITTEN = Path(__file__).parents[1] / "fixtures/written/checkpoint"
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 3)).astype(np.float32)
 Y = (X @ np.array([1.0, -2.0, 0.5]) + 0.3).astype(np.float32)
@@ -44,8 +47,10 @@ def _validate(params):
     return float(jnp.mean((X @ params["weight"] + params["bias"] - Y) ** 2))
 
 
-def _train(folder, config=CONFIG, progress=lambda record: None, y=Y, validate=_validate):
-    return train(PARAMS, _loss, Sample(y), validate, config, folder, progress)
+def _train(
+    folder, config=CONFIG, progress=lambda record: None, y=Y, validate=_validate, identity=""
+):
+    return train(PARAMS, _loss, Sample(y), validate, config, folder, progress, identity)
 
 
 def test_a_training_of_the_same_kind_is_not_compiled_again(tmp_path):
@@ -87,6 +92,29 @@ def test_killed_and_called_again(tmp_path, at, ema):
     assert (whole.average is None) == (ema is None)
     for name, value in flatten(whole.average).items():
         np.testing.assert_array_equal(flatten(again.average)[name], value)
+
+
+def test_a_training_that_an_earlier_version_was_killed_in_goes_on(tmp_path):
+    """The fixture is `_train` of version 0.1, killed in epoch 2 at step 3 after it saved step 8."""
+    shutil.copytree(WRITTEN, tmp_path / "killed")
+    again, whole = _train(tmp_path / "killed"), _train(tmp_path / "whole")
+    assert again.history[0]["seconds"] != whole.history[0]["seconds"]
+    assert len(again.history) == len(whole.history) == CONFIG.epochs
+    for kind in ("train_loss", "validation_loss"):
+        found, expected = ([r[kind] for r in one.history] for one in (again, whole))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for name, value in flatten(whole.params).items():
+        np.testing.assert_allclose(flatten(again.params)[name], value, rtol=1e-5)
+
+
+def test_a_configuration_that_had_another_name_is_the_same_training(tmp_path):
+    """The columns of an MLP were called numbers."""
+    one = dataclasses.replace(CONFIG, epochs=1)
+    before = _train(tmp_path, one, identity="NumbersConfig(columns=('x',)) on 1")
+    again = _train(tmp_path, one, identity="ColumnsConfig(columns=('x',)) on 1")
+    assert again.history == before.history
+    with pytest.raises(InputError, match="training on other data or with other settings"):
+        _train(tmp_path, one, identity="ColumnsConfig(columns=('y',)) on 1")
 
 
 def test_the_average_changes_nothing_else(tmp_path):
@@ -142,9 +170,8 @@ def test_the_last_good_checkpoint_survives_a_nan(tmp_path):
     losses = iter([1.0, float("nan")])
     with pytest.raises(TrainingError, match=r"validation loss is nan after epoch 2 \(step 12\)"):
         _train(tmp_path / "run", validate=lambda params: next(losses))
-    checkpoints = Checkpoints(tmp_path / "run")
-    assert checkpoints.best == 6
-    checkpoints.close()
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.best() == 6
 
 
 def test_only_the_last_and_the_best_checkpoint_are_kept(tmp_path):

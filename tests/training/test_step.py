@@ -1,5 +1,6 @@
 """The step computes the mean gradient, whatever the chunks, devices and padding."""
 
+import re
 from functools import partial
 
 import jax
@@ -8,18 +9,21 @@ import numpy as np
 import optax
 import pytest
 
+from jaxpriors.data.batching import spread
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import Linear, module
+from jaxpriors.ratio.model import member_logits
 from jaxpriors.training.optimizers import (
-    Course,
     OptimizerConfig,
     decayed,
     each_alone,
+    learning_rate,
     make_optimizer,
-    without_schedule,
+    schedule,
 )
 from jaxpriors.training.parallel import data_mesh, replicate, shard_rows
-from jaxpriors.training.step import initial_state, make_step
+from jaxpriors.training.step import Precision, initial_state, make_step
+from tests.helpers.ratios import jets_with_identities, random_ratio
 
 
 @module
@@ -107,9 +111,9 @@ def test_a_step_that_is_not_finite_leaves_the_state():
 
 
 def test_weight_decay_acts_on_weights_alone():
-    from jaxpriors.inputs import InputConfig
-    from jaxpriors.models.classifiers import init_classifier
-    from jaxpriors.models.presets import preset
+    from jaxpriors.preprocessing.tokens import InputConfig
+    from jaxpriors.ratio.networks import init_classifier
+    from jaxpriors.ratio.presets import preset
     from jaxpriors.training.checkpoints import flatten
 
     for model in ("lgatr", "lgatr-slim"):
@@ -205,17 +209,20 @@ def test_stacked_networks_are_updated_each_alone(rule):
         )
 
 
+def _rate(config, steps):
+    return lambda count: learning_rate(count, **schedule(config, steps))
+
+
 def test_schedule_rises_and_falls():
-    config = OptimizerConfig(learning_rate=1.0, warmup=0.1, final_rate=0.01)
-    rate = Course.of(config, 100).rate
+    rate = _rate(OptimizerConfig(learning_rate=1.0, warmup=0.1, final_rate=0.01), 100)
     assert float(rate(0)) == 0
     assert float(rate(10)) == pytest.approx(1)
     assert float(rate(55)) == pytest.approx(0.505, abs=1e-3)
     assert float(rate(100)) == pytest.approx(0.01)
-    assert float(Course.of(OptimizerConfig(learning_rate=1.0), 100).rate(0)) == 1
-    flat = Course.of(OptimizerConfig(learning_rate=1.0, warmup=0.1, initial_rate=1.0), 100).rate
+    assert float(_rate(OptimizerConfig(learning_rate=1.0), 100)(0)) == 1
+    flat = _rate(OptimizerConfig(learning_rate=1.0, warmup=0.1, initial_rate=1.0), 100)
     assert float(flat(0)) == float(flat(7)) == 1
-    assert float(Course.of(OptimizerConfig(final_rate=1.0), 1).rate(1)) == np.float32(3e-5)
+    assert float(_rate(OptimizerConfig(final_rate=1.0), 1)(1)) == np.float32(3e-5)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.13, 1.0])
@@ -225,7 +232,7 @@ def test_schedule_is_that_of_optax(warmup):
         0.06 if warmup else 0.3, 0.3, round(100 * warmup), max(100, round(100 * warmup) + 1), 0.03
     )
     count = np.arange(120)
-    rates = Course.of(config, 100).rate(count)
+    rates = _rate(config, 100)(count)
     np.testing.assert_allclose(rates, [expected(i) for i in count], rtol=3e-6)
 
 
@@ -233,7 +240,7 @@ def test_one_update_serves_all_schedules():
     """The numbers of a schedule are in the state alone."""
     params, _ = _problem()
     config = OptimizerConfig("adamw", 0.02, warmup=0.1, final_rate=0.3)
-    own, bare = make_optimizer(config, 50), make_optimizer(without_schedule(config), 1)
+    own, bare = make_optimizer(config, 50), make_optimizer(OptimizerConfig("adamw", 1.0), 1)
     state = own.init(params)
     for one, other in zip(
         *(jax.tree.leaves(rule.update(params, state, params)) for rule in (own, bare)), strict=True
@@ -248,3 +255,26 @@ def test_unknown_rule_and_rate():
         OptimizerConfig(learning_rate=float("nan"))
     with pytest.raises(InputError, match=r"body_factor: found 0\.0, expected a positive number"):
         OptimizerConfig(body_factor=0.0)
+
+
+CASES = [("float32", "HIGHEST"), ("tensorfloat32", "HIGH"), ("bfloat16", "DEFAULT")]
+
+
+@pytest.mark.parametrize(("compute", "expected"), CASES)
+@pytest.mark.parametrize("model", ["lgatr", "lgatr-slim", "pet"])
+def test_products_are_as_exact_as_the_training_says(model, compute, expected, tmp_path):
+    """Whatever JAX is set to: GPUs would round float32 to 10 bits by default."""
+    ratio = random_ratio(model, tmp_path)
+    batch = spread(jets_with_identities(4, 0), 16)
+
+    def loss(classifier):
+        one = member_logits(classifier, batch, None, ratio.preprocessing, Precision(compute))
+        return (one**2).sum()
+
+    with jax.default_matmul_precision("bfloat16"):
+        text = jax.jit(jax.grad(loss)).lower(ratio.classifier).as_text()
+    found = re.findall(r"stablehlo\.dot_general.*?precision = \[(\w+), (\w+)\]", text)
+    assert len(found) == text.count("stablehlo.dot_general")
+    names = {name for pair in found for name in pair}
+    assert expected in names
+    assert names <= {expected, "HIGHEST"}  # some are exact whatever is asked for

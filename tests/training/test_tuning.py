@@ -1,4 +1,4 @@
-"""The fastest chunk size is found with a clock of our own; memory is what compiled steps need."""
+"""The fastest micro-batch is found with a clock of our own; memory is what compiled steps need."""
 
 import dataclasses
 
@@ -8,9 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpriors.layers.blocks import run_blocks
+from jaxpriors.layers.core import run_blocks
 from jaxpriors.training import tuning
-from jaxpriors.training.tuning import Chunk, Task, chunk_sizes, compile_step, fastest, search
+from jaxpriors.training.tuning import (
+    MicroBatch,
+    Task,
+    bisect,
+    compile_step,
+    fastest,
+    micro_batch_sizes,
+)
 
 
 class Clock:
@@ -40,11 +47,11 @@ def _race(costs):
 
 
 def test_sizes_are_powers_of_two_and_the_whole_batch():
-    assert chunk_sizes([16, 32], devices=1) == [1, 2, 4, 8, 16, 48]
-    assert chunk_sizes([16, 32], devices=2) == [1, 2, 4, 8, 24]
-    assert chunk_sizes([2], devices=2) == [1]
-    # 10 rows, at most 4 of them at a time, are chunks of 2
-    assert chunk_sizes([10], devices=1) == [1, 4, 8, 10]
+    assert micro_batch_sizes([16, 32], devices=1) == [1, 2, 4, 8, 16, 48]
+    assert micro_batch_sizes([16, 32], devices=2) == [1, 2, 4, 8, 24]
+    assert micro_batch_sizes([2], devices=2) == [1]
+    # 10 rows, at most 4 of them at a time, are micro-batches of 2
+    assert micro_batch_sizes([10], devices=1) == [1, 4, 8, 10]
 
 
 def test_the_search_ends_where_it_gets_slower():
@@ -71,10 +78,15 @@ def test_long_steps_are_measured_less_often():
     assert calls == [1, 2] + [1, 2] * tuning.ROUNDS
 
 
-def test_the_fastest():
-    chunks = [Chunk(1, 2.0, 10), Chunk(2, 1.0, 20), Chunk(4, None, 40), Chunk(8, None, None)]
-    assert fastest(chunks) == chunks[1]
-    assert fastest(chunks[2:]) is None
+def test_the_fastest_is_chosen_among_those_that_fit():
+    measured = [
+        MicroBatch(1, 2.0, 10),
+        MicroBatch(2, 1.0, 20),
+        MicroBatch(4, None, 40),
+        MicroBatch(8, None, None),
+    ]
+    assert fastest(measured) == measured[1]
+    assert fastest(measured[2:]) is None
 
 
 @pytest.mark.parametrize("first", [16, 512, 100_000])
@@ -85,22 +97,22 @@ def test_the_largest_batch_is_found_in_few_tries(first):
         tried.append(batch)
         return 5000 + 7 * batch
 
-    found = search(total, 20_000, first, unit=32)
+    found = bisect(total, 20_000, first, unit=32)
     assert found % 32 == 0 and len(tried) <= 3 and found in tried
     assert 0.9 * 20_000 <= total(found) <= 20_000
 
 
 def test_a_largest_batch_need_not_exist():
-    assert search(lambda batch: 100.0, 10, 64, unit=32) is None
-    assert search(lambda batch: np.inf, 10, 64, unit=32) is None
-    assert search(lambda batch: np.inf if batch > 32 else 1.0, 10, 64, unit=32) == 32
+    assert bisect(lambda batch: 100.0, 10, 64, unit=32) is None
+    assert bisect(lambda batch: np.inf, 10, 64, unit=32) is None
+    assert bisect(lambda batch: np.inf if batch > 32 else 1.0, 10, 64, unit=32) == 32
 
 
 def _loss(params, part, key):
     def block(weight, x, _):
         return x + jnp.sin(jnp.tanh(x @ weight) @ weight)
 
-    x, _ = run_blocks(block, params["blocks"], part["x"], checkpoint="again" in params)
+    x = run_blocks(block, params["blocks"], part["x"], checkpoint="again" in params)
     return (x**2).sum()
 
 
@@ -115,12 +127,12 @@ def test_memory_grows_with_the_batch_and_shrinks_with_recomputation():
     plain, again = _task(), _task(again=jnp.zeros(()))
     whole = compile_step(plain, None)
     larger = compile_step(plain, None, 4 * 128)
-    chunked = compile_step(plain, 4)
+    split = compile_step(plain, 4)
     recomputed = compile_step(again, None, 4 * 128)
     assert 2 * whole.temporary < larger.temporary < 5 * whole.temporary
-    assert chunked.temporary < whole.temporary
+    assert split.temporary < whole.temporary
     assert recomputed.temporary < larger.temporary
-    for step in (whole, larger, chunked, recomputed):
+    for step in (whole, larger, split, recomputed):
         assert step.total > step.temporary
 
 
@@ -144,9 +156,9 @@ def test_steps_are_run_and_the_parameters_stay():
     before = np.array(task.params["blocks"])
     stages = []
     small = dataclasses.replace(task, batch=tuple({"x": p["x"][:4]} for p in task.batch), rows=8.0)
-    chunks = tuning.measure_chunks(small, progress=stages.append, clock=Clock())
-    assert [c.rows for c in chunks] == [1, 4] and len(stages) == 2
-    assert all(c.seconds == 0.0 and c.temporary > 0 for c in chunks)
+    measured = tuning.measure_micro_batches(small, progress=stages.append, clock=Clock())
+    assert [c.rows for c in measured] == [1, 4] and len(stages) == 2
+    assert all(c.seconds == 0.0 and c.temporary > 0 for c in measured)
     np.testing.assert_array_equal(task.params["blocks"], before)
-    none = tuning.measure_chunks(small, memory=100)
+    none = tuning.measure_micro_batches(small, memory=100)
     assert [c.seconds for c in none] == [None, None]

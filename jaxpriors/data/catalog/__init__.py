@@ -7,15 +7,7 @@ tensorflow-datasets of it (neither needs TensorFlow).
 
 from __future__ import annotations
 
-from jaxpriors.data.catalog import (
-    jetclass,
-    jetnet,
-    lhco,
-    omnilearn,
-    quarkgluon,
-    toptagging,
-    zjets,
-)
+from jaxpriors.data.catalog import jetclass, jetnet, lhco, omnilearn, quarkgluon, toptagging, zjets
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.errors import InputError
 
@@ -26,7 +18,7 @@ SETS: dict[str, DataSet] = {
 
 
 def data_set(name: str) -> DataSet:
-    """The set of that name; InputError where there is none."""
+    """Find the set of that name; InputError where there is none."""
     if name not in SETS:
         raise InputError(f"set: found {name!r}, expected one of {', '.join(SETS)}")
     return SETS[name]

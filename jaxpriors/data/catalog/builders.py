@@ -44,7 +44,7 @@ class EventsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     SET: ClassVar[DataSet]
 
     def __init__(self, *, file_format: str = "array_record", **rest: Any) -> None:
-        """As tensorflow-datasets' own, with a format that needs no TensorFlow."""
+        """Start as tensorflow-datasets' own do, with a format that needs no TensorFlow."""
         super().__init__(file_format=file_format, **rest)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -85,7 +85,7 @@ class EventsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
 
 def _builder(entry: DataSet) -> type[EventsBuilder]:
-    """The builder of one set."""
+    """Make the builder of one set."""
     configs = [
         tfds.core.BuilderConfig(name=name, description=f"{len(files)} files")
         for name, files in entry.samples.items()
@@ -100,7 +100,7 @@ BUILDERS: dict[str, type[EventsBuilder]] = {name: _builder(entry) for name, entr
 
 
 def events_of(record: Mapping[str, Any]) -> EventsOrLevels:
-    """The events of a record, or its levels {"particle": …, "detector": …}."""
+    """Make events of a record, or its levels {"particle": …, "detector": …}."""
     if "p4" not in record:
         return {level: _events(arrays) for level, arrays in record.items()}
     return _events(record)
@@ -129,7 +129,7 @@ def _tensor(dtype: str, width: int | None) -> tfds.features.Tensor:
 
 
 def _records(sample: EventsOrLevels, entry: DataSet) -> Iterator[dict[str, Any]]:
-    """The events in blocks, as plain arrays."""
+    """Yield the events in blocks, as plain arrays."""
     events = sample if isinstance(sample, Events) else next(iter(sample.values()))
     for start in range(0, len(events), RECORD):
         block = slice(start, start + RECORD)

@@ -30,7 +30,7 @@ def quiet(name: str, done: int, total: int | None) -> None:
 
 
 def obtain(file: File, folder: Path, progress: Progress = quiet) -> Path:
-    """The file in this folder, downloaded if it is not there, verified in either case.
+    """Find the file in this folder, downloaded if it is not there, verified in either case.
 
     A download that was interrupted goes on where it was (`.NAME.partial`).
 
@@ -47,7 +47,7 @@ def obtain(file: File, folder: Path, progress: Progress = quiet) -> Path:
 
 
 def verify(path: Path, file: File, progress: Progress = quiet) -> str:
-    """The digest of a file; InputError where size or digest are not those that were published."""
+    """Compute the digest of a file; InputError where size or digest are not the published."""
     size = path.stat().st_size
     if file.size not in (None, size):
         raise InputError(f"{path}: found {size} bytes, expected {file.size}, as published")

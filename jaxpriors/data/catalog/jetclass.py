@@ -17,44 +17,42 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
 from jaxpriors.data.simulation.jetclass import LABELS
 from jaxpriors.errors import InputError
+from jaxpriors.physics.particles import codes_of_classes
 
 TREE = "tree"
-# Branches that tell what a constituent is, and its identity with positive charge, or without any.
-KINDS = {
-    "part_isChargedHadron": 211,
-    "part_isNeutralHadron": 130,
-    "part_isPhoton": 22,
-    "part_isElectron": -11,
-    "part_isMuon": -13,
-}
-CHARGED = (211, -11, -13)
+FLAGS = (  # branches that tell what a constituent is, in the order of `particles.CLASSES`
+    "part_isChargedHadron",
+    "part_isNeutralHadron",
+    "part_isPhoton",
+    "part_isElectron",
+    "part_isMuon",
+)
 MOMENTA = ("part_energy", "part_px", "part_py", "part_pz")
 JET = ("jet_pt", "jet_eta", "jet_phi", "jet_energy")
 CLASSES = tuple(f"label_{name}" for name in LABELS)
-CONSTITUENT = (*MOMENTA, "part_charge", *KINDS)
+CONSTITUENT = (*MOMENTA, "part_charge", *FLAGS)
 
 
 def parts(path: Path) -> list[Part]:
-    """The jets of a ROOT file, or of each of those in an archive."""
+    """Count the jets of a ROOT file, or of each of those in an archive."""
     found = []
     for member in _members(path):
         with _tree(path, member) as tree:
             name = path.name if member is None else f"{path.name}:{member}"
-            found.append(Part(name, tree.num_entries, partial(_open, path, member)))
+            found.append(
+                Part(name, tree.num_entries, partial(partial, read_jetclass, path, member))
+            )
     return found
 
 
-def _open(path: Path, member: str | None) -> Reader:
-    return partial(read_jetclass, path, member)
-
-
 def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Events:
-    """Validated jets of a ROOT file, or of one in an archive, labels in the order of `LABELS`.
+    """Read validated jets of a ROOT file, or of one in an archive, labels in the order of `LABELS`.
 
     Identities are classes, as for OmniLearn's files: ±211, 130, 22, ±11, ±13 by the flags and the
     charge, 0 for a constituent without flag.
@@ -83,7 +81,7 @@ def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Even
     jet_p4 = np.stack(
         [jets["jet_energy"], pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=-1
     )
-    try:
+    with located(f"{place} (events from {start})"):
         return Events.from_flat(
             np.stack([flat[name] for name in MOMENTA], axis=-1),
             counts,
@@ -91,31 +89,29 @@ def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Even
             jet_p4=jet_p4,
             label=classes.argmax(axis=1).astype(np.int32),
         )
-    except InputError as error:
-        raise InputError(f"{place} (events from {start}): {error}") from None
 
 
 def _identities(place: str, flat: dict[str, np.ndarray], event: np.ndarray) -> np.ndarray:
-    """Classes (total,) from the flags and the charge."""
-    flags = np.stack([flat[name] for name in KINDS], axis=1) > 0.5
+    """Find classes (total,) by the flags and the charge."""
+    flags = np.stack([flat[name] for name in FLAGS], axis=1) > 0.5
     charge = np.sign(np.round(flat["part_charge"])).astype(np.int32)
     _refuse(
         place, event, flags.sum(axis=1) > 1, "part_is…: a constituent is of several kinds at once"
     )
-    charged = flags @ np.isin(list(KINDS.values()), CHARGED)
+    found, charged = codes_of_classes(flags, charge)
     _refuse(place, event, charged & (charge == 0), "part_charge: 0 for a charged constituent")
-    return (flags @ np.array(list(KINDS.values())) * np.where(charged, charge, 1)).astype(np.int32)
+    return found
 
 
 def _counts(place: str, read: Any, names: tuple[str, ...], start: int) -> np.ndarray:
-    """Constituents of each jet, (n,); InputError where the branches differ."""
+    """Count the constituents of each jet, (n,); InputError where the branches differ."""
     import awkward
 
     counts = np.asarray(awkward.num(read[names[0]]))
     for name in names[1:]:
         other = np.asarray(awkward.num(read[name]))
-        numbers = start + np.arange(len(counts))
-        _refuse(place, numbers, other != counts, f"{name}: has other constituents than {names[0]}")
+        index = start + np.arange(len(counts))
+        _refuse(place, index, other != counts, f"{name}: has other constituents than {names[0]}")
     return counts
 
 
@@ -126,14 +122,14 @@ def _flat(array: Any) -> np.ndarray:
 
 
 def _refuse(place: str, event: np.ndarray, flags: np.ndarray, fault: str) -> None:
-    """InputError for the first flagged entry, whose event's number stands in `event`."""
+    """Raise InputError for the first flagged entry; event: of which event each one is."""
     if flags.any():
         events = np.unique(event[flags])
         raise InputError(f"{place}: event {events[0]} ({len(events)} such events): {fault}")
 
 
 def _members(path: Path) -> list[str] | list[None]:
-    """The ROOT files of an archive in the order of their names; None for a ROOT file itself."""
+    """List the ROOT files of an archive by their names; None for a ROOT file itself."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if not tarfile.is_tarfile(path):
@@ -150,7 +146,7 @@ def _members(path: Path) -> list[str] | list[None]:
 
 @contextlib.contextmanager
 def _tree(path: Path, member: str | None) -> Iterator[Any]:
-    """The tree of a ROOT file, or of one in an archive, with all branches that are read."""
+    """Open the tree of a ROOT file, or of one in an archive, with all branches that are read."""
     if importlib.util.find_spec("uproot") is None:
         raise InputError(f"{path}: ROOT files need uproot: pip install 'jaxpriors[data]'")
     import uproot

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import Source, open_source
+from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.errors import InputError
 
 LABELS = ("gluon", "quark", "top", "W", "Z")
@@ -30,15 +31,15 @@ MASS_TOLERANCE = 1e-3  # negative masses this small, relative to pT, are put dow
 
 
 def parts(path: Path) -> list[Part]:
-    """The jets of a file."""
+    """Count the jets of a file."""
     label_of(path)
     with open_source(path) as source:
         events = len(_open_arrays(source)[1])
-    return [Part(path.name, events, partial(_open, path))]
+    return [Part(path.name, events, partial(partial, read_jetnet, path))]
 
 
 def label_of(path: Path) -> int:
-    """The label of a file's jets; InputError where its name does not tell."""
+    """Find the label of a file's jets; InputError where its name does not say."""
     match = re.fullmatch(rf"([{KINDS}])\d*", path.stem)
     if match is None:
         names = ", ".join(f"{kind}.hdf5" for kind in KINDS)
@@ -48,17 +49,9 @@ def label_of(path: Path) -> int:
     return KINDS.index(match[1])
 
 
-def _open(path: Path) -> Reader:
-    return partial(read_jetnet, path)
-
-
 def _open_arrays(source: Source) -> tuple[Any, Any]:
     """particle_features and jet_features, not yet read, their shapes compared."""
-    for name in ("particle_features", "jet_features"):
-        if name not in source.arrays:
-            found = ", ".join(sorted(source.arrays)) or "no dataset at all"
-            raise InputError(f"{source.path}: no dataset {name!r}; found: {found}")
-    particles, jets = source.arrays["particle_features"], source.arrays["jet_features"]
+    particles, jets = source.datasets("particle_features", "jet_features")
     if (
         particles.ndim != 3
         or particles.shape[2] != WIDTH
@@ -74,7 +67,7 @@ def _open_arrays(source: Source) -> tuple[Any, Any]:
 
 
 def read_jetnet(path: Path, start: int, stop: int) -> Events:
-    """Validated jets of a file, particles massless; azimuths are relative to the jet's.
+    """Read validated jets of a file, particles massless; azimuths are relative to the jet's.
 
     Raises InputError naming the file and dataset for other shapes and values that cannot be used.
     """
@@ -96,7 +89,7 @@ def read_jetnet(path: Path, start: int, stop: int) -> Events:
         axis=-1,
     )
     kinematic = np.stack([pt, eta, np.zeros_like(pt), np.maximum(mass, 0)], axis=-1)
-    try:
+    with located(f"{path} (particle_features, events from {start})"):
         return Events.from_padded(
             momenta,
             filled,
@@ -104,8 +97,6 @@ def read_jetnet(path: Path, start: int, stop: int) -> Events:
             jet_p4=kinematic,
             label=np.full(len(jets), label_of(path), np.int32),
         )
-    except InputError as error:
-        raise InputError(f"{path} (particle_features, events from {start}): {error}") from None
 
 
 SET = DataSet(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.dijets import COLUMNS, FIRST
-from jaxpriors.data.lhco import lhco_rows, read_lhco_events
+from jaxpriors.data.formats.lhco import lhco_rows, read_lhco_events
 from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.lhco import LABELS
 
@@ -16,12 +16,8 @@ ROWS = 10_000  # that are clustered for one piece
 
 
 def parts(path: Path) -> list[Part]:
-    """The rows of the table; those without two jets give no event."""
-    return [Part(path.name, lhco_rows(path), partial(_open, path), piece=ROWS)]
-
-
-def _open(path: Path) -> Reader:
-    return partial(_read, path)
+    """Count the rows of the table; those without two jets give no event."""
+    return [Part(path.name, lhco_rows(path), partial(partial, _read, path), piece=ROWS)]
 
 
 def _read(path: Path, start: int, stop: int) -> EventsOrLevels:

@@ -10,28 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.data.dijets import COLUMNS, FIRST
-from jaxpriors.data.events import Events
-from jaxpriors.data.files import LEVELS
-from jaxpriors.data.omnilearn import omnilearn_length, read_omnilearn_events
-from jaxpriors.data.omnilearn_dijets import read_omnilearn_dijets
+from jaxpriors.data.events import LEVELS, Events
+from jaxpriors.data.formats.omnilearn import omnilearn_length, read_omnilearn_events
+from jaxpriors.data.formats.omnilearn_dijets import read_omnilearn_dijets
 from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.jetclass import LABELS
 
 CITATION = "V. Mikuni, B. Nachman, arXiv:2404.16091"
-SUBSTRUCTURE = 6  # numbers of a jet, where there are any
+SUBSTRUCTURE = 6  # observables of a jet, where there are any
 HOMEPAGE = "https://github.com/ViniciusMikuni/OmniLearn"
 
 
 def parts_of(kind: str, path: Path) -> list[Part]:
-    """The events of a file of one of these kinds: jets, jetclass, omnifold, dijets."""
-    return [Part(path.name, omnilearn_length(path), partial(_open, kind, path))]
-
-
-def _open(kind: str, path: Path) -> Reader:
-    return partial(READERS[kind], path)
+    """Count the events of a file of one of these kinds: jets, jetclass, omnifold, dijets."""
+    return [Part(path.name, omnilearn_length(path), partial(partial, READERS[kind], path))]
 
 
 def _jets(path: Path, start: int, stop: int) -> EventsOrLevels:
@@ -55,7 +50,7 @@ def _dijets(path: Path, start: int, stop: int) -> EventsOrLevels:
 
 
 def _counted(events: Events) -> Events:
-    """With the column `multiplicity`, which a reader leaves out where it tells nothing new."""
+    """Add the column `multiplicity`, which a reader leaves out where it says nothing new."""
     columns = {"multiplicity": events.multiplicity.astype(np.float64), **events.columns}
     return dataclasses.replace(events, columns=columns)
 

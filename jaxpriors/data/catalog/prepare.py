@@ -120,7 +120,7 @@ def _is_folder(given: Sequence[Path]) -> bool:
 
 
 def _own_files(entry: DataSet, given: Sequence[Path]) -> list[Path]:
-    """The files that were named, or those of the folder that was, by name."""
+    """List the files that were named, or those of the folder that was, by name."""
     if _is_folder(given):
         found = sorted(p for p in given[0].iterdir() if p.suffix in entry.suffixes)
         if not found:

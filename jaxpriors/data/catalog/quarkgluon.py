@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.parts import Part, Reader, as_labels
 from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import Source, loaded
+from jaxpriors.data.hdf5 import Source, loaded
 from jaxpriors.errors import InputError
 
 LABELS = ("gluon", "quark")
@@ -22,7 +23,7 @@ WIDTH = 4
 
 
 def parts(path: Path) -> list[Part]:
-    """The jets of a file, which is read as a whole."""
+    """Count the jets of a file, which is read as a whole."""
     labels = loaded(path, ["y"]).read("y")
     return [Part(path.name, labels.size, partial(_open, path), piece=max(labels.size, 1))]
 
@@ -32,7 +33,7 @@ def _open(path: Path) -> Reader:
 
 
 def read_quarkgluon(source: Source, start: int, stop: int) -> Events:
-    """Validated jets of an open file, label 1 for quarks; masses are those of the identities.
+    """Read validated jets of an open file, label 1 for quarks; masses are those of the identities.
 
     Raises InputError naming the file and array for other shapes and values that cannot be used.
     """
@@ -43,22 +44,16 @@ def read_quarkgluon(source: Source, start: int, stop: int) -> Events:
             f"(n, P, {WIDTH}) and (n,)"
         )
     particles, label = particles[start:stop], label[start:stop]
-    if not np.isin(label, (0, 1)).all():
-        event = int(np.argmax(~np.isin(label, (0, 1))))
-        raise InputError(
-            f"{source.path}: y is {label[event]:g} in event {start + event}, expected 0 or 1"
-        )
+    label = as_labels(f"{source.path}: y", label, start)
     filled = particles[..., 0] != 0
-    try:
+    with located(f"{source.path} (X, events from {start})"):
         return Events.from_padded(
             particles[..., :3],
             filled,
             coordinates="pt,y,phi",
             pid=np.where(filled, particles[..., 3], 0),
-            label=label.astype(np.int32),
+            label=label,
         )
-    except InputError as error:
-        raise InputError(f"{source.path} (X, events from {start}): {error}") from None
 
 
 SET = DataSet(

@@ -22,7 +22,10 @@ URL = "https://zenodo.org/records/{record}/files/{name}?download=1"
 
 @dataclass(frozen=True)
 class File:
-    """A published file: its name, address, size in bytes and digest ("md5:…"), None if unknown."""
+    """Describe a published file by name, address, size in bytes and digest ("md5:…").
+
+    Size and digest are None where they are unknown.
+    """
 
     name: str
     url: str
@@ -32,7 +35,7 @@ class File:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One entry of the catalogue.
+    """Describe one entry of the catalogue.
 
     Args:
         name: as in `jaxpriors data prepare NAME`.
@@ -49,7 +52,7 @@ class DataSet:
         columns: event-level columns of the events, with their dtypes; each is (n,) but for those
             in `widths`.
         widths: of columns that are (n, width).
-        recipe: of `jaxpriors data simulate`, a stand-in.
+        recipe: of `jaxpriors data simulate`, that makes a surrogate sample.
     """
 
     name: str
@@ -69,11 +72,11 @@ class DataSet:
 
     @property
     def local(self) -> bool:
-        """Whether its files are the user's own."""
+        """Tell whether its files are the user's own."""
         return not self.samples
 
     def files(self, sample: str | None) -> tuple[File, ...]:
-        """The published files of a sample, which need not be named where there is only one.
+        """List the published files of a sample, which need not be named where there is only one.
 
         Raises InputError for an unknown sample, or none where there are several.
         """
@@ -86,7 +89,7 @@ class DataSet:
 
 
 def published(name: str) -> dict[str, tuple[File, ...]]:
-    """The files of a set by sample, in their order."""
+    """List the files of a set by sample, in their order."""
     text = resources.files(__package__).joinpath("files.tsv").read_text()
     found: dict[str, list[File]] = {}
     for row in csv.DictReader(text.splitlines(), delimiter="\t"):

@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jaxpriors.data.catalog.parts import Part, Reader
+from jaxpriors.data.catalog.parts import Part, as_labels
 from jaxpriors.data.catalog.sets import DataSet, published
+from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
-from jaxpriors.data.files import Source, check_filters, open_source
+from jaxpriors.data.hdf5 import Source, check_filters, open_source
 from jaxpriors.errors import InputError
 
 LABELS = ("QCD", "top")
@@ -27,18 +26,14 @@ NAMES = tuple(f"{x}_{i}" for i in range(PARTICLES) for x in ("E", "PX", "PY", "P
 
 
 def parts(path: Path) -> list[Part]:
-    """The jets of a file."""
+    """Count the jets of a file."""
     with open_source(path) as source:
         events = len(_table(source))
-    return [Part(path.name, events, partial(_open, path))]
-
-
-def _open(path: Path) -> Reader:
-    return partial(read_toptagging, path)
+    return [Part(path.name, events, partial(partial, read_toptagging, path))]
 
 
 def read_toptagging(path: Path, start: int, stop: int) -> Events:
-    """Validated jets of a file, label 1 for top quarks; jets are the sums of their particles.
+    """Read validated jets of a file, label 1 for top quarks; jets are the sums of their particles.
 
     Raises:
         InputError: no such table, columns of other names, compression that needs hdf5plugin, labels
@@ -53,26 +48,18 @@ def read_toptagging(path: Path, start: int, stop: int) -> Events:
             rows = table[start:stop]
         except OSError as error:
             raise InputError(f"{path}: {TABLE} cannot be read ({error})") from None
-    label = rows[FLAGS][:, place]
-    if not np.isin(label, (0, 1)).all():
-        event = int(np.argmax(~np.isin(label, (0, 1))))
-        raise InputError(
-            f"{path}: {LABEL} is {label[event]} in event {start + event}, expected 0 or 1"
-        )
+    label = as_labels(f"{path}: {LABEL}", rows[FLAGS][:, place], start)
     p4 = rows[MOMENTA][:, columns].reshape(len(rows), PARTICLES, 4)
-    try:
-        return Events.from_padded(p4, p4[..., 0] != 0, label=label.astype(np.int32))
-    except InputError as error:
-        raise InputError(f"{path} ({TABLE}, events from {start}): {error}") from None
+    with located(f"{path} ({TABLE}, events from {start})"):
+        return Events.from_padded(p4, p4[..., 0] != 0, label=label)
 
 
 def _table(source: Source) -> Any:
-    """The array of records, not yet read; InputError where there is none of these columns."""
+    """Find the array of records, not yet read; InputError where there is none of these columns."""
     table = source.arrays.get(TABLE)
     if table is None or not {MOMENTA, FLAGS} <= set(table.dtype.names or ()):
-        found = ", ".join(sorted(source.arrays)) or "no dataset at all"
         raise InputError(
-            f"{source.path}: found {found}; expected one pandas table, {TABLE!r} with "
+            f"{source.path}: found {source.found}; expected one pandas table, {TABLE!r} with "
             f"{MOMENTA!r} and {FLAGS!r}"
         )
     for block, wanted in ((MOMENTA, NAMES), (FLAGS, (LABEL,))):
@@ -88,7 +75,7 @@ def _table(source: Source) -> Any:
 
 
 def _names(table: Any, block: str) -> list[str]:
-    """Names of a block's columns: the strings of the pickled list that pandas keeps, not run."""
+    """Read the names of a block's columns: strings of the pickled list of pandas, not run."""
     kind = table.attrs.get(f"{block}_kind", b"")
     try:
         values = [value for _, value, _ in pickletools.genops(bytes(kind))]

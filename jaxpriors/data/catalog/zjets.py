@@ -7,15 +7,15 @@ from pathlib import Path
 
 from jaxpriors.data.catalog.parts import Part, Reader
 from jaxpriors.data.catalog.sets import DataSet, published
-from jaxpriors.data.energyflow import PREFIX, read_chunk
-from jaxpriors.data.files import Source, loaded
+from jaxpriors.data.formats.energyflow import PREFIX, read_levels
+from jaxpriors.data.hdf5 import Source, loaded
 from jaxpriors.data.prepared import EventsOrLevels
 
 ARRAYS = ("gen_Zs", *(f"{x}_{what}" for x in PREFIX.values() for what in ("jets", "particles")))
 
 
 def parts(path: Path) -> list[Part]:
-    """The events of a chunk, which is read as a whole."""
+    """Count the events of a file, which is read as a whole."""
     events = len(loaded(path, ["gen_jets"]).read("gen_jets"))
     return [Part(path.name, events, partial(_open, path), piece=max(events, 1))]
 
@@ -25,7 +25,7 @@ def _open(path: Path) -> Reader:
 
 
 def _read(source: Source, start: int, stop: int) -> EventsOrLevels:
-    return read_chunk(source, slice(start, stop))
+    return read_levels(source, slice(start, stop))
 
 
 SET = DataSet(

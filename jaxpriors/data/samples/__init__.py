@@ -12,7 +12,7 @@ SAMPLES = ("simulation", "data")
 
 
 def zjets_path(variant: str) -> Path:
-    """The HDF5 file of 20 000 Z+jets events: `simulation` or `data`.
+    """Find the HDF5 file of 20 000 Z+jets events: `simulation` or `data`.
 
     Levels `particle` and `detector`, matched; layout: `jaxpriors.data.sample_files`. The files were
     made by `jaxpriors data simulate` (the command is in their metadata).
@@ -26,7 +26,7 @@ def zjets_path(variant: str) -> Path:
 
 
 def zjets(variant: str, level: str) -> Events:
-    """The 20 000 Z+jets events of `zjets_path`, at level `particle` or `detector`.
+    """Read the 20 000 Z+jets events of `zjets_path`, at level `particle` or `detector`.
 
     Columns: `z_pt` (GeV, generated), `parton` (PDG code of the hard parton).
     """

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxpriors.data import identities
-from jaxpriors.data.columns import pt_eta_phi, to_cartesian
+from jaxpriors.data.clustering import Particles
+from jaxpriors.physics.coordinates import pt_eta_phi, to_cartesian
+from jaxpriors.physics.particles import is_charged, mass_of
 
 CHARGED_HADRON, ELECTRON, MUON, PHOTON, NEUTRAL_HADRON = 211, 11, 13, 22, 130
 
@@ -80,25 +81,6 @@ class Detector:
     hcal_threshold: tuple[float, float] = (1.0, 1.5)
 
 
-@dataclass(frozen=True)
-class Particles:
-    """Particles of many events, in the order of their events.
-
-    Args:
-        event: (p,) int64, rising.
-        p4: (p, 4) float64 (E, px, py, pz) in GeV.
-        pid: (p,) int32 PDG codes.
-    """
-
-    event: np.ndarray
-    p4: np.ndarray
-    pid: np.ndarray
-
-    def __getitem__(self, chosen: np.ndarray) -> Particles:
-        """The chosen particles: booleans (p,) or indices."""
-        return Particles(self.event[chosen], self.p4[chosen], self.pid[chosen])
-
-
 def simulate_detector(
     particles: Particles, random: np.random.Generator, detector: Detector | None = None
 ) -> Particles:
@@ -113,12 +95,12 @@ def simulate_detector(
     """
     detector = detector or Detector()
     pt, eta, phi = pt_eta_phi(particles.p4)
-    kind, is_charged = np.abs(particles.pid), identities.charged(particles.pid)
+    kind, charged = np.abs(particles.pid), is_charged(particles.pid)
     tracked = find_tracks(pt, eta, particles.pid, random, detector)
     tracks = smear_tracks(particles[tracked], random, detector)
 
     electromagnetic = (kind == PHOTON) | (kind == ELECTRON)
-    reaches = (kind != MUON) & (~is_charged | (pt > detector.calorimeter_pt_min))
+    reaches = (kind != MUON) & (~charged | (pt > detector.calorimeter_pt_min))
     found = [tracks]
     for code, regions, threshold, showers in (
         (PHOTON, detector.ecal, detector.ecal_threshold, reaches & electromagnetic),
@@ -146,7 +128,7 @@ def find_tracks(
     random: np.random.Generator,
     detector: Detector,
 ) -> np.ndarray:
-    """Which particles are found as tracks, (p,) bool."""
+    """Tell which particles are found as tracks, (p,) bool."""
     kind = np.abs(pid)
     efficiency = np.zeros(len(pt))
     for region, inside in _regions(eta, detector.tracker):
@@ -155,7 +137,7 @@ def find_tracks(
         plateau[kind[inside] == MUON] = region.muon_efficiency
         efficiency[inside] = plateau
     efficiency *= -np.expm1(-((pt / detector.track_turn_on) ** 2)) / (1 + pt / detector.track_core)
-    efficiency[~identities.charged(pid) | (pt < detector.track_pt_min)] = 0
+    efficiency[~is_charged(pid) | (pt < detector.track_pt_min)] = 0
     return random.random(len(pt)) < efficiency
 
 
@@ -230,7 +212,7 @@ def excess(
         )
         angle = region.position * region.cell * random.standard_normal((2, len(cells)))
         centre = np.stack([eta_true, phi_true]) / energy + angle
-        momentum = np.sqrt(np.maximum(remaining**2 - identities.mass(np.array(code)) ** 2, 0))
+        momentum = np.sqrt(np.maximum(remaining**2 - mass_of(np.array(code)) ** 2, 0))
         kept &= momentum > 0
         values = np.stack([momentum / np.cosh(centre[0]), centre[0], centre[1]], axis=-1)[kept]
         pid = np.full(len(values), code, dtype=np.int32)

@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxpriors.data.columns import pt_eta_phi
+from jaxpriors.data.clustering import Particles, collect, leading_jets, passing
 from jaxpriors.data.events import Events
-from jaxpriors.data.simulation.detector import (
-    CellRegion,
-    Detector,
-    Particles,
-    TrackRegion,
-    simulate_detector,
-)
+from jaxpriors.data.simulation.detector import CellRegion, Detector, TrackRegion, simulate_detector
 from jaxpriors.data.simulation.generator import VARIATIONS, Record, records, varied
-from jaxpriors.data.simulation.jets import collect, leading_jets, to_events, within
+from jaxpriors.physics.coordinates import pt_eta_phi
 
 ELECTRON, PROTON = 11, 2212
 _COMMON = (
@@ -68,7 +62,9 @@ DETECTOR = Detector(
 
 
 def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Events]:
-    """One chunk of accepted events, decided by (variant, seed, chunk); fewer are a prefix of more.
+    """Generate a chunk of accepted events, decided by (variant, seed, chunk).
+
+    Fewer events are a prefix of more.
 
     Returns:
         {"particle": Events, "detector": Events}, matched event by event. Columns: `q2` (GeV²) and
@@ -111,7 +107,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _select(record: Record, random: np.random.Generator) -> dict[str, Events]:
-    """The leading jets of the events that pass the selection at both levels."""
+    """Select the leading jets of the events that pass the selection at both levels."""
     q2, y, electron = kinematics_of(record)
     accepted = (q2 > Q2_MIN) & (y > INELASTICITY[0]) & (y < INELASTICITY[1])
     n = int(accepted.sum())
@@ -125,10 +121,7 @@ def _select(record: Record, random: np.random.Generator) -> dict[str, Events]:
             ("detector", simulate_detector(particles, random, DETECTOR)),
         )
     }
-    chosen = np.ones(n, dtype=bool)
-    for jet in jets.values():
-        chosen &= within(jet, n, pt_min=JET_PT_MIN, eta=JET_ETA)
-    return {level: to_events(jet, chosen, columns) for level, jet in jets.items()}
+    return passing(jets, columns, pt_min=JET_PT_MIN, eta=JET_ETA)
 
 
 def _measured(particles: Particles) -> Particles:

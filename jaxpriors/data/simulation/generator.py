@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data import columns as col
-from jaxpriors.data.simulation.detector import Particles
+from jaxpriors.data.clustering import Particles
 from jaxpriors.errors import InputError
+from jaxpriors.physics import coordinates as col
 
 BATCH = 250
 NEUTRINOS = (12, 14, 16)
@@ -61,7 +61,7 @@ class Record:
         return particles[np.abs(col.pt_eta_phi(particles.p4)[1]) < PARTICLE_ETA_MAX]
 
     def variations(self, accepted: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns `weight_...` of the accepted (n,) events, where ``varied`` asked for them."""
+        """Collect the columns `weight_...` of accepted (n,) events, where ``varied`` made them."""
         found = {name: self.weights[name] for name in VARIATIONS if name in self.weights}
         return {f"weight_{name}": weight[accepted] for name, weight in found.items()}
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxpriors.data import columns as col
+from jaxpriors.data.clustering import collect, leading_jets, to_events, within
 from jaxpriors.data.events import Events
 from jaxpriors.data.simulation.detector import Detector, simulate_detector
 from jaxpriors.data.simulation.generator import NEUTRINOS, Record, records
-from jaxpriors.data.simulation.jets import collect, leading_jets, to_events, within
+from jaxpriors.physics import coordinates as col
 
 QUARKS, LEPTONS = (1, 2, 3, 4, 5), (11, 13)
 _COMMON = (
@@ -91,7 +91,9 @@ JET_PT_MIN, JET_PT_MAX, JET_ETA, RADIUS, DISTANCE = 500.0, 1000.0, (-2.0, 2.0), 
 
 
 def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Events]:
-    """One chunk of accepted events, decided by (variant, seed, chunk); fewer are a prefix of more.
+    """Generate a chunk of accepted events, decided by (variant, seed, chunk).
+
+    Fewer events are a prefix of more.
 
     Returns:
         {"particle": Events, "detector": Events}, matched event by event, with labels: event i has
@@ -114,7 +116,7 @@ def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Even
 def _generate_class(
     variant: str, label: int, events: int, seed: int, chunk: int
 ) -> dict[str, Events]:
-    """The chunk's events of one class."""
+    """Generate the chunk's events of one class."""
     sequence = np.random.SeedSequence([seed, list(VARIANTS).index(variant), chunk, label])
     pythia_seed, detector_seed = (int(word) for word in sequence.generate_state(2))
     random = np.random.default_rng(detector_seed)
@@ -127,7 +129,7 @@ def _generate_class(
 
 
 def _select(record: Record, process: Process, random: np.random.Generator) -> dict[str, Events]:
-    """The resonances' jets of the events that pass the selection at both levels."""
+    """Select the resonances' jets of the events that pass the selection at both levels."""
     origin = _origins(record, process)
     p4 = record.p4[origin]
     columns = {

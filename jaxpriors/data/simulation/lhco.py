@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from jaxpriors.data import dijets
+from jaxpriors.data.clustering import Particles, collect, leading_jets, offsets, to_events
 from jaxpriors.data.dijets import Window
 from jaxpriors.data.events import Events
-from jaxpriors.data.simulation.detector import Detector, Particles, simulate_detector
+from jaxpriors.data.simulation.detector import Detector, simulate_detector
 from jaxpriors.data.simulation.generator import Record, records
-from jaxpriors.data.simulation.jets import collect, leading_jets, offsets, to_events
 
 SIGNAL_REGION: Window = (3300.0, 3700.0)
 SIDEBANDS: tuple[Window, Window] = ((2500.0, 3300.0), (3700.0, 5000.0))
@@ -67,7 +67,9 @@ LEAST_ENERGY = 1e-6  # GeV; some of Pythia's photons have none at all
 
 
 def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Events]:
-    """One chunk of accepted events, decided by (variant, seed, chunk); fewer are a prefix of more.
+    """Generate a chunk of accepted events, decided by (variant, seed, chunk).
+
+    Fewer events are a prefix of more.
 
     Returns:
         {"particle": Events, "detector": Events} of two jets (`jaxpriors.data.dijets`), matched
@@ -81,12 +83,12 @@ def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Even
 
 
 def windows(variant: str) -> tuple[Window, ...]:
-    """The ranges of m_jj (GeV) that a variant's events are in."""
+    """Give the ranges of m_jj (GeV) that a variant's events are in."""
     return SIDEBANDS if variant == "sidebands" else (SIGNAL_REGION,)
 
 
 def _select(record: Record, random: np.random.Generator, variant: str) -> dict[str, Events]:
-    """Both jets of the events that pass the selection."""
+    """Select both jets of the events that pass the selection."""
     particles = record.visible(np.ones(record.n, dtype=bool))
     particles = particles[particles.p4[:, 0] > LEAST_ENERGY]
     measured = simulate_detector(particles, random, DETECTOR)
@@ -107,7 +109,7 @@ def _select(record: Record, random: np.random.Generator, variant: str) -> dict[s
 
 
 def _events(jets: Particles, chosen: np.ndarray, variant: str) -> Events:
-    """The chosen (n,) events, jets 2i and 2i + 1 being those of event i."""
+    """Make events of the chosen (n,) events, jets 2i and 2i + 1 being those of event i."""
     pairs = to_events(jets, np.repeat(chosen, dijets.JETS), {})
     label = np.full(len(pairs) // dijets.JETS, LABELS.index("signal") * (variant == "signal"))
     return dijets.dijets(pairs, label=label)

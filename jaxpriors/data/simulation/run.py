@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxpriors.data.events import Events
-from jaxpriors.data.files import LEVELS, read_metadata
+from jaxpriors.data.events import LEVELS, Events
+from jaxpriors.data.hdf5 import read_metadata
 from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.data.simulation import dis, jetclass, lhco, zjets
 from jaxpriors.data.workers import done_by_processes

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxpriors.data.clustering import Particles, collect, leading_jets, passing
 from jaxpriors.data.events import Events
-from jaxpriors.data.simulation.detector import Detector, Particles, simulate_detector
+from jaxpriors.data.simulation.detector import Detector, simulate_detector
 from jaxpriors.data.simulation.generator import VARIATIONS, Record, records, varied
-from jaxpriors.data.simulation.jets import collect, leading_jets, to_events, within
 
 _COMMON = (
     "Beams:eCM = 14000",
@@ -44,7 +44,9 @@ Z_PT_MIN, JET_PT_MIN, JET_ETA, RADIUS = 200.0, 20.0, (-2.5, 2.5), 0.4
 
 
 def generate(variant: str, events: int, seed: int, chunk: int) -> dict[str, Events]:
-    """One chunk of accepted events, decided by (variant, seed, chunk); fewer are a prefix of more.
+    """Generate a chunk of accepted events, decided by (variant, seed, chunk).
+
+    Fewer events are a prefix of more.
 
     Returns:
         {"particle": Events, "detector": Events}, matched event by event. Columns: `z_pt` (GeV,
@@ -77,7 +79,7 @@ def _boosted(record: Record) -> tuple[Particles, dict[str, np.ndarray]]:
 def _select(
     particles: Particles, columns: dict[str, np.ndarray], random: np.random.Generator
 ) -> dict[str, Events]:
-    """The leading jets of the events that pass the selection at both levels."""
+    """Select the leading jets of the events that pass the selection at both levels."""
     n = len(columns["z_pt"])
     jets = {
         level: leading_jets(found, n, radius=RADIUS, pt_min=JET_PT_MIN)
@@ -86,7 +88,4 @@ def _select(
             ("detector", simulate_detector(particles, random, DETECTOR)),
         )
     }
-    chosen = np.ones(n, dtype=bool)
-    for jet in jets.values():
-        chosen &= within(jet, n, pt_min=JET_PT_MIN, eta=JET_ETA)
-    return {level: to_events(jet, chosen, columns) for level, jet in jets.items()}
+    return passing(jets, columns, pt_min=JET_PT_MIN, eta=JET_ETA)

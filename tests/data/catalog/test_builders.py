@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from jaxpriors.data.omnilearn import write_omnilearn_events
+from jaxpriors.data.formats.omnilearn import write_omnilearn_events
 from tests.helpers import published
 
 PROGRAM = """
@@ -90,7 +90,9 @@ def test_every_set_is_built_and_read_back_without_tensorflow(tmp_path):
 
 
 def test_the_command_and_the_catalogue_need_none_of_it():
-    program = "import sys, jaxpriors, jaxpriors.cli, jaxpriors.data.catalog as c; assert c.SETS;"
+    program = (
+        "import sys, jaxpriors, jaxpriors.cli.main, jaxpriors.data.catalog as c; assert c.SETS;"
+    )
     program += "print([m for m in sys.modules if m.split('.')[0] in"
     program += " ('tensorflow_datasets', 'tensorflow', 'uproot', 'awkward', 'fastjet', 'pandas')])"
     done = subprocess.run(

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxpriors.cli import run
+from jaxpriors.cli.main import run
 from jaxpriors.data import catalog
 from jaxpriors.data.catalog import download
 from jaxpriors.data.catalog import prepare as module
 from jaxpriors.data.catalog.download import digest_of
 from jaxpriors.data.catalog.prepare import prepare
 from jaxpriors.data.catalog.sets import File
-from jaxpriors.data.omnilearn import read_omnilearn_events, write_omnilearn_events
+from jaxpriors.data.formats.omnilearn import read_omnilearn_events, write_omnilearn_events
 from jaxpriors.data.prepared import open_prepared
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError

@@ -5,13 +5,13 @@ import numpy as np
 import pandas
 import pytest
 
-from jaxpriors import kinematics
 from jaxpriors.data.catalog import SETS, data_set
 from jaxpriors.data.catalog.parts import pieces
 from jaxpriors.data.dijets import COLUMNS, dijet_mass
 from jaxpriors.data.events import Events
 from jaxpriors.data.simulation import jetclass as recipe
 from jaxpriors.errors import InputError
+from jaxpriors.physics import kinematics
 from tests.helpers import published
 
 
@@ -30,7 +30,7 @@ def assert_same(found: Events, events: Events, atol: float = 1e-2) -> None:
     np.testing.assert_allclose(found.jet_p4, events.jet_p4, rtol=2e-5, atol=4 * atol)
 
 
-def test_zjets(tmp_path):
+def test_both_levels_of_zjets_are_read(tmp_path):
     path = tmp_path / "Herwig_Zjet_pTZ-200GeV_3.npz"
     particle = published.jets(30, 0, codes=published.ZJETS_CODES, pt=150)
     detector = published.jets(30, 1, pt=150)
@@ -53,7 +53,7 @@ def test_quarks_and_gluons(tmp_path):
 
 
 @pytest.mark.parametrize("particles", [30, 150])
-def test_jetnet(tmp_path, particles):
+def test_jetnet_is_read_with_its_masks(tmp_path, particles):
     events = published.jets(50, 0, massless=True, pt=1000)
     name = "t.hdf5" if particles == 30 else "t150.hdf5"
     published.write_jetnet(tmp_path / name, events, particles)
@@ -80,7 +80,7 @@ def test_the_sizes_of_jetnet_are_those_of_its_layout(counts, published_size):
     assert published_size in sizes and counts * (30 * 4 + 4) * 4 + 2048 == published_size
 
 
-def test_top_tagging(tmp_path):
+def test_top_tagging_is_read_with_its_labels(tmp_path):
     events = published.jets(40, 0, massless=True)
     path = tmp_path / "train.h5"
     published.write_top(path, events)
@@ -117,7 +117,7 @@ def ten_classes():
     return events.with_label(np.arange(40) % 10)
 
 
-def test_jetclass(tmp_path, ten_classes):
+def test_jetclass_is_read_with_its_ten_classes(tmp_path, ten_classes):
     path = tmp_path / "HToBB_120.root"
     published.write_jetclass(path, ten_classes)
     found = read("jetclass", path)
@@ -137,7 +137,7 @@ def test_archives_of_jetclass_are_read_as_they_are(tmp_path, ten_classes):
     assert_same(found, Events.concatenate([ten_classes[15:], ten_classes[:15]]), atol=1e-3)
 
 
-def test_lhc_olympics(tmp_path):
+def test_the_lhc_olympics_become_two_jets_an_event(tmp_path):
     rows = published.lhco_rows(12, 0)
     published.write_lhco(tmp_path / "events_anomalydetection_v2.h5", rows)
     found = read("lhco", tmp_path / "events_anomalydetection_v2.h5")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxpriors.data import identities
-from jaxpriors.data.columns import pt_eta_phi, sums, to_cartesian
-from jaxpriors.data.simulation.detector import Detector, Particles, log_normal, simulate_detector
-from jaxpriors.kinematics import mass
+from jaxpriors.data.clustering import Particles
+from jaxpriors.data.simulation.detector import Detector, log_normal, simulate_detector
+from jaxpriors.physics import particles as identities
+from jaxpriors.physics.coordinates import pt_eta_phi, sums, to_cartesian
+from jaxpriors.physics.kinematics import mass
 
 
 def gun(pid: int, pt: float, n: int = 20_000, eta_max: float = 0.8, seed: int = 0) -> Particles:
@@ -79,7 +80,7 @@ def test_identities_are_classes_on_their_mass_shells():
         )
     )
     assert set(found.pid) == {11, -11, 13, -13, 22, 130, 211, -211}
-    np.testing.assert_allclose(mass(found.p4), identities.mass(found.pid), atol=2e-3)
+    np.testing.assert_allclose(mass(found.p4), identities.mass_of(found.pid), atol=2e-3)
     assert np.all(np.diff(found.event) >= 0)
     # Charge is kept: Sigma-, Xi- and anti-Sigma- come with codes of either sign.
     charge = {3112: -211, 3312: -211, -3222: -211, 321: 211, -2212: -211}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxpriors.data.columns import pt_eta_phi
 from jaxpriors.data.simulation import dis, generator
+from jaxpriors.physics.coordinates import pt_eta_phi
 
 EVENTS = 60
 

@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from jaxpriors.data.columns import pt_eta_phi
-from jaxpriors.data.files import read_metadata
+from jaxpriors.data.hdf5 import read_metadata
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.simulation import run
 from jaxpriors.data.simulation.run import RECIPES, simulate
 from jaxpriors.errors import InputError
+from jaxpriors.physics.coordinates import pt_eta_phi
 
 EVENTS, CHUNK = 50, 20
 
@@ -145,7 +145,7 @@ def test_requests_differ_by_variant():
         ({"processes": 0}, "processes is 0, expected at least 1"),
     ],
 )
-def test_refuses(change, message, tmp_path):
+def test_what_cannot_be_simulated_leaves_no_file(change, message, tmp_path):
     with pytest.raises(InputError, match=message):
         simulate(**{"out": tmp_path / "a.h5"} | change)
     assert list(tmp_path.iterdir()) == []

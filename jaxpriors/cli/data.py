@@ -1,0 +1,332 @@
+"""`jaxpriors data simulate`, `list`, `info`, `prepare`, `check` and `convert`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from jaxpriors.data.events import Events
+
+Variant = Literal[
+    "simulation", "data", "vincia", "simulation-variations", "background", "signal", "sidebands"
+]
+
+Set = Literal[
+    "zjets",
+    "lhco",
+    "jetclass",
+    "toptagging",
+    "quarkgluon",
+    "jetnet",
+    "omnilearn",
+    "omnilearn-jetclass",
+    "omnilearn-omnifold",
+    "omnilearn-dijets",
+]
+Kind = Literal["jaxpriors", "prepared"] | Set
+Layout = Literal[
+    "named", "omnilearn", "omnilearn-jetclass", "omnilearn-dijets", "energyflow", "lhco"
+]
+
+
+def data_simulate(
+    recipe: Literal["zjets", "dis", "jetclass", "lhco"] = "zjets",
+    /,
+    variant: Variant = "simulation",
+    events: int = 10_000,
+    seed: int = 0,
+    out: Path | None = None,
+    processes: int = 1,
+    overwrite: bool = False,
+) -> int:
+    """Generate a sample with Pythia and a parametric detector.
+
+    Writes an HDF5 file with the levels particle and detector, matched event by event. The
+    command resumes an interrupted run; the same request again returns at once.
+
+    Args:
+        recipe: zjets (jets that recoil against a Z boson), dis (jets of deep-inelastic ep
+            scattering at HERA), jetclass (ten labelled classes of boosted jets, for pretraining)
+            or lhco (events of two jets as in the LHC Olympics).
+        variant: simulation; data, with other settings of Pythia (zjets: tune, hadronisation and
+            recoil; dis: the shower); vincia, another shower (zjets); simulation-variations, which
+            carries the exact weights of other shower scales (zjets, dis); background, signal and
+            sidebands (lhco).
+        events: number of accepted events.
+        seed: same seed, same sample, whatever the number of processes.
+        out: file to write; default: <recipe>-<variant>.h5 in this folder.
+        processes: number of processes.
+        overwrite: replace an existing file.
+    """
+    from rich.console import Console
+
+    from jaxpriors.data.simulation.run import simulate
+    from jaxpriors.run.folder import counting
+
+    console = Console(highlight=False, soft_wrap=True)
+    task = f"{recipe}, {variant}"
+    with counting("events", console) as show:
+        result = simulate(
+            recipe,
+            variant,
+            events,
+            seed,
+            out=out or Path(f"{recipe}-{variant}.h5"),
+            processes=processes,
+            progress=partial(show, task),
+            overwrite=overwrite,
+        )
+    state = "was there already" if result.cached else "written"
+    console.print(f"{result.path}: {result.events} events, {state}")
+    return 0
+
+
+def data_list() -> int:
+    """List the data sets that can be prepared, public ones and layouts of your own files."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxpriors.data.catalog import SETS
+
+    table = Table("set", "what it is", "where", "samples", "simulate", box=None, pad_edge=False)
+    for entry in SETS.values():
+        where = "your files" if entry.local else entry.homepage.removeprefix("https://doi.org/")
+        table.add_row(
+            entry.name, entry.title, where, ", ".join(entry.samples), entry.recipe and "yes"
+        )
+    Console(highlight=False, width=140).print(table)
+    return 0
+
+
+def data_info(name: Set, /) -> int:
+    """Print the description of a data set: source, licence, citation, files, contents.
+
+    Args:
+        name: name of the set, see `jaxpriors data list`.
+    """
+    from rich.console import Console
+
+    from jaxpriors.data.catalog import data_set
+
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
+    entry = data_set(name)
+    say(f"{entry.name}: {entry.title}")
+    say(f"  source    {entry.homepage}")
+    say(f"  licence   {entry.licence}")
+    say(f"  cite      {entry.citation}")
+    say(f"  events    {entry.holds}")
+    if entry.levels:
+        say(f"  levels    {', '.join(entry.levels)}, matched event by event")
+    if entry.labels:
+        labels = ", ".join(f"{i} {label}" for i, label in enumerate(entry.labels))
+        say(f"  labels    {labels}")
+    if entry.columns:
+        say(f"  columns   {', '.join(entry.columns)}")
+    if entry.recipe:
+        say(f"  stand-in  jaxpriors data simulate {entry.recipe}")
+    for sample, files in entry.samples.items():
+        say(f"  sample {sample}, {len(files)} files")
+        for file in files:
+            size = "size: see the record" if file.size is None else f"{file.size} bytes"
+            digest = file.digest or "no digest was published: what is found is recorded"
+            say(f"    {file.name}  {size}  {digest}")
+    return 0
+
+
+def data_prepare(
+    name: Set,
+    /,
+    folder: Path,
+    sample: str | None = None,
+    files: tuple[Path, ...] = (),
+    events: int | None = None,
+    processes: int = 1,
+) -> int:
+    """Bring a data set into mapped arrays: download or read the files, verify, convert.
+
+    Files may be larger than the memory. The command resumes interrupted downloads and conversions;
+    the same request again returns at once.
+
+    Args:
+        name: name of the set, see `jaxpriors data list`.
+        folder: new folder for the prepared events.
+        sample: which sample of a public set with several, see `jaxpriors data info`.
+        files: the files if you have them, or their folder, to which the command downloads missing
+            files of a public set. Default: the folder's name + .files.
+        events: prepare only the first events, and download only what they need.
+        processes: number of processes that convert.
+    """
+    from rich.console import Console
+
+    from jaxpriors.data.catalog.prepare import prepare
+    from jaxpriors.data.hdf5 import levels
+    from jaxpriors.data.prepared import open_prepared
+    from jaxpriors.run.folder import counting
+
+    console = Console(highlight=False, soft_wrap=True)
+    with counting("bytes", console) as show:
+        prepare(
+            name,
+            folder,
+            sample=sample,
+            files=files,
+            events=events,
+            processes=processes,
+            downloads=show,
+            progress=lambda done, total: console.print(f"{done}/{total} pieces converted"),
+        )
+    level = next(iter(levels(folder)), None)
+    console.print(f"{folder}: {len(open_prepared(folder, level))} events")
+    return 0
+
+
+def data_check(file: Path, /, layout: Kind | None = None) -> int:
+    """Check a whole file: print what it holds and every problem; exit with 2 if there is any.
+
+    Args:
+        file: HDF5, npz or ROOT file in the layout of jaxpriors or of a set of the catalogue, an
+            archive of JetClass, or the folder of a prepared sample or of files of one kind.
+        layout: layout of the file, where it is not recognised.
+    """
+    import json
+
+    from rich.console import Console
+
+    from jaxpriors.data.inspection.examine import examine
+
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
+    found = examine(file, layout)
+    say(f"{file}: layout {found.layout}")
+    for level, summary in found.summaries.items():
+        if level:
+            say(f"{level} level")
+        for line in summary.lines():
+            say(f"  {line}")
+    if found.metadata:
+        say("metadata")
+        say(json.dumps(found.metadata, indent=2))
+    say(f"problems: {len(found.problems) or 'none found'}")
+    for problem in found.problems:
+        say(f"  {problem}")
+    return 2 if found.problems else 0
+
+
+def data_convert(
+    source: Path,
+    out: Path,
+    /,
+    columns: dict[str, str] | None = None,
+    particle: dict[str, str] | None = None,
+    detector: dict[str, str] | None = None,
+    coordinates: str | None = None,
+    layout: Layout = "named",
+    sample: str | None = None,
+    window: tuple[float, float] | None = None,
+    events: int | None = None,
+    compact: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Bring a sample with other names and coordinates into the layout of jaxpriors.
+
+    Args:
+        source: HDF5 or npz file; with an omnilearn layout also a folder of HDF5 files; with
+            layout energyflow the folder of the chunks.
+        out: HDF5 file to write.
+        columns: our names and the source's, as in --columns p4 jets/momenta weight mc_weight;
+            other names become event-level columns.
+        particle: like columns, for the particle level; needs detector as well.
+        detector: like columns, for the detector level, matched event by event.
+        coordinates: coordinates of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi or
+            pt,y,phi,m or pt,y,phi.
+        layout: named (columns with names), omnilearn (datasets data, jet, pid, or reco and gen),
+            omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
+            jet's eta, and jets with fewer than two constituents are left out), omnilearn-dijets
+            (two jets an event, as of the LHC Olympics), energyflow (the Z+jets samples of Zenodo
+            3548091), or lhco (the particles of the LHC Olympics' R&D set, Zenodo 4536377, which
+            are clustered into two jets).
+        sample: for energyflow: pythia21, pythia25, pythia26 or herwig.
+        window: for lhco: lowest and highest m_jj of the events to convert, in GeV.
+        events: convert only the first events.
+        compact: store rounded momenta, where masses follow from the identities.
+        overwrite: replace an existing file.
+    """
+    from rich.console import Console
+
+    from jaxpriors.data.events import Events
+    from jaxpriors.data.hdf5 import read_metadata
+    from jaxpriors.data.sample_files import write_events
+    from jaxpriors.errors import InputError
+    from jaxpriors.run.folder import counting
+
+    if (particle is None) != (detector is None) or (columns and particle):
+        raise InputError("give either --columns, or both --particle and --detector")
+    if events is not None and events < 1:
+        raise InputError(f"--events is {events}, expected at least 1")
+    samples: Events | dict[str, Events]
+    console = Console(highlight=False, soft_wrap=True)
+    if sample is not None and layout != "energyflow":
+        raise InputError(f"--sample is of --layout energyflow; found it with {layout}")
+    if window is not None and layout != "lhco":
+        raise InputError(f"--window is of --layout lhco; found it with {layout}")
+    if layout == "named":
+        samples = _read_named(source, columns, particle, detector, coordinates, events)
+        metadata = read_metadata(source)
+    elif columns or particle or coordinates:
+        raise InputError(f"--layout {layout} has names and coordinates of its own; leave them out")
+    elif layout == "energyflow":
+        from jaxpriors.data.formats.energyflow import energyflow_files, read_energyflow
+
+        chunks = energyflow_files(source, sample or "")
+        samples, metadata = read_energyflow(chunks, events), {"sample": sample}
+    elif layout == "lhco":
+        from jaxpriors.data.formats.lhco import read_lhco_events
+
+        with counting("events", console) as show:
+            progress = partial(show, "reading and clustering")
+            samples = read_lhco_events(source, window=window, stop=events, progress=progress)
+        metadata = {"window": window}
+    elif layout == "omnilearn-dijets":
+        from jaxpriors.data.formats.omnilearn_dijets import read_omnilearn_dijets
+
+        samples, metadata = read_omnilearn_dijets(source, stop=events), {}
+    else:
+        samples, metadata = _read_omnilearn(source, layout == "omnilearn-jetclass", events), {}
+    metadata |= {"converted_from": source.name}
+    write_events(out, samples, metadata, overwrite=overwrite, compact=compact)
+    written = samples if isinstance(samples, Events) else next(iter(samples.values()))
+    console.print(f"{out}: {len(written)} events written")
+    return 0
+
+
+def _read_named(
+    source: Path,
+    columns: dict[str, str] | None,
+    particle: dict[str, str] | None,
+    detector: dict[str, str] | None,
+    coordinates: str | None,
+    events: int | None,
+) -> Events | dict[str, Events]:
+    from jaxpriors.data.hdf5 import levels
+    from jaxpriors.data.sample_files import read_events
+
+    if particle is not None:
+        chosen = {"particle": particle, "detector": detector}
+        return {
+            x: read_events(source, None, names, coordinates)[:events] for x, names in chosen.items()
+        }
+    if columns is None and levels(source):
+        return {x: read_events(source, x, None, coordinates)[:events] for x in levels(source)}
+    return read_events(source, None, columns, coordinates)[:events]
+
+
+def _read_omnilearn(source: Path, jetclass: bool, events: int | None) -> Events | dict[str, Events]:
+    from jaxpriors.data.formats.omnilearn import omnilearn_levels, read_omnilearn_events
+
+    at_least = 2 if jetclass else None
+    read = partial(
+        read_omnilearn_events, source, signed_eta=jetclass, at_least=at_least, stop=events
+    )
+    present = omnilearn_levels(source)
+    return {level: read(level) for level in present} if present else read()

@@ -1,0 +1,129 @@
+"""Groups of options that several commands share.
+
+A parameter of type ``In[Group]`` stands for the options of the group, without a prefix. Nothing
+here imports JAX, so that commands answer before it is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import tyro
+
+from jaxpriors.ratio.names import Size
+from jaxpriors.training.options import Compute
+
+if TYPE_CHECKING:
+    from jaxpriors.data.events import Events
+    from jaxpriors.preprocessing.tokens import InputConfig
+
+T = TypeVar("T")
+In = Annotated[T, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Hold the folder of a run, and the processes that share it.
+
+    Args:
+        out: folder of the run; must not exist, unless --resume.
+        resume: resume the run in the folder.
+        devices: devices of each process: a number, or all.
+        coordinator: HOST:PORT on the machine of process 0, for a run of several processes
+            without srun or mpirun (docs/scaling.md).
+        processes: number of processes.
+        process: index of this process, from 0.
+    """
+
+    out: Path
+    resume: bool = False
+    # removed from the command line before the command begins (`cli.main.with_launch`)
+    devices: str | None = None
+    coordinator: str | None = None
+    processes: str | None = None
+    process: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Hold the size, start and precision of networks.
+
+    Args:
+        size: small (minutes on two cores) or paper (arXiv:2603.08802, and for PET OmniLearn,
+            arXiv:2404.16091).
+        pretrained: for pet-finetuned: a PET ported by `jaxpriors port omnilearn`, or the folder of
+            a pretraining; by default the weights in this package.
+        precision: precision of the networks; weights, losses and norms are float32 either way.
+    """
+
+    size: Size = "small"
+    pretrained: Path | None = None
+    precision: Compute = "float32"
+
+    def pretrained_for(self, models: tuple[str, ...]) -> dict[str, Path | None]:
+        """Give each model its pretrained weights; raise InputError where no model has any."""
+        from jaxpriors.errors import InputError
+        from jaxpriors.ratio.presets import find_model
+
+        accepting = {name: find_model(name).pretrained for name in models}
+        if self.pretrained is not None and not any(accepting.values()):
+            raise InputError(
+                f"pretrained: found {self.pretrained} for {', '.join(models)}, expected "
+                "'pet-finetuned'"
+            )
+        return {name: self.pretrained if taken else None for name, taken in accepting.items()}
+
+
+@dataclass(frozen=True)
+class TokenOptions:
+    """Choose the inputs of lgatr and lgatr-slim.
+
+    Args:
+        features: for lgatr and lgatr-slim: full (kinematics and identities of the constituents) or
+            momenta (four-vectors).
+        beam: for lgatr and lgatr-slim: reference vectors that stand for the beam.
+        time: for lgatr and lgatr-slim: whether a reference vector stands for the time direction.
+    """
+
+    features: Literal["full", "momenta"] = "full"
+    beam: Literal["lightlike", "spacelike", "timelike", "xyplane", "none"] = "lightlike"
+    time: bool = True
+
+    def inputs_for(self, models: tuple[str, ...]) -> dict[str, InputConfig | None]:
+        """Give each model its inputs, None for its own; raise InputError where none has tokens."""
+        from jaxpriors.errors import InputError
+        from jaxpriors.preprocessing.tokens import InputConfig
+        from jaxpriors.ratio.presets import find_model
+
+        chosen = InputConfig(self.features, self.beam, self.time)
+        accepting = {name: find_model(name).inputs is InputConfig for name in models}
+        if chosen != InputConfig() and not any(accepting.values()):
+            raise InputError(
+                f"features, beam, time: found {chosen} for {models}, which have no tokens"
+            )
+        return {name: chosen if taken else None for name, taken in accepting.items()}
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Choose how to read files of events.
+
+    Args:
+        level: particle or detector, where a file holds both.
+        columns: our names of columns and yours, as in --columns p4 jets/momenta pid jets/id, for
+            both files (for different ones use `jaxpriors data convert`).
+        coordinates: coordinates of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi.
+    """
+
+    level: str | None = None
+    columns: dict[str, str] | None = None
+    coordinates: str | None = None
+
+    def read(self, first: Path, second: Path) -> tuple[Events, Events]:
+        """Read two samples; the level counts for files that hold several."""
+        from jaxpriors.data.sample_files import read_sample
+
+        how = self.level, self.columns, self.coordinates
+        return read_sample(first, *how), read_sample(second, *how)

@@ -1,0 +1,121 @@
+"""`jaxpriors reweight` and `jaxpriors ratio`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxpriors.cli.options import In, NetworkOptions, RunOptions, SampleOptions, TokenOptions
+from jaxpriors.ratio.names import ModelName
+from jaxpriors.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from jaxpriors.ratio.classifier import RatioClassifier
+    from jaxpriors.ratio.reweighting import Reweighting
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Choose the networks, their inputs and training, and how to read the samples.
+
+    Args:
+        model: one or several networks; pet-finetuned is a pet that starts from pretrained weights,
+            mlp sees only the six observables.
+        network: size, start and precision of the networks.
+        tokens: inputs of lgatr and lgatr-slim.
+        samples: how to read the files.
+        training: options of the training.
+        ensemble: networks of each model that train as one program; the result is the mean of their
+            log ratios, with their spread.
+        bootstrap: each network of an ensemble weights the training events with its own Poisson
+            counts, so that the spread covers the statistics of the samples.
+    """
+
+    model: tuple[ModelName, ...] = ("lgatr-slim",)
+    network: In[NetworkOptions] = field(default_factory=NetworkOptions)
+    tokens: In[TokenOptions] = field(default_factory=TokenOptions)
+    samples: In[SampleOptions] = field(default_factory=SampleOptions)
+    training: In[TrainingOptions] = field(default_factory=TrainingOptions)
+    ensemble: int | None = None
+    bootstrap: bool = False
+
+    def classifiers(self) -> tuple[RatioClassifier, ...]:
+        """Make one classifier for each model; raise InputError for options that none has."""
+        from jaxpriors.ratio.classifier import RatioClassifier
+
+        inputs = self.tokens.inputs_for(self.model)
+        pretrained = self.network.pretrained_for(self.model)
+        return tuple(
+            RatioClassifier(
+                name,
+                self.network.size,
+                inputs[name],
+                pretrained=pretrained[name],
+                ensemble=self.ensemble,
+                bootstrap=self.bootstrap,
+            ).with_options(self.training, self.network.precision)
+            for name in self.model
+        )
+
+
+def reweight(simulation: Path, data: Path, /, run: In[RunOptions], fit: In[Fit] = Fit()) -> int:
+    """Reweight one sample into another.
+
+    Trains a classifier between the two, weights each simulated event by the likelihood ratio,
+    and writes weights.h5, metrics.json and figures into a folder.
+
+    Args:
+        simulation: HDF5 file of the sample to reweight.
+        data: HDF5 file of the target sample.
+        run: folder of the run and its processes.
+        fit: configuration of the fit.
+    """
+    from jaxpriors.ratio.reweighting import Reweighting
+
+    return _run(simulation, data, fit, run, Reweighting(fit.classifiers(), seed=fit.training.seed))
+
+
+def ratio(
+    simulation: Path,
+    data: Path,
+    /,
+    run: In[RunOptions],
+    truth: str | None = None,
+    fit: In[Fit] = Fit(),
+) -> int:
+    """Learn the likelihood ratio of two samples, calibrate it, and measure how good it is.
+
+    The command does what `reweight` does. It also divides the log ratios by the temperature that
+    fits the validation events best; prints AUC, accuracy, rejection and calibration error with
+    statistical errors; draws a reliability diagram; compares the mean ratio with 1, the moments of
+    the reweighted simulation with those of the data, and the ratios with the true ones, if known.
+
+    Args:
+        simulation: HDF5 file of the sample in the denominator.
+        data: HDF5 file of the sample in the numerator.
+        run: folder of the run and its processes.
+        truth: the simulation's column with the factors on its weights that turn it into the data,
+            where they are known.
+        fit: configuration of the fit.
+    """
+    from jaxpriors.ratio.reweighting import Reweighting
+
+    config = Reweighting(
+        fit.classifiers(), seed=fit.training.seed, observables="jet", calibrate=True, truth=truth
+    )
+    return _run(simulation, data, fit, run, config)
+
+
+def _run(simulation: Path, data: Path, fit: Fit, options: RunOptions, config: Reweighting) -> int:
+    """Run or resume a reweighting in a folder and print its tables."""
+    from jaxpriors.ratio.reweighting import run_reweighting
+    from jaxpriors.report.tables import tables
+    from jaxpriors.run.folder import started
+
+    sources = {"simulation": str(simulation), "data": str(data), **asdict(fit.samples)}
+    with started(options.out, options.resume) as run:
+        metrics = run_reweighting(*fit.samples.read(simulation, data), config, run, sources)
+    print(tables(metrics))
+    print(f"\nweights, figures and metrics: {options.out}")
+    return 0

@@ -1,0 +1,215 @@
+"""Tables of triangular discriminators (2603.08802, Tables 2 and 3), as numbers and as text.
+
+`discriminators` computes what a run's metrics.json keeps; `format_table` prints it from that alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation import metrics
+from jaxpriors.evaluation.observables import OBSERVABLES, Observable
+
+TITLES = {
+    "table2": "Detector level: triangular discriminator to the data x 1000 (0: same shape)",
+    "table3": "Particle level: triangular discriminator to the truth x 1000 (0: same shape)",
+}
+PRIOR = {"table2": "unweighted", "table3": "prior"}  # what stands for no weights
+NO_ERROR = " " * len(" ± 0.00")
+Table = dict[str, dict[str, dict[str, float]]]
+
+
+def discriminators(
+    data: Mapping[str, np.ndarray],
+    simulation: Mapping[str, np.ndarray],
+    models: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    table: str = "table2",
+    data_weights: np.ndarray | None = None,
+    simulation_weights: np.ndarray | None = None,
+    observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
+    replicas: int = 100,
+    seed: int = 0,
+) -> dict[str, Table]:
+    """Measure how far the reweighted simulation is from the data, by model and observable.
+
+    data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
+    of the simulation's events, its own weights times the likelihood ratio, or observable → such
+    weights. Returns {table: {model: {observable: {"value", "error", "floor", "unweighted"}}}}, all
+    times 1000: the discriminator, its bootstrap error, the value that statistics alone would give,
+    and the discriminator of the simulation under its own weights, which is called "prior" in
+    "table3". Raises InputError for a missing observable and for weights that cannot be used.
+    """
+    for sample, values in (("data", data), ("simulation", simulation)):
+        missing = [o.name for o in observables if o.name not in values]
+        if missing:
+            raise InputError(f"{table}: the {sample} lack {missing}; found {sorted(values)}")
+    unweighted = {
+        o.name: metrics.triangular_discriminator(
+            data[o.name], simulation[o.name], o.edges, data_weights, simulation_weights
+        )
+        for o in observables
+    }
+    rows: Table = {}
+    for model, found in models.items():
+        rows[model] = {}
+        for o in observables:
+            weights = found[o.name] if isinstance(found, Mapping) else found
+            report = metrics.weight_report(weights)
+            if report.finite < 1:
+                first = int(np.argmin(np.isfinite(weights)))
+                raise InputError(
+                    f"weights of {model}: {np.sum(~np.isfinite(weights))} of {report.size} are not "
+                    f"finite (the first is number {first}: {weights[first]}); expected finite "
+                    "numbers"
+                )
+            if not np.any(weights):
+                raise InputError(f"weights of {model}: all {report.size} are zero")
+            samples = (data[o.name], simulation[o.name], o.edges, data_weights, weights)
+            rows[model][o.name] = {
+                "value": metrics.triangular_discriminator(*samples),
+                "error": metrics.discriminator_error(*samples, replicas=replicas, seed=seed),
+                "floor": metrics.discriminator_floor(*samples),
+                PRIOR[table]: unweighted[o.name],
+            }
+    return {table: rows}
+
+
+def over_seeds(tables: Sequence[Table]) -> Table:
+    """Average each number over tables of several seeds, and add the best value and their spread.
+
+    The best is the least of the seeds, of each observable by itself.
+    """
+    result: Table = {}
+    for model, row in tables[0].items():
+        result[model] = {}
+        for name, cell in row.items():
+            cells = [table[model][name] for table in tables]
+            mean = {key: float(np.mean([c[key] for c in cells])) for key in cell}
+            found = [c["value"] for c in cells]
+            spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
+            result[model][name] = mean | {"best": min(found), "spread": spread}
+    return result
+
+
+def format_table(values: Mapping[str, Any]) -> str:
+    """Format the tables of a run, from what `discriminators` returned or its metrics.json.
+
+    One column for each observable, one row without reweighting, then one for each model with its
+    error, one with the best of several seeds, where there are several, and one with its statistical
+    floor. Raises InputError if there is no such table.
+    """
+    present = [name for name in TITLES if isinstance(values, Mapping) and values.get(name)]
+    if not present:
+        raise InputError("metrics: found no 'table2' of {model: {observable: {value, …}}}")
+    texts = []
+    for name in present:
+        table, prior = values[name], PRIOR[name]
+        if not all(
+            isinstance(row, Mapping)
+            and row
+            and all({"value", "error", "floor", prior} <= set(cell) for cell in row.values())
+            for row in table.values()
+        ):
+            raise InputError(
+                f"metrics: found no {name!r} of {{model: {{observable: {{value, …}}}}}}"
+            )
+        first = next(iter(table.values()))
+        names = list(first)
+        rows = [
+            ["", *(OBSERVABLES[n].symbol if n in OBSERVABLES else n for n in names)],
+            [prior, *(_number(first[n][prior], None) for n in names)],
+        ]
+        for model, cells in table.items():
+            rows.append([model, *(_number(cells[n]["value"], cells[n]["error"]) for n in names)])
+            if any(cells[n].get("best", cells[n]["value"]) < cells[n]["value"] for n in names):
+                rows.append(["  best of each", *(_number(cells[n]["best"], None) for n in names)])
+            rows.append(["  floor", *(_number(cells[n]["floor"], None) for n in names)])
+        texts.append("\n".join([TITLES[name], "", *aligned(rows)]))
+    return "\n\n".join(texts)
+
+
+def format_quality(values: Mapping[str, Any]) -> str:
+    """Format how well models tell data from simulation, as aligned text, from a run's metrics.json.
+
+    Raises InputError if it holds no ``table4`` of `evaluation.likelihood_ratio.separation`.
+    """
+    table = values.get("table4") if isinstance(values, Mapping) else None
+    cells = {"auc", "auc_error", "accuracy", "accuracy_error", "rejection50", "rejection50_error"}
+    cells |= {"ece", "ece_floor"}
+    if not isinstance(table, Mapping) or not all(cells <= set(row) for row in table.values()):
+        raise InputError("metrics: found no 'table4' of {model: {'auc', …, 'ece', …}}")
+    heads = ["AUC", "accuracy", "rejection at 50 %", "calibration error", "mean ratio"]
+    rows = [["", *heads, "effective events"]]
+    for model, row in table.items():
+        ratio = values.get("closure", {}).get(model)
+        share = ratio.get("effective_share") if ratio else None
+        rows.append(
+            [
+                model,
+                f"{row['auc']:.4f} ± {row['auc_error']:.4f}",
+                f"{row['accuracy']:.4f} ± {row['accuracy_error']:.4f}",
+                f"{row['rejection50']:.3f} ± {row['rejection50_error']:.3f}",
+                f"{100 * row['ece']:.2f} % (floor {100 * row['ece_floor']:.2f} %)",
+                f"{ratio['mean_ratio']:.4f} ± {ratio['mean_ratio_error']:.4f}" if ratio else "",
+                "" if share is None else f"{100 * share:.3g} %",
+            ]
+        )
+        if row.get("best_auc", row["auc"]) > row["auc"]:
+            best = [f"{row['best_auc']:.4f}", f"{row['best_accuracy']:.4f}"]
+            rows.append(["  best of each", *best, f"{row['best_rejection50']:.3f}", *3 * [""]])
+    lines = ["Data against simulation, test events (0.5, 0.5, 2: they look alike)", ""]
+    return "\n".join([*lines, *aligned(rows)])
+
+
+def format_known(values: Mapping[str, Any], table: str = "known_ratio") -> str:
+    """Format learned against true log ratios of each model, as aligned text, from metrics.json.
+
+    table: its name there, whose end tells the cases of a study apart.
+    """
+    heads = [
+        "",
+        *(f"{n}{of}" for of in ("", " (ratio)") for n in ("error²", "of constant", "corr.")),
+    ]
+    heads.append("bias, small to large ratios")
+    rows, names = [heads], list[str]()
+    for model, row in values[table].items():
+        names = list(row["chi2"])
+        bias = " ".join(f"{b:+.3f}" for b in row["bias"])
+        numbers = [
+            f"{row[of + n]:.5f}"
+            for of in ("", "ratio_")
+            for n in ("mse", "mse_constant", "correlation")
+        ]
+        if len(rows) == 1:
+            rows.append(["before", *7 * [""], *map(_shape, row["chi2_before"].values())])
+        rows.append([model, *numbers, bias, *map(_shape, row["chi2"].values())])
+    heads += [f"χ² of {name}" for name in names]
+    case = table.removeprefix("known_ratio").replace("_", ", ")
+    title = f"Log ratios (and ratios) against those that are known{case}, test events"
+    return "\n".join([title, "", *aligned(rows)])
+
+
+def _shape(test: Mapping[str, float]) -> str:
+    return f"{test['chi2']:.1f}/{test['ndf']} ({test['p']:.3f})"
+
+
+def _number(value: float, error: float | None) -> str:
+    """Format a value with two decimals, and its error; columns align at the decimal point."""
+    return f"{value:.2f}{NO_ERROR if error is None else f' ±{error:5.2f}'}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align rows of cells, headings first, as lines whose columns have one width."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    head, *body = rows
+    lines = [[cell.center(width) for cell, width in zip(head, widths, strict=True)]]
+    lines.append(["-" * width for width in widths])
+    for first, *cells in body:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append([first.ljust(widths[0]), *right])
+    return ["   ".join(line).rstrip() for line in lines]

@@ -1,0 +1,329 @@
+"""Reweight one sample into another with several networks, and measure how well it went.
+
+The samples are split into events to train on, to validate on and to test with. The table, AUC,
+weight report and figure of observables use only test events, which no training has seen.
+
+The event weights are written to ``weights.h5``, in the order of the simulation's file:
+
+| dataset              | shape  | dtype   | meaning                                           |
+|----------------------|--------|---------|---------------------------------------------------|
+| `<model>/log_ratio`  | (n,)   | float64 | log p_data / p_simulation of each simulated event |
+| `<model>/weight`     | (n,)   | float64 | the event's new weight; same sum as the old ones  |
+| `<model>/log_ratios` | (k, n) | float64 | of each network, where `log_ratio` is the mean    |
+| `part`               | (n,)   | bytes   | what the event was used for: train, validation, test |
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import jax
+import numpy as np
+
+from jaxpriors.data.batching import split
+from jaxpriors.data.events import Events
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.figures import (
+    calibration_figure,
+    observable_figure,
+    save_figure,
+    training_figure,
+)
+from jaxpriors.evaluation.likelihood_ratio import (
+    Reliability,
+    against_truth,
+    closure,
+    reliability,
+    separation,
+    shapes,
+)
+from jaxpriors.evaluation.metrics import weight_report
+from jaxpriors.evaluation.observables import (
+    OBSERVABLES,
+    Observable,
+    jet_observables,
+    observables,
+    spanning,
+    with_observables,
+)
+from jaxpriors.evaluation.tables import discriminators
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.examples import check_overlap, two_classes
+from jaxpriors.ratio.model import reweighted
+from jaxpriors.ratio.networks import networks_of
+from jaxpriors.run.folder import Run, environment, logged
+from jaxpriors.run.storage import exists, read_json, write_json, written_whole
+from jaxpriors.training.loop import Record
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Reweighting:
+    """Configure the fits and their evaluation.
+
+    fractions: of events to train, validate and test on. observables: the six of the unfolding
+    studies, or pt, mass, multiplicity and width of the jets in ranges that hold nearly all test
+    events. calibrate: whether to divide log ratios by the temperature that fits the validation
+    events best. truth: a column of the simulation with the factors on its weights that turn it
+    into the data.
+    """
+
+    classifiers: tuple[RatioClassifier, ...]
+    fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
+    seed: int = 0
+    observables: Literal["substructure", "jet"] = "substructure"
+    calibrate: bool = False
+    truth: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Hold samples that are split and checked, ready for training.
+
+    parts: sample → part → indices of events; shown: the observables to evaluate; observables:
+    sample → observable → values of the test events.
+    """
+
+    simulation: Events
+    data: Events
+    parts: dict[str, dict[str, np.ndarray]]
+    shown: tuple[Observable, ...]
+    observables: dict[str, dict[str, np.ndarray]]
+
+    def part(self, name: str) -> tuple[Events, Events]:
+        """Give the simulated and measured events of a part: train, validation or test."""
+        return (
+            self.simulation[self.parts["simulation"][name]],
+            self.data[self.parts["data"][name]],
+        )
+
+
+def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -> Prepared:
+    """Split the events and check, before hours of training, that training and tests can succeed.
+
+    Raises InputError for samples that cannot be trained on or tested with: too few events, weights
+    without a positive sum, identities in only one sample, observables out of their range.
+    """
+    names = [c.model for c in config.classifiers]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"models: found {names}, expected one or several different ones")
+    if any(set(OBSERVABLES) & set(one.inputs.columns) for one in config.classifiers):
+        simulation, data = with_observables(simulation), with_observables(data)
+    samples = {"simulation": simulation, "data": data}
+    parts = {
+        name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
+        for name, e in samples.items()
+    }
+    for sample, shares in parts.items():
+        for part, index in shares.items():
+            if len(index) == 0:
+                raise InputError(
+                    f"{sample}: {len(samples[sample])} events leave none for {part}; give more"
+                )
+    of = observables if config.observables == "substructure" else jet_observables
+    values = {name: of(e[parts[name]["test"]]) for name, e in samples.items()}
+    shown = tuple(OBSERVABLES.values())
+    if config.observables == "jet":
+        shown = spanning(values["simulation"], values["data"])
+    prepared = Prepared(simulation, data, parts, shown, values)
+    if config.truth is not None:
+        true_weights(simulation, config.truth)
+    for part in PARTS:
+        two_classes(*prepared.part(part))
+    _table(prepared, {"simulation": prepared.part("test")[0].weight}, config.seed)
+    return prepared
+
+
+def reweight(
+    prepared: Prepared,
+    config: Reweighting,
+    folder: str | Path,
+    progress: Callable[[Record], None] = lambda record: None,
+) -> dict[str, Any]:
+    """Fit every classifier, reweight, write weights, figures and metrics into a run's folder.
+
+    Returns the content of ``metrics.json``: ``table2`` (triangular discriminators × 1000 of six
+    observables with bootstrap errors, floors and the values before reweighting), ``models``
+    (loss, AUC, temperature, weight report, times; the spread of an ensemble's log ratios: their
+    standard deviation, averaged over the simulated test events), ``table4``, ``closure`` and
+    ``known_ratio`` (`evaluation.likelihood_ratio`), ``events``, ``environment`` (versions).
+    A call with the folder of a killed call resumes from its last checkpoint. ``progress`` gets
+    {"stage": …} at each stage, and the records of the training loop with the name of the model.
+    Raises InputError for samples that hardly overlap, after the training that shows it.
+    """
+    folder = Path(folder)
+    simulation, parts = prepared.simulation, prepared.parts
+    sim, dat = prepared.part("test")
+    on_test = parts["simulation"]["test"]
+    used_for = np.empty(len(simulation), "S10")
+    for part, index in parts["simulation"].items():
+        used_for[index] = part.encode()
+    log_ratios: dict[str, np.ndarray] = {}
+    ensembles: dict[str, np.ndarray] = {}
+    models: dict[str, Any] = {}
+    quality: dict[str, dict[str, float]] = {}
+    diagrams: dict[str, Reliability] = {}
+    log: list[Record] = []
+    for classifier in config.classifiers:
+        name = classifier.model
+        progress({"stage": f"training {name}"})
+        model, trained = classifier.train(
+            *classifier.examples(*prepared.part("train"), prepared.part("validation")),
+            folder / "checkpoints" / name,
+            logged(folder / "log.jsonl", progress, log, model=name),
+        )
+        best = min(trained.history, key=lambda r: r["validation_loss"])
+        check_overlap(best["validation_loss"])
+        if config.calibrate:
+            model = model.calibrated(*prepared.part("validation"))
+        model.save(folder / "model" / name)
+        log += [{"model": name, **record} for record in trained.history]
+
+        progress({"stage": f"reweighting with {name}"})
+        each = model.log_ratios(simulation)
+        log_ratios[name] = each.mean(0)
+        if len(each) > 1:
+            ensembles[name] = each
+        weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
+        path = folder / "weights.h5"
+        with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+            file.create_dataset("part", data=used_for)
+            for n in weights:
+                file.create_dataset(f"{n}/log_ratio", data=log_ratios[n])
+                file.create_dataset(f"{n}/weight", data=weights[n])
+            for n, ratios_of_each in ensembles.items():
+                file.create_dataset(f"{n}/log_ratios", data=ratios_of_each)
+        on_data = model.log_ratios(dat).mean(0)
+        of_both = (log_ratios[name][on_test], on_data, sim.weight, dat.weight)
+        quality[name] = separation(*of_both, seed=config.seed)
+        diagrams[name] = reliability(*of_both)
+        models[name] = {
+            "networks": len(each),
+            "parameters": sum(x.size for x in jax.tree.leaves(networks_of(model.classifier)[0])),
+            "epochs": len(trained.history),
+            "best_epoch": best["epoch"],
+            "validation_loss": best["validation_loss"],
+            "auc": quality[name]["auc"],
+            "auc_error": quality[name]["auc_error"],
+            "temperature": model.temperature,
+            "weights": dataclasses.asdict(weight_report(weights[name][on_test])),
+            "seconds": trained.seconds,
+        }
+        if len(each) > 1:
+            models[name]["spread"] = float(each[:, on_test].std(0, ddof=1).mean())
+        if model.origin is not None:
+            models[name]["origin"] = dataclasses.asdict(model.origin)
+
+    progress({"stage": "measuring and drawing"})
+    test_weights = {n: reweighted(sim.weight, r[on_test]) for n, r in log_ratios.items()}
+    metrics = {
+        **_table(prepared, test_weights, config.seed),
+        "models": models,
+        "table4": quality,
+        **_checks(prepared, config, {n: r[on_test] for n, r in log_ratios.items()}),
+        "environment": environment(),
+        "events": {s: {p: len(i) for p, i in x.items()} for s, x in parts.items()},
+    }
+    figures = folder / "figures"
+    drawn = observable_figure(
+        prepared.observables["data"],
+        prepared.observables["simulation"],
+        test_weights,
+        data_weights=dat.weight,
+        simulation_weights=sim.weight,
+        observables=prepared.shown,
+    )
+    save_figure(drawn, figures / "observables")
+    save_figure(calibration_figure(diagrams), figures / "calibration")
+    losses = {
+        model: {
+            kind: [r[f"{kind}_loss"] for r in log if r["model"] == model]
+            for kind in ("train", "validation")
+        }
+        for model in models
+    }
+    save_figure(training_figure(losses), figures / "training")
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _table(prepared: Prepared, weights: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
+    sim, dat = prepared.part("test")
+    return discriminators(
+        prepared.observables["data"],
+        prepared.observables["simulation"],
+        weights,
+        data_weights=dat.weight,
+        simulation_weights=sim.weight,
+        observables=prepared.shown,
+        seed=seed,
+    )
+
+
+def _checks(
+    prepared: Prepared, config: Reweighting, log_ratios: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Measure {"closure": {model: …}} and, where the truth is known, {"known_ratio": {model: …}}.
+
+    log_ratios: model → log ratios of the simulated test events.
+    """
+    sim, dat = prepared.part("test")
+    values = prepared.observables["simulation"], prepared.observables["data"]
+    found = {n: closure(r, *values, sim.weight, dat.weight) for n, r in log_ratios.items()}
+    if config.truth is None:
+        return {"closure": found}
+    truth = true_weights(sim, config.truth)
+    known = {}
+    before = shapes(*values, prepared.shown, sim.weight, dat.weight)
+    for name, learned in log_ratios.items():
+        weights = reweighted(sim.weight, learned)
+        known[name] = against_truth(learned, truth, sim.weight) | {
+            "chi2": shapes(*values, prepared.shown, weights, dat.weight),
+            "chi2_before": before,
+        }
+    return {"closure": found, "known_ratio": known}
+
+
+def true_weights(simulation: Events, column: str) -> np.ndarray:
+    """Read a column (n,) of true ratios; raise InputError if it is missing or not positive."""
+    if column not in simulation.columns:
+        raise InputError(
+            f"truth: found no column {column!r} in the simulation, which has "
+            f"{sorted(simulation.columns)}"
+        )
+    weights = np.asarray(simulation.columns[column], np.float64)
+    if weights.ndim != 1 or not np.all(np.isfinite(weights) & (weights > 0)):
+        raise InputError(
+            f"truth: column {column!r} of the simulation has shape {weights.shape} and "
+            f"{np.sum(~(np.isfinite(weights) & (weights > 0)))} values that are not positive and "
+            "finite, expected a positive weight of each event"
+        )
+    return weights
+
+
+def run_reweighting(
+    simulation: Events, data: Events, config: Reweighting, run: Run, sources: dict[str, Any]
+) -> dict[str, Any]:
+    """Reweight in the folder of a run unless that is done; return the metrics.
+
+    sources: origin of the samples. Raises InputError as ``prepare_reweighting`` and ``reweight``.
+    """
+    sources = {**sources, "digests": [simulation.digest(), data.digest()]}
+    prepared = lengths = None
+    if not exists(run.folder / "metrics.json"):
+        run.progress({"stage": "looking at the samples"})
+        prepared = prepare_reweighting(simulation, data, config)
+        lengths = np.concatenate([events.multiplicity for events in prepared.part("train")])
+    classifiers = tuple(
+        one.with_micro_batch(lengths, run.begun("classifiers", i, "training"), run.progress)
+        for i, one in enumerate(config.classifiers)
+    )
+    config = dataclasses.replace(config, classifiers=classifiers)
+    run.open({**dataclasses.asdict(config), "sources": sources})
+    if prepared is not None:
+        reweight(prepared, config, run.folder, run.progress)
+    return read_json(run.folder / "metrics.json")

@@ -1,0 +1,104 @@
+"""Files that are written whole or not at all, JSON, digests, and the cache folder.
+
+Of several processes (`jaxpriors.run.processes`), the first reads and writes for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpriors.errors import InputError
+from jaxpriors.run import processes
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which takes its place when the context ends well.
+
+    Of several processes, the first alone writes; the others' paths are of no consequence.
+
+    Raises:
+        InputError: the file exists and `overwrite` is false, or its folder cannot be made.
+    """
+    path = Path(path)
+    if processes.index() > 0:
+        with tempfile.TemporaryDirectory(prefix="jaxpriors-") as scratch:
+            yield Path(scratch) / path.name
+        return
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise InputError(f"{path}: exists already; choose another name or allow overwriting")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent}: this folder cannot be made ({error})") from error
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write whole or not at all; NaN and infinity are errors (ValueError)."""
+    with written_whole(path, overwrite=True) as scratch:
+        scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, expected: str = "that of a finished run") -> dict[str, Any]:
+    """Read the JSON object in a file.
+
+    Raises InputError where the file is missing, saying what was ``expected``, damaged, or no
+    object.
+    """
+    content, problem = None, ""
+    if processes.index() == 0:
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            problem = f"no such file, expected {expected}"
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror})"
+        except ValueError as error:
+            problem = f"found {error}, expected JSON"
+        if not problem and not isinstance(content, dict):
+            problem = f"found {type(content).__name__}, expected a JSON object"
+    content, problem = processes.gather((content, problem))[0]
+    if problem:
+        raise InputError(f"{path}: {problem}")
+    return content
+
+
+def digest(*parts: Any) -> str:
+    """Return a hash of texts and of the numbers in arrays, one after another; None adds nothing."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode())
+        elif part is not None:
+            found.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def exists(path: Path) -> bool:
+    """Tell whether there is such a file, or folder."""
+    return processes.gather(path.exists())[0]
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: $JAXPRIORS_CACHE, else jaxpriors in the user's cache."""
+    chosen = os.environ.get("JAXPRIORS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxpriors"

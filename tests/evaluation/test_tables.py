@@ -1,0 +1,97 @@
+"""The table of discriminators: its numbers, and its text from the numbers alone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation import metrics
+from jaxpriors.evaluation import tables as report
+from jaxpriors.evaluation.observables import Observable
+
+OBSERVABLES = (
+    Observable("mass", "m", "Mass", "GeV", 0.0, 1.0, 10),
+    Observable("own", "own", "Own", "", 0.0, 2.0, 5),
+)
+
+
+@pytest.fixture(scope="module")
+def samples() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """Data of density 2x, flat simulation, the exact likelihood ratio of the simulation."""
+    rng = np.random.default_rng(11)
+    data, simulation = np.sqrt(rng.random(3000)), rng.random(4000)
+    return (
+        {"mass": data, "own": 2 * data},
+        {"mass": simulation, "own": 2 * simulation},
+        2 * simulation,
+    )
+
+
+@pytest.fixture(scope="module")
+def table(samples) -> dict:
+    """Their table, as it comes back from a metrics.json."""
+    data, simulation, ratio = samples
+    models = {"exact": ratio, "none": np.full(4000, 3.0)}
+    values = report.discriminators(
+        data, simulation, models, observables=OBSERVABLES, replicas=40, seed=1
+    )
+    return json.loads(json.dumps(values | {"steps": 7}))
+
+
+def test_table2_holds_the_metrics(samples, table):
+    data, simulation, ratio = samples
+    cell = table["table2"]["exact"]["mass"]
+    arguments = (data["mass"], simulation["mass"], OBSERVABLES[0].edges)
+    assert cell["value"] == metrics.triangular_discriminator(*arguments, None, ratio)
+    assert cell["floor"] == metrics.discriminator_floor(*arguments, None, ratio)
+    assert cell["unweighted"] == metrics.triangular_discriminator(*arguments)
+    assert cell["error"] == metrics.discriminator_error(
+        *arguments, None, ratio, replicas=40, seed=1
+    )
+
+
+def test_the_exact_ratio_reaches_the_floor_and_equal_weights_change_nothing(table):
+    for cells in table["table2"]["exact"].values():
+        assert cells["value"] < cells["floor"] + 3 * cells["error"] < 0.1 * cells["unweighted"]
+    for cells in table["table2"]["none"].values():
+        assert cells["value"] == pytest.approx(cells["unweighted"])
+
+
+def test_format_table_shows_every_number_in_aligned_columns(table):
+    lines = report.format_table(table).splitlines()
+    assert lines[2].split() == ["m", "own"]
+    assert [line.split()[0] for line in lines[4:]] == [
+        "unweighted", "exact", "floor", "none", "floor"
+    ]  # fmt: skip
+    exact = table["table2"]["exact"]
+    assert lines[5].split() == ["exact"] + [
+        text
+        for name in ("mass", "own")
+        for text in (f"{exact[name]['value']:.2f}", "±", f"{exact[name]['error']:.2f}")
+    ]
+    assert f"{exact['own']['unweighted']:.2f}" in lines[4]
+    points = [[i for i, letter in enumerate(line) if letter == "."] for line in lines[4:]]
+    floors, values = points[2], points[1]
+    assert values[0] in floors and values[2] in floors  # the decimal points stand one above another
+
+
+def test_bad_input_is_named(samples):
+    data, simulation, ratio = samples
+    with pytest.raises(InputError, match=r"the simulation lack \['own'\]; found \['mass'\]"):
+        report.discriminators(data, {"mass": ratio}, {"a": ratio}, observables=OBSERVABLES)
+    bad = np.where(np.arange(4000) == 5, np.inf, ratio)
+    with pytest.raises(InputError, match=r"weights of slim: 1 of 4000 are not .* number 5: inf"):
+        report.discriminators(data, simulation, {"slim": bad}, observables=OBSERVABLES)
+    with pytest.raises(InputError, match="weights of slim: all 4000 are zero"):
+        report.discriminators(data, simulation, {"slim": 0 * ratio}, observables=OBSERVABLES)
+    with pytest.raises(InputError, match="found no 'table2'"):
+        report.format_table({"auc": 0.5})
+
+
+def test_seeds_are_summed_up():
+    tables = [{"a": {"m": {"value": v, "floor": 1.0}}} for v in (2.0, 4.0)]
+    cell = report.over_seeds(tables)["a"]["m"]
+    assert cell["value"] == 3 and cell["best"] == 2 and cell["spread"] == pytest.approx(2**0.5)

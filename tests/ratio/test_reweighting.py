@@ -1,0 +1,117 @@
+"""A reweighting as `jaxpriors ratio` runs it: calibrated, and compared with a truth."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from jaxpriors import RatioModel
+from jaxpriors.errors import InputError
+from jaxpriors.evaluation.observables import OBSERVABLES, jet_observables
+from jaxpriors.ratio.classifier import RatioClassifier
+from jaxpriors.ratio.presets import MODELS
+from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting, reweight
+from jaxpriors.report.tables import tables
+from tests.helpers.jets import random_jets
+from tests.helpers.ratios import jets_with_identities, random_ratio
+
+TINY = dataclasses.replace(MODELS["mlp"].training["small"], epochs=8, batch_size=128)
+CONFIG = Reweighting(
+    (RatioClassifier("mlp", training=TINY),), observables="jet", calibrate=True, truth="truth"
+)
+
+
+def weighted(seed, n=4000):
+    """Jets with a column of weights that are a function of their multiplicity."""
+    events = random_jets(n, seed)
+    truth = np.exp(0.8 * np.tanh((events.multiplicity - 20) / 8))
+    return dataclasses.replace(events, columns={"truth": truth})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ratio")
+    data = weighted(1)
+    samples = weighted(0), data.with_weight(data.columns["truth"])
+    return samples, reweight(prepare_reweighting(*samples, CONFIG), CONFIG, folder), folder
+
+
+def test_a_known_ratio_is_learnt(run):
+    known = run[1]["known_ratio"]["mlp"]
+    assert known["mse"] < known["mse_constant"] / 3 and known["correlation"] > 0.8
+    assert set(known["chi2"]) == {"pt", "mass", "multiplicity", "width"}
+    assert all(row["p"] > 0.001 for row in known["chi2"].values())
+
+
+def test_the_ratio_is_calibrated_and_averages_to_one(run):
+    _, metrics, folder = run
+    closed = metrics["closure"]["mlp"]
+    assert closed["mean_ratio"] == pytest.approx(1, abs=0.05)
+    assert metrics["table4"]["mlp"]["ece"] < 2.5 * metrics["table4"]["mlp"]["ece_floor"]
+    assert RatioModel.load(folder / "model" / "mlp").temperature != 1
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert {"observables.png", "calibration.png", "training.png"} <= names
+
+
+def test_the_tables_are_read_from_the_file(run):
+    found = tables(json.loads((run[2] / "metrics.json").read_text()))
+    for words in ("triangular discriminator", "rejection at 50 %", "χ² of width"):
+        assert words in found
+    assert found.count("mlp") == 3
+
+
+def test_observables_span_both_samples(run):
+    samples, _, _ = run
+    shown = prepare_reweighting(*samples, CONFIG).shown
+    assert [o.name for o in shown] == ["pt", "mass", "multiplicity", "width"]
+    for o in shown:
+        for sample in samples:
+            values = jet_observables(sample)[o.name]
+            assert np.mean((values >= o.low) & (values <= o.high)) > 0.97
+    edges = next(o for o in shown if o.name == "multiplicity").edges
+    assert np.all(edges % 1 == 0.5) and len(set(np.diff(edges))) == 1
+
+
+def test_the_six_observables_are_the_default():
+    jets = random_jets(600, 0), random_jets(600, 1)
+    other = dataclasses.replace(CONFIG, observables="substructure", truth=None)
+    assert prepare_reweighting(*jets, other).shown == tuple(OBSERVABLES.values())
+
+
+def test_a_calibrated_model_divides_by_its_temperature(tmp_path):
+    model = random_ratio("lgatr-slim", tmp_path)
+    simulation, data = jets_with_identities(200, 2), jets_with_identities(200, 3)
+    calibrated = model.calibrated(simulation, data)
+    assert calibrated.temperature > 2  # random weights know nothing
+    expected = model.log_ratio(data) / calibrated.temperature
+    np.testing.assert_allclose(calibrated.log_ratio(data), expected, rtol=1e-6)
+    calibrated.save(tmp_path / "model")
+    found = RatioModel.load(tmp_path / "model")
+    assert found.temperature == calibrated.temperature
+    np.testing.assert_array_equal(found.log_ratio(data), calibrated.log_ratio(data))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (None, "found no column 'truth' in the simulation"),
+        (np.zeros(600), "600 values that are not positive"),
+        (np.ones((600, 2)), r"has shape \(600, 2\)"),
+    ],
+)
+def test_a_truth_that_is_none(column, message):
+    simulation, data = random_jets(600, 0), random_jets(600, 1)
+    if column is not None:
+        simulation = dataclasses.replace(simulation, columns={"truth": column})
+    with pytest.raises(InputError, match=message):
+        prepare_reweighting(simulation, data, CONFIG)
+
+
+def test_samples_that_do_not_overlap_have_no_ratio(tmp_path):
+    samples = random_jets(2000, 0, mean_multiplicity=3), random_jets(2000, 1, mean_multiplicity=120)
+    long = dataclasses.replace(TINY, epochs=25, patience=None)
+    config = Reweighting((RatioClassifier("mlp", training=long),))
+    with pytest.raises(InputError, match=r"told apart .* expected data that overlap"):
+        reweight(prepare_reweighting(*samples, config), config, tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
