@@ -14,7 +14,7 @@ import numpy as np
 from experiments.surrogates import Say, surrogate
 from jaxpriors.anomaly import performance as evaluation
 from jaxpriors.anomaly import training as anomaly
-from jaxpriors.anomaly.template import make_template, split_region
+from jaxpriors.anomaly.template import TEMPLATE, make_template, split_region
 from jaxpriors.data import dijets
 from jaxpriors.data.batching import split
 from jaxpriors.data.events import Events
@@ -28,7 +28,7 @@ from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.report.tables import tables
 from jaxpriors.run import processes
 from jaxpriors.run.folder import Run, started
-from jaxpriors.run.storage import exists, read_json
+from jaxpriors.run.storage import exists
 
 LEVEL = "detector"
 SEED = 31  # of the simulated samples
@@ -141,11 +141,13 @@ def run_scan(
     """Train, measure, draw, print the table. make: gives the samples for the largest injection."""
     with started(out, resume) as opened:
         opened.open({"scan": dataclasses.asdict(scan), "sources": sources})
-        if not exists(opened.folder / "metrics.json"):
+
+        def measured() -> dict[str, Any]:
             samples = make(max(scan.injected), opened.progress)
             opened.within("samples").open(samples.digests())
-            opened.finish(study(samples, scan, opened))
-        metrics = read_json(opened.folder / "metrics.json")
+            return study(samples, scan, opened)
+
+        metrics = opened.results(measured)
     print(tables(metrics))
     print(f"\nscores, figures and metrics: {out}")
     return 0
@@ -344,7 +346,11 @@ def realistic(
     seed, number = config.training.seed, len(samples.template)
     outside, mass = split_region(outside, samples.background, region, number, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    made = make_template(outside, mass, config, SamplingConfig(seed=seed), folder, say)
+    sampling = SamplingConfig(seed=seed)
+    Run(folder, True, say).results(
+        lambda: make_template(outside, mass, config, sampling, folder, say)
+    )
+    made = read_events(folder / TEMPLATE)
     most = config.inputs.constituents
     assert most is not None
     cut = {name: dijets.leading(events, most) for name, events in samples.by_name().items()}

@@ -31,7 +31,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.formats.omnilearn import read_omnilearn_events
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.figures import observable_figure, save_figure
+from jaxpriors.evaluation.figures import save_figure
 from jaxpriors.evaluation.observables import jet_observables
 from jaxpriors.preprocessing.clouds import PointCloudConfig
 from jaxpriors.ratio.classifier import RatioClassifier
@@ -39,11 +39,15 @@ from jaxpriors.ratio.model import RatioModel, reweighted
 from jaxpriors.ratio.names import NetworkName
 from jaxpriors.ratio.networks import NetworkConfig
 from jaxpriors.ratio.presets import find_model, lgatr_2m
-from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting, run_reweighting
+from jaxpriors.ratio.reweighting import (
+    Reweighting,
+    draw_observables,
+    prepare_reweighting,
+    run_reweighting,
+)
 from jaxpriors.report.tables import tables
 from jaxpriors.run.folder import Run, started
 from jaxpriors.run.launch import guarded
-from jaxpriors.run.storage import exists, read_json
 from jaxpriors.training.loop import TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.options import TrainingOptions
@@ -207,9 +211,7 @@ def run_fits(
     }
     with started(out, resume) as opened:
         opened.open({"fits": asked, "sources": sources})
-        if not exists(opened.folder / "metrics.json"):
-            opened.finish(study(make(opened.progress), fits, opened))
-        metrics = read_json(opened.folder / "metrics.json")
+        metrics = opened.results(lambda: study(make(opened.progress), fits, opened))
     print(tables(metrics))
     print(f"\nweights, figures and metrics: {out}")
     return 0
@@ -258,20 +260,12 @@ def draw(pair: Pair, fits: dict[str, list[RatioClassifier]], out: Path) -> None:
     """Draw Figure 3: jets of the test events, also reweighted by the first seed of each model."""
     first = next(iter(fits.values()))[0]
     prepared = prepare_reweighting(*pair, _config(first))
-    simulation, data = prepared.part("test")
+    simulation, _ = prepared.part("test")
     weights = {}
     for label, some in fits.items():
         model = RatioModel.load(out / TABLE / label / "seed-0" / "model" / some[0].model)
         weights[label] = reweighted(simulation.weight, model.log_ratio(simulation))
-    drawn = observable_figure(
-        prepared.observables["data"],
-        prepared.observables["simulation"],
-        weights,
-        data_weights=data.weight,
-        simulation_weights=simulation.weight,
-        observables=prepared.shown,
-    )
-    save_figure(drawn, out / "figures" / "observables")
+    save_figure(draw_observables(prepared, weights), out / "figures" / "observables")
 
 
 def simulated(events: int, constituents: int, cases: tuple[Case, ...], say: Say) -> dict[str, Pair]:

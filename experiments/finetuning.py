@@ -23,7 +23,6 @@ from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting
 from jaxpriors.report.tables import tables
 from jaxpriors.run.folder import logged, started
 from jaxpriors.run.launch import guarded
-from jaxpriors.run.storage import read_json
 from jaxpriors.training.options import TrainingOptions
 
 
@@ -77,8 +76,7 @@ def quick(
         rows = [compare(seed, *(losses[model, seed] for model in starts)) for seed in range(seeds)]
         curves = {m: [losses[m, seed] for seed in range(seeds)] for m in starts}
         save_figure(seeds_figure(curves), out / "figures" / "training")
-        run.finish({"finetuning": rows})
-        metrics = read_json(run.folder / "metrics.json")
+        metrics = run.results(lambda: {"finetuning": rows})
     print(tables(metrics))
     return 0
 

@@ -46,7 +46,6 @@ from jaxpriors.ratio.reweighting import Reweighting
 from jaxpriors.report.tables import tables
 from jaxpriors.run.folder import Run, started
 from jaxpriors.run.launch import guarded
-from jaxpriors.run.storage import exists, read_json
 from jaxpriors.training.options import TrainingOptions
 from jaxpriors.unfolding import ibu, omnifold
 from jaxpriors.unfolding.distributions import merged_edges
@@ -216,15 +215,17 @@ def run_unfoldings(
     }
     with started(out, resume) as opened:
         opened.open(asked)
-        if not exists(opened.folder / "metrics.json"):
+
+        def measured() -> dict[str, Any]:
             opened.progress({"stage": "looking at the samples"})
-            simulation, data = map(with_all_observables, (simulation, data))
-            made = {} if closure is None else cases(simulation, shower, opened.progress)
-            metrics = study(Samples.of(simulation, data), configs, opened)
+            known, target = map(with_all_observables, (simulation, data))
+            made = {} if closure is None else cases(known, shower, opened.progress)
+            metrics = study(Samples.of(known, target), configs, opened)
             if closure is not None:
                 metrics["closure"] = closures(made, closure, opened.within("closure"))
-            opened.finish(metrics)
-        metrics = read_json(opened.folder / "metrics.json")
+            return metrics
+
+        metrics = opened.results(measured)
     print(tables(metrics))
     print(f"\nweights, figures and metrics: {out}")
     return 0

@@ -24,8 +24,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc
 from jaxpriors.ratio.classifier import RatioClassifier
-from jaxpriors.run.folder import Run, environment
-from jaxpriors.run.storage import exists, read_json, write_json
+from jaxpriors.run.folder import Run
 from jaxpriors.training.loop import Record
 
 SHARES = (0.1, 0.01, 0.001)
@@ -94,7 +93,7 @@ def search(
     folder: Path,
     progress: Callable[[Record], None] = lambda record: None,
 ) -> dict[str, Any]:
-    """Train on both halves; write scores and networks, and write and return the metrics.
+    """Train on both halves; write scores and networks, and return the metrics.
 
     Each half has a folder, ``half-0`` and ``half-1`` (`anomaly.training.train`). ``scores.h5`` has,
     for each data event of the region, ``row``, its index in the file; ``half``; ``m_jj`` in GeV;
@@ -141,7 +140,6 @@ def search(
         "cuts": [cut for cut in cuts if cut["template_events"] >= config.least],
         "auc": {"value": area.value, "error": area.error},
         "events": {name: len(e) for name, e in samples.items()},
-        "environment": environment(),
     }
     if prepared.test is not None:
         assert prepared.test.label is not None
@@ -149,7 +147,6 @@ def search(
         label, weight = prepared.test.label, prepared.test.weight
         metrics["test"] = evaluation.performance(found, label, config.least, weight)
         metrics["min_background"] = config.least
-    write_json(folder / "metrics.json", metrics)
     return metrics
 
 
@@ -203,6 +200,4 @@ def run_search(
     """
     prepared = config.prepare(data, template, test)
     run.open({**dataclasses.asdict(config), "sources": sources | prepared.digests()})
-    if not exists(run.folder / "metrics.json"):
-        search(prepared, config, run.folder, run.progress)
-    return read_json(run.folder / "metrics.json")
+    return run.results(lambda: search(prepared, config, run.folder, run.progress))

@@ -18,14 +18,14 @@ from jaxpriors.data.batching import split
 from jaxpriors.data.dijets import Window
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import read_metadata
-from jaxpriors.data.sample_files import read_events, write_events
+from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import wasserstein
 from jaxpriors.generation.dijets import TemplateConfig, fit_generator, generate_dijets
 from jaxpriors.generation.jets import SamplingConfig
 from jaxpriors.run import processes
-from jaxpriors.run.folder import Run, environment
-from jaxpriors.run.storage import exists, read_json, write_json
+from jaxpriors.run.folder import Run
+from jaxpriors.run.storage import exists
 from jaxpriors.training.loop import Record
 
 TEMPLATE = "template.h5"
@@ -68,16 +68,14 @@ def make_template(
     sampling: SamplingConfig,
     folder: Path,
     progress: Callable[[Record], None] = lambda record: None,
-) -> Events:
+) -> dict[str, Any]:
     """Train, generate one event for each m_jj (n,) in GeV, and write them into the folder of a run.
 
-    ``model/`` holds the generator, ``template.h5`` the events, ``metrics.json`` the scale factors
-    of the events and the Wasserstein-1 distances of the jet features: between sideband events not
-    trained on and events generated at their m_jj ("distance"), and between two halves of the former
-    ("floor"). A call with the folder of a killed call resumes it.
+    ``model/`` holds the generator, ``template.h5`` the events. Returns the metrics: the scale
+    factors of the events and the Wasserstein-1 distances of the jet features: between sideband
+    events not trained on and events generated at their m_jj ("distance"), and between two halves of
+    the former ("floor"). A call with the folder of a killed call resumes it.
     """
-    if exists(folder / "metrics.json"):
-        return read_events(folder / TEMPLATE)
     progress({"stage": f"training the generator on {len(sidebands)} events"})
     generator = fit_generator(sidebands, config, folder / "checkpoints", progress)
     generator.save(folder / "model")
@@ -95,13 +93,7 @@ def make_template(
     shares = (1 - config.validation, config.validation)
     known = sidebands[split(len(sidebands), shares, config.training.seed)[1]]
     alike = generate_dijets(generator, dijets.dijet_mass(known), sampling)
-    metrics = {
-        **read_metadata(folder / TEMPLATE),
-        **distances(known, alike.events),
-        "environment": environment(),
-    }
-    write_json(folder / "metrics.json", metrics)
-    return read_events(folder / TEMPLATE)
+    return {**read_metadata(folder / TEMPLATE), **distances(known, alike.events)}
 
 
 def run_template(
@@ -123,9 +115,9 @@ def run_template(
     asked = {**sources, "region": region, "digests": [outside.digest(), data.digest()]}
     settings = {"template": dataclasses.asdict(config), "sampling": dataclasses.asdict(sampling)}
     run.open({**settings, "events": events, "sources": asked})
-    if not exists(run.folder / "metrics.json"):
-        make_template(outside, mass, config, sampling, run.folder, run.progress)
-    return read_json(run.folder / "metrics.json")
+    return run.results(
+        lambda: make_template(outside, mass, config, sampling, run.folder, run.progress)
+    )
 
 
 def distances(known: Events, generated: Events) -> dict[str, dict[str, float]]:

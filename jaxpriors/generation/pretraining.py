@@ -26,8 +26,8 @@ from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.preprocessing.clouds import PointCloudConfig
 from jaxpriors.preprocessing.registry import Preprocessing
 from jaxpriors.ratio.presets import preset
-from jaxpriors.run.folder import Run, environment, logged
-from jaxpriors.run.storage import exists, read_json, write_json
+from jaxpriors.run.folder import Run, logged
+from jaxpriors.run.storage import write_json
 from jaxpriors.training.loop import Record, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
 from jaxpriors.training.parallel import map_rows, predict
@@ -240,12 +240,12 @@ def pretrain(
     folder: str | Path,
     progress: Callable[[Record], None] = lambda record: None,
 ) -> dict[str, Any]:
-    """Train on the prepared parts; write model, figures and metrics into the folder of a run.
+    """Train on the prepared parts; write model and figures into the folder of a run.
 
     ``model/`` holds ``network.safetensors`` (the epoch with the smallest validation loss),
     ``network-ema.safetensors`` (the moving average at its end) and ``model.json`` (the
-    preprocessing). Returns the content of ``metrics.json``: the losses, the terms of the objective
-    on the test events, accuracy and one-versus-one AUC of the classes, times, environment. A call
+    preprocessing). Returns the metrics: the losses, the terms of the objective
+    on the test events, accuracy and one-versus-one AUC of the classes, times. A call
     with the folder of a killed call resumes from its last checkpoint. ``progress`` gets
     {"stage": …} at each stage, and the records of the training loop.
 
@@ -311,10 +311,8 @@ def pretrain(
         "events": {name: len(part) for name, part in parts.items()},
         "classes": network.num_classes,
         "constituents": constituents,
-        "environment": environment(),
     }
     save_figure(training_figure({"pet": curves}), folder / "figures" / "training")
-    write_json(folder / "metrics.json", metrics)
     return metrics
 
 
@@ -353,7 +351,6 @@ def run_pretraining(
     config = dataclasses.replace(config, training=training)
     sources = {"sample": str(sample), "level": level, "digest": events.digest()}
     run.open({**dataclasses.asdict(config), "sources": sources})
-    if not exists(run.folder / "metrics.json"):
-        pretrain(parts, config, run.folder, run.progress)
+    metrics = run.results(lambda: pretrain(parts, config, run.folder, run.progress))
     write_card(run.folder, metadata)
-    return read_json(run.folder / "metrics.json")
+    return metrics

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import h5py
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from jaxpriors.data.batching import split
 from jaxpriors.data.events import Events
@@ -54,8 +55,8 @@ from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import check_overlap, two_classes
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
-from jaxpriors.run.folder import Run, environment, logged
-from jaxpriors.run.storage import exists, read_json, write_json, written_whole
+from jaxpriors.run.folder import Run, logged
+from jaxpriors.run.storage import written_whole
 from jaxpriors.training.loop import Record
 
 PARTS = ("train", "validation", "test")
@@ -144,9 +145,9 @@ def reweight(
     folder: str | Path,
     progress: Callable[[Record], None] = lambda record: None,
 ) -> dict[str, Any]:
-    """Fit every classifier, reweight, write weights, figures and metrics into a run's folder.
+    """Fit every classifier, reweight, write weights and figures into a run's folder.
 
-    Returns the content of ``metrics.json``: ``table2`` (triangular discriminators × 1000 of six
+    Returns the metrics: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``models``
     (loss, AUC, temperature, weight report, times; the spread of an ensemble's log ratios: their
     standard deviation, averaged over the simulated test events), ``table4``, ``closure`` and
@@ -225,19 +226,10 @@ def reweight(
         "models": models,
         "table4": quality,
         **_checks(prepared, config, {n: r[on_test] for n, r in log_ratios.items()}),
-        "environment": environment(),
         "events": {s: {p: len(i) for p, i in x.items()} for s, x in parts.items()},
     }
     figures = folder / "figures"
-    drawn = observable_figure(
-        prepared.observables["data"],
-        prepared.observables["simulation"],
-        test_weights,
-        data_weights=dat.weight,
-        simulation_weights=sim.weight,
-        observables=prepared.shown,
-    )
-    save_figure(drawn, figures / "observables")
+    save_figure(draw_observables(prepared, test_weights), figures / "observables")
     save_figure(calibration_figure(diagrams), figures / "calibration")
     losses = {
         model: {
@@ -247,8 +239,20 @@ def reweight(
         for model in models
     }
     save_figure(training_figure(losses), figures / "training")
-    write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def draw_observables(prepared: Prepared, weights: dict[str, np.ndarray]) -> Figure:
+    """Draw the observables of the test events; weights: model → of the simulated ones."""
+    sim, dat = prepared.part("test")
+    return observable_figure(
+        prepared.observables["data"],
+        prepared.observables["simulation"],
+        weights,
+        data_weights=dat.weight,
+        simulation_weights=sim.weight,
+        observables=prepared.shown,
+    )
 
 
 def _table(prepared: Prepared, weights: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
@@ -313,8 +317,9 @@ def run_reweighting(
     sources: origin of the samples. Raises InputError as ``prepare_reweighting`` and ``reweight``.
     """
     sources = {**sources, "digests": [simulation.digest(), data.digest()]}
-    prepared = lengths = None
-    if not exists(run.folder / "metrics.json"):
+    prepared: Any = None
+    lengths = None
+    if not run.finished:
         run.progress({"stage": "looking at the samples"})
         prepared = prepare_reweighting(simulation, data, config)
         lengths = np.concatenate([events.multiplicity for events in prepared.part("train")])
@@ -324,6 +329,4 @@ def run_reweighting(
     )
     config = dataclasses.replace(config, classifiers=classifiers)
     run.open({**dataclasses.asdict(config), "sources": sources})
-    if prepared is not None:
-        reweight(prepared, config, run.folder, run.progress)
-    return read_json(run.folder / "metrics.json")
+    return run.results(lambda: reweight(prepared, config, run.folder, run.progress))

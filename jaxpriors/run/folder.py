@@ -94,9 +94,20 @@ class Run:
         """Give a run in a folder of this one, which goes on where an earlier call left it."""
         return Run(self.folder.joinpath(*names), True, self.progress)
 
-    def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the results, with the environment beside them."""
-        write_json(self.folder / "metrics.json", {**metrics, "environment": environment()})
+    def results(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Give the metrics that stand in the folder; where none do, make and write them first.
+
+        The environment is written with them.
+        """
+        path = self.folder / "metrics.json"
+        if not exists(path):
+            write_json(path, {**make(), "environment": environment()})
+        return read_json(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the results stand in the folder."""
+        return exists(self.folder / "metrics.json")
 
 
 @contextlib.contextmanager

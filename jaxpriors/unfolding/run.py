@@ -35,7 +35,7 @@ def run_unfolding(
     result = unfold(simulation, data, config, run.folder, run.progress)
     drawn = convergence_figure({config.particle.model: result.reports})
     save_figure(drawn, run.folder / "figures" / "convergence")
-    run.finish({"reports": result.reports})
+    run.results(lambda: {"reports": result.reports})
     return result
 
 

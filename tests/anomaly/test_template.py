@@ -14,7 +14,6 @@ from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.generation import dijets as dijet_generation
 from jaxpriors.generation.dijets import TRAINING, TemplateConfig
 from jaxpriors.generation.jets import SamplingConfig
-from jaxpriors.run.storage import read_json
 from tests.generation.test_dijets import INPUTS, TINY
 from tests.helpers.dijets import random_dijets
 
@@ -53,17 +52,12 @@ def test_regions_that_cannot_be_are_refused(region, events, message):
         split_region(EVENTS, DATA, region, events, 0)
 
 
-def _numbers(folder):
-    metrics = read_json(folder / "metrics.json")
-    del metrics["environment"]
-    return metrics
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     around, mass = split_region(EVENTS, DATA, REGION, 30, 0)
-    return around, mass, make_template(around, mass, CONFIG, FEW, folder), _numbers(folder)
+    metrics = make_template(around, mass, CONFIG, FEW, folder)
+    return around, mass, read_events(folder / TEMPLATE), metrics
 
 
 def test_a_template_has_the_masses_and_is_measured(whole):
@@ -88,7 +82,7 @@ def test_killed_while_training_or_comparing_it_ends_the_same(whole, tmp_path, mo
     for kill in (kill_training, kill_comparing):
         with pytest.raises(Killed):
             make_template(around, mass, CONFIG, FEW, tmp_path, kill)
-    assert (tmp_path / TEMPLATE).exists() and not (tmp_path / "metrics.json").exists()
+    assert (tmp_path / TEMPLATE).exists()
     made = []
     generate = background_template.generate_dijets
 
@@ -99,7 +93,7 @@ def test_killed_while_training_or_comparing_it_ends_the_same(whole, tmp_path, mo
     monkeypatch.setattr(background_template, "generate_dijets", counted)
     again = make_template(around, mass, CONFIG, FEW, tmp_path)
     assert made == [round(0.2 * len(around))]  # those to compare with alone
-    assert again.digest() == events.digest() and _numbers(tmp_path) == metrics
+    assert read_events(tmp_path / TEMPLATE).digest() == events.digest() and again == metrics
 
 
 def test_the_command_makes_a_template_and_goes_on(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,6 @@ from jaxpriors.cli.main import run
 from jaxpriors.data.sample_files import write_events
 from jaxpriors.generation import pretraining
 from jaxpriors.run import folder
-from jaxpriors.run.storage import write_json
 from tests.helpers.jets import random_jets
 
 METRICS = {"test": {"network": {"objective": 1.25}}, "classes": 2}
@@ -30,7 +29,7 @@ def trained(monkeypatch):
 
     def pretrain(parts, config, folder, progress):
         calls.append((parts, config))
-        write_json(folder / "metrics.json", METRICS)
+        return METRICS
 
     monkeypatch.setattr(pretraining, "pretrain", pretrain)
     monkeypatch.setattr(pretraining, "write_card", lambda folder, sample: None)

@@ -32,6 +32,7 @@ from lgatr.nets import conditional_lgatr_slim, lgatr_slim
 from lgatr1_cases import CALLS, CASES, CONFIG, TABLES
 from lgatr1_tables import algebra, spurions, starts
 from safetensors.torch import load_file, save_file
+from watching import watch
 
 BARS = {"float32": 1e-5, "float64": 1e-10}
 GEV_BARS = {"float32": 2e-2, "float64": 1e-6}  # momenta in GeV leave so few digits
@@ -148,21 +149,6 @@ def forward(module: torch.nn.Module, cls: str, tensors: dict) -> list[torch.Tens
     elif "attn_mask" in tensors:
         plain["attn_mask"] = tensors["attn_mask"]
     return list(module(**plain))
-
-
-def watch(module: torch.nn.Module, record: dict[str, torch.Tensor]) -> None:
-    """Note what leaves linear_in and each block."""
-
-    def hook(name: str):
-        def keep(_module, _inputs, output):
-            for end, value in zip(("mv", "s"), output, strict=True):
-                record[f"inter_{name}_{end}"] = value.detach()
-
-        return keep
-
-    module.linear_in.register_forward_hook(hook("linear_in"))
-    for i, block in enumerate(module.blocks):
-        block.register_forward_hook(hook(f"block{i}"))
 
 
 def outputs(

@@ -28,6 +28,7 @@ from lgatr.layers.mlp.geometric_bilinears import GeometricBilinear
 from lgatr.layers.mlp.mlp import GeoMLP
 from lgatr.layers.mlp.nonlinearities import ScalarGatedNonlinearity
 from safetensors.torch import save_file
+from watching import watch
 
 BATCH, TOKENS, CONDITIONS = 2, 6, 4
 
@@ -199,21 +200,6 @@ def forward(module: torch.nn.Module, tensors: dict) -> tuple[torch.Tensor, ...]:
     elif "attn_mask" in tensors:
         plain["attn_mask"] = tensors["attn_mask"]
     return module(**plain)
-
-
-def watch(module: torch.nn.Module, record: dict[str, torch.Tensor]) -> None:
-    """Note what leaves linear_in and each block."""
-
-    def hook(name: str):
-        def keep(_module, _inputs, output):
-            for end, value in zip(("mv", "s"), output, strict=True):
-                record[f"inter_{name}_{end}"] = value.detach()
-
-        return keep
-
-    module.linear_in.register_forward_hook(hook("linear_in"))
-    for i, block in enumerate(module.blocks):
-        block.register_forward_hook(hook(f"block{i}"))
 
 
 def train(module: torch.nn.Module, cls: str, generator: torch.Generator) -> tuple[dict, dict]:
