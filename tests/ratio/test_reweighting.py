@@ -11,10 +11,11 @@ from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES, jet_observables
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.presets import MODELS
-from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting, reweight
+from jaxpriors.ratio.reweighting import Reweighting, prepare_reweighting, run_reweighting
 from jaxpriors.report.tables import tables
 from tests.helpers.jets import random_jets
 from tests.helpers.ratios import jets_with_identities, random_ratio
+from tests.helpers.runs import quiet_run
 
 TINY = dataclasses.replace(MODELS["mlp"].training["small"], epochs=8, batch_size=128)
 CONFIG = Reweighting(
@@ -34,7 +35,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ratio")
     data = weighted(1)
     samples = weighted(0), data.with_weight(data.columns["truth"])
-    return samples, reweight(prepare_reweighting(*samples, CONFIG), CONFIG, folder), folder
+    return samples, run_reweighting(*samples, CONFIG, quiet_run(folder), {}), folder
 
 
 def test_a_known_ratio_is_learnt(run):
@@ -113,5 +114,5 @@ def test_samples_that_do_not_overlap_have_no_ratio(tmp_path):
     long = dataclasses.replace(TINY, epochs=25, patience=None)
     config = Reweighting((RatioClassifier("mlp", training=long),))
     with pytest.raises(InputError, match=r"told apart .* expected data that overlap"):
-        reweight(prepare_reweighting(*samples, config), config, tmp_path)
+        run_reweighting(*samples, config, quiet_run(tmp_path), {})
     assert not (tmp_path / "metrics.json").exists()
