@@ -22,9 +22,9 @@ import tensorflow_datasets as tfds
 
 from jaxpriors.data.catalog import SETS
 from jaxpriors.data.catalog.download import obtain
-from jaxpriors.data.catalog.parts import pieces
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.data.events import Events
+from jaxpriors.data.parts import pieces
 from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.errors import InputError
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
+from jaxpriors.data.parts import Part
 from jaxpriors.data.simulation.jetclass import LABELS
 from jaxpriors.errors import InputError
 from jaxpriors.physics.particles import codes_of_classes

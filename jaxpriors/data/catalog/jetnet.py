@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import Source, open_source
+from jaxpriors.data.parts import Part
 from jaxpriors.errors import InputError
 
 LABELS = ("gluon", "quark", "top", "W", "Z")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.dijets import COLUMNS, FIRST
 from jaxpriors.data.formats.lhco import lhco_rows, read_lhco_events
+from jaxpriors.data.parts import Part
 from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.lhco import LABELS
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.data.dijets import COLUMNS, FIRST
 from jaxpriors.data.events import LEVELS, Events
 from jaxpriors.data.formats.omnilearn import omnilearn_length, read_omnilearn_events
 from jaxpriors.data.formats.omnilearn_dijets import read_omnilearn_dijets
+from jaxpriors.data.parts import Part
 from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.jetclass import LABELS
 

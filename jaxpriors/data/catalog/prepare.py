@@ -9,8 +9,8 @@ from typing import Any
 
 from jaxpriors.data.catalog import data_set
 from jaxpriors.data.catalog.download import Progress, obtain, quiet, verify
-from jaxpriors.data.catalog.parts import Part, pieces
 from jaxpriors.data.catalog.sets import DataSet, File
+from jaxpriors.data.parts import Part, pieces
 from jaxpriors.data.prepared import attributes, check_place, finished, write_prepared
 from jaxpriors.errors import InputError
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpriors.data.catalog.parts import Part, Reader, as_labels
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import Source, loaded
+from jaxpriors.data.parts import Part, Reader, as_labels
 from jaxpriors.errors import InputError
 
 LABELS = ("gluon", "quark")

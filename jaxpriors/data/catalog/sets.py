@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from jaxpriors.data.catalog.parts import Part
+from jaxpriors.data.parts import Part
 from jaxpriors.errors import InputError
 
 URL = "https://zenodo.org/records/{record}/files/{name}?download=1"

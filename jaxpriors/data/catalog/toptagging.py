@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jaxpriors.data.catalog.parts import Part, as_labels
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import Source, check_filters, open_source
+from jaxpriors.data.parts import Part, as_labels
 from jaxpriors.errors import InputError
 
 LABELS = ("QCD", "top")

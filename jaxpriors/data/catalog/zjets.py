@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from jaxpriors.data.catalog.parts import Part, Reader
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.formats.energyflow import PREFIX, read_levels
 from jaxpriors.data.hdf5 import Source, loaded
+from jaxpriors.data.parts import Part, Reader
 from jaxpriors.data.prepared import EventsOrLevels
 
 ARRAYS = ("gen_Zs", *(f"{x}_{what}" for x in PREFIX.values() for what in ("jets", "particles")))

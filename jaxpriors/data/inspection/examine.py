@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.data.catalog import SETS
-from jaxpriors.data.catalog.parts import Reader
 from jaxpriors.data.checks import Fault
 from jaxpriors.data.events import LEVELS, Events
 from jaxpriors.data.hdf5 import open_source, read_metadata
 from jaxpriors.data.inspection.layouts import OURS, PREPARED, files_in, recognise
 from jaxpriors.data.inspection.summary import Summary
 from jaxpriors.data.matched import Simulation, as_flags, read_flags
+from jaxpriors.data.parts import Reader
 from jaxpriors.data.prepared import EventsOrLevels, open_prepared
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.data.stored import BLOCK

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 
 from jaxpriors.data import catalog
 from jaxpriors.data.catalog.builders import BUILDERS, events_of
-from jaxpriors.data.catalog.parts import pieces
+from jaxpriors.data.parts import pieces
 from jaxpriors.data.catalog.sets import File
 from jaxpriors.data.events import Events
 

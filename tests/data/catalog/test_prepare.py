@@ -16,6 +16,7 @@ from jaxpriors.data.catalog.download import digest_of
 from jaxpriors.data.catalog.prepare import prepare
 from jaxpriors.data.catalog.sets import File
 from jaxpriors.data.formats.omnilearn import read_omnilearn_events, write_omnilearn_events
+from jaxpriors.data.parts import pieces
 from jaxpriors.data.prepared import open_prepared
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
@@ -196,7 +197,7 @@ def test_files_in_omnilearns_layout_in_pieces(tmp_path, monkeypatch):
 
 
 def _by_seven(part):
-    return catalog.parts.pieces([dataclasses.replace(part, piece=7)])
+    return pieces([dataclasses.replace(part, piece=7)])
 
 
 def test_both_levels_in_omnilearns_layout(tmp_path):

@@ -6,9 +6,9 @@ import pandas
 import pytest
 
 from jaxpriors.data.catalog import SETS, data_set
-from jaxpriors.data.catalog.parts import pieces
 from jaxpriors.data.dijets import COLUMNS, dijet_mass
 from jaxpriors.data.events import Events
+from jaxpriors.data.parts import pieces
 from jaxpriors.data.simulation import jetclass as recipe
 from jaxpriors.errors import InputError
 from jaxpriors.physics import kinematics
