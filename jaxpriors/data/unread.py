@@ -1,4 +1,4 @@
-"""What a file holds beside what was read of it: told, and refused where it looks as if it counts."""
+"""What a file holds beside what was read of it: told, or refused where it looks as if it counts."""
 
 from __future__ import annotations
 
