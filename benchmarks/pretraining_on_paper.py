@@ -66,6 +66,7 @@ def counted(padded: int) -> tuple[float, int]:
         pid=jnp.zeros((1, padded), jnp.int32),
         length=jnp.full(1, padded),
         jet_p4=jnp.ones((1, 4)),
+        jet_mass=jnp.ones(1),
         columns=jnp.zeros((1, 0)),
         label=jnp.zeros(1),
         weight=jnp.ones(1),

@@ -17,8 +17,7 @@ from jaxpriors.data import dijets
 from jaxpriors.data.batching import split
 from jaxpriors.data.dijets import Window
 from jaxpriors.data.events import Events
-from jaxpriors.data.hdf5 import read_metadata
-from jaxpriors.data.sample_files import write_events
+from jaxpriors.data.sample_files import read_metadata, write_events
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import wasserstein
 from jaxpriors.generation.dijets import TemplateConfig, fit_generator, generate_dijets

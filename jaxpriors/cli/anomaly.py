@@ -47,7 +47,6 @@ def anomaly(
     """
     from jaxpriors.anomaly.search import Search, run_search
     from jaxpriors.anomaly.training import TRAINING, search_classifier
-    from jaxpriors.data.sample_files import read_sample
     from jaxpriors.report.tables import tables
     from jaxpriors.run.folder import started
 
@@ -61,11 +60,16 @@ def anomaly(
     )
     config = Search(classifier, region, least=min_background)
     with started(run.out, run.resume) as opened:
-        samples = SampleOptions(level).read(data, template)
-        tested = None if test is None else read_sample(test, level)
+        options = SampleOptions(level)
+        samples = options.read(data, template)
+        tested = None if test is None else options.read_one(test)
         asked = {"data": str(data), "template": str(template), "level": level}
         metrics = run_search(
-            *samples, tested, config, opened, asked | {"test": None if test is None else str(test)}
+            *samples,
+            tested,
+            config,
+            opened,
+            asked | {"test": None if test is None else str(test)},
         )
     print(tables(metrics))
     print(f"\nscores of the data, networks and metrics: {run.out}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from jaxpriors.cli.options import In, SampleOptions
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
@@ -25,7 +27,7 @@ Set = Literal[
     "omnilearn-omnifold",
     "omnilearn-dijets",
 ]
-Kind = Literal["jaxpriors", "prepared"] | Set
+Kind = Literal["jaxpriors", "prepared", "tree"] | Set
 Layout = Literal[
     "named", "omnilearn", "omnilearn-jetclass", "omnilearn-dijets", "energyflow", "lhco"
 ]
@@ -182,22 +184,34 @@ def data_prepare(
     return 0
 
 
-def data_check(file: Path, /, layout: Kind | None = None) -> int:
+def data_check(
+    file: Path,
+    /,
+    layout: Kind | None = None,
+    samples: In[SampleOptions] = SampleOptions(),
+) -> int:
     """Check a whole file: print what it holds and every problem; exit with 2 if there is any.
 
+    The command also prints what it did not read, and the command that reads the file.
+
     Args:
-        file: HDF5, npz or ROOT file in the layout of jaxpriors or of a set of the catalogue, an
-            archive of JetClass, or the folder of a prepared sample or of files of one kind.
+        file: HDF5, npz, ROOT or parquet file in the layout of jaxpriors or of a set of the
+            catalogue, an archive of JetClass, or the folder of a prepared sample or of files of
+            one kind.
         layout: layout of the file, where it is not recognised.
+        samples: how to read the file.
     """
     import json
 
     from rich.console import Console
 
+    from jaxpriors.data.inspection.command import command_for
     from jaxpriors.data.inspection.examine import examine
+    from jaxpriors.data.unread import listed
 
     say = Console(highlight=False, soft_wrap=True, markup=False).print
-    found = examine(file, layout)
+    reading = samples.reading()
+    found = examine(file, layout, reading)
     say(f"{file}: layout {found.layout}")
     for level, summary in found.summaries.items():
         if level:
@@ -207,6 +221,10 @@ def data_check(file: Path, /, layout: Kind | None = None) -> int:
     if found.metadata:
         say("metadata")
         say(json.dumps(found.metadata, indent=2))
+    if found.unread:
+        say(f"not read: {listed(found.unread)}")
+    if command := command_for(file, found.layout, reading):
+        say(f"to read it: {command}")
     say(f"problems: {len(found.problems) or 'none found'}")
     for problem in found.problems:
         say(f"  {problem}")
@@ -217,10 +235,9 @@ def data_convert(
     source: Path,
     out: Path,
     /,
-    columns: dict[str, str] | None = None,
+    samples: In[SampleOptions] = SampleOptions(),
     particle: dict[str, str] | None = None,
     detector: dict[str, str] | None = None,
-    coordinates: str | None = None,
     layout: Layout = "named",
     sample: str | None = None,
     window: tuple[float, float] | None = None,
@@ -230,16 +247,15 @@ def data_convert(
 ) -> int:
     """Bring a sample with other names and coordinates into the layout of jaxpriors.
 
+    Files of named columns and trees are read and written block by block.
+
     Args:
-        source: HDF5 or npz file; with an omnilearn layout also a folder of HDF5 files; with
-            layout energyflow the folder of the chunks.
+        source: HDF5, npz, ROOT or parquet file; with an omnilearn layout also a folder of HDF5
+            files; with layout energyflow the folder of the chunks.
         out: HDF5 file to write.
-        columns: our names and the source's, as in --columns p4 jets/momenta weight mc_weight;
-            other names become event-level columns.
-        particle: like columns, for the particle level; needs detector as well.
-        detector: like columns, for the detector level, matched event by event.
-        coordinates: coordinates of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi or
-            pt,y,phi,m or pt,y,phi.
+        samples: how to read the file.
+        particle: like --columns, for the particle level; needs detector as well.
+        detector: like --columns, for the detector level, matched event by event.
         layout: named (columns with names), omnilearn (datasets data, jet, pid, or reco and gen),
             omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
             jet's eta, and jets with fewer than two constituents are left out), omnilearn-dijets
@@ -254,79 +270,93 @@ def data_convert(
     """
     from rich.console import Console
 
+    from jaxpriors.data.event_writer import EventWriter
     from jaxpriors.data.events import Events
-    from jaxpriors.data.hdf5 import read_metadata
-    from jaxpriors.data.sample_files import write_events
+    from jaxpriors.data.formats.opening import blocks
+    from jaxpriors.data.formats.trees import is_tree
+    from jaxpriors.data.hdf5 import levels
+    from jaxpriors.data.sample_files import read_metadata
     from jaxpriors.errors import InputError
     from jaxpriors.run.folder import counting
 
-    if (particle is None) != (detector is None) or (columns and particle):
+    if (particle is None) != (detector is None) or (samples.columns and particle):
         raise InputError("give either --columns, or both --particle and --detector")
     if events is not None and events < 1:
         raise InputError(f"--events is {events}, expected at least 1")
-    samples: Events | dict[str, Events]
-    console = Console(highlight=False, soft_wrap=True)
     if sample is not None and layout != "energyflow":
         raise InputError(f"--sample is of --layout energyflow; found it with {layout}")
     if window is not None and layout != "lhco":
         raise InputError(f"--window is of --layout lhco; found it with {layout}")
-    if layout == "named":
-        samples = _read_named(source, columns, particle, detector, coordinates, events)
-        metadata = read_metadata(source)
-    elif columns or particle or coordinates:
+    if layout != "named" and (particle or samples != SampleOptions()):
         raise InputError(f"--layout {layout} has names and coordinates of its own; leave them out")
-    elif layout == "energyflow":
+    console = Console(highlight=False, soft_wrap=True)
+    metadata: dict[str, Any] = {}
+    if layout == "named":
+        reading = samples.reading()
+        tree = is_tree(source)
+        metadata = {} if tree else read_metadata(source)
+        if particle is not None and detector is not None:
+            named = {"particle": particle, "detector": detector}
+            readings = {x: reading.replace(columns=names) for x, names in named.items()}
+        elif reading.columns or reading.level or tree or not levels(source):
+            readings = {"": reading}
+        else:
+            readings = {x: reading.replace(level=x) for x in levels(source)}
+        found = blocks(source, readings, events)
+        names = tuple(readings)
+    else:
+        read, metadata = _read_layout(source, layout, sample, window, events, console)
+        whole = {"": read} if isinstance(read, Events) else dict(read)
+        found, names = iter([whole]), tuple(whole)
+    metadata |= {"converted_from": source.name}
+    done = 0
+    with (
+        EventWriter.open(out, names, metadata, overwrite=overwrite, compact=compact) as writer,
+        counting("events", console) as show,
+    ):
+        for block in found:
+            writer.append(block)
+            done += len(next(iter(block.values())))
+            show("converting", done, events or done)
+        if not done:
+            raise InputError(f"{source}: found no events to convert")
+    console.print(f"{out}: {done} events written")
+    return 0
+
+
+def _read_layout(
+    source: Path,
+    layout: Layout,
+    sample: str | None,
+    window: tuple[float, float] | None,
+    events: int | None,
+    console: Any,
+) -> tuple[Events | dict[str, Events], dict[str, Any]]:
+    """Read a file of a layout with names of its own; give its events and metadata."""
+    from jaxpriors.run.folder import counting
+
+    if layout == "energyflow":
         from jaxpriors.data.formats.energyflow import energyflow_files, read_energyflow
 
         chunks = energyflow_files(source, sample or "")
-        samples, metadata = read_energyflow(chunks, events), {"sample": sample}
-    elif layout == "lhco":
+        return read_energyflow(chunks, events), {"sample": sample}
+    if layout == "lhco":
         from jaxpriors.data.formats.lhco import read_lhco_events
 
         with counting("events", console) as show:
             progress = partial(show, "reading and clustering")
-            samples = read_lhco_events(source, window=window, stop=events, progress=progress)
-        metadata = {"window": window}
-    elif layout == "omnilearn-dijets":
+            found = read_lhco_events(source, window=window, stop=events, progress=progress)
+        return found, {"window": window}
+    if layout == "omnilearn-dijets":
         from jaxpriors.data.formats.omnilearn_dijets import read_omnilearn_dijets
 
-        samples, metadata = read_omnilearn_dijets(source, stop=events), {}
-    else:
-        samples, metadata = _read_omnilearn(source, layout == "omnilearn-jetclass", events), {}
-    metadata |= {"converted_from": source.name}
-    write_events(out, samples, metadata, overwrite=overwrite, compact=compact)
-    written = samples if isinstance(samples, Events) else next(iter(samples.values()))
-    console.print(f"{out}: {len(written)} events written")
-    return 0
-
-
-def _read_named(
-    source: Path,
-    columns: dict[str, str] | None,
-    particle: dict[str, str] | None,
-    detector: dict[str, str] | None,
-    coordinates: str | None,
-    events: int | None,
-) -> Events | dict[str, Events]:
-    from jaxpriors.data.hdf5 import levels
-    from jaxpriors.data.sample_files import read_events
-
-    if particle is not None:
-        chosen = {"particle": particle, "detector": detector}
-        return {
-            x: read_events(source, None, names, coordinates)[:events] for x, names in chosen.items()
-        }
-    if columns is None and levels(source):
-        return {x: read_events(source, x, None, coordinates)[:events] for x in levels(source)}
-    return read_events(source, None, columns, coordinates)[:events]
-
-
-def _read_omnilearn(source: Path, jetclass: bool, events: int | None) -> Events | dict[str, Events]:
+        return read_omnilearn_dijets(source, stop=events), {}
     from jaxpriors.data.formats.omnilearn import omnilearn_levels, read_omnilearn_events
 
+    jetclass = layout == "omnilearn-jetclass"
     at_least = 2 if jetclass else None
     read = partial(
         read_omnilearn_events, source, signed_eta=jetclass, at_least=at_least, stop=events
     )
     present = omnilearn_levels(source)
-    return {level: read(level) for level in present} if present else read()
+    return {level: read(level) for level in present} if present else read(), {}

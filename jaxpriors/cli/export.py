@@ -11,7 +11,8 @@ def export(run: Path, /, out: Path, model: str | None = None, overwrite: bool = 
     """Write a trained network as a program that needs only JAX, not this package.
 
     Its arguments are arrays: p4 (b, n, 4) float32 (E, px, py, pz) in GeV, pid (b, n) int32, length
-    (b,) int32 and jet_p4 (b, 4) float32; its result is log p_data / p_simulation (b,).
+    (b,) int32, jet_p4 (b, 4) float32 and jet_mass (b,) float32; its result is log p_data /
+    p_simulation (b,).
 
     For an ensemble, the result is the mean of the log ratios of its networks.
 

@@ -123,8 +123,8 @@ def _conditions(
     """Draw the conditions, and give the simulated jets to compare with."""
     import numpy as np
 
+    from jaxpriors.cli.options import SampleOptions
     from jaxpriors.data.batching import split
-    from jaxpriors.data.sample_files import read_sample
     from jaxpriors.errors import InputError
     from jaxpriors.generation.jets import conditions_like, normal_conditions
 
@@ -133,7 +133,7 @@ def _conditions(
         labels = np.arange(number) % generator.classes if label is None else np.full(number, label)
         learnt = generator.preprocessing.standardisation
         return normal_conditions(learnt, labels.astype(np.int32), seed), None
-    sample = read_sample(like, level)
+    sample = SampleOptions(level).read_one(like)
     if sample.label is None:
         if label is None:
             raise InputError(f"{like}: has no labels; name the class of its jets with --class")

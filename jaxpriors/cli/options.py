@@ -6,7 +6,7 @@ here imports JAX, so that commands answer before it is loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from jaxpriors.training.options import Compute
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
+    from jaxpriors.data.reading import Reading
     from jaxpriors.preprocessing.tokens import InputConfig
 
 T = TypeVar("T")
@@ -108,22 +109,73 @@ class TokenOptions:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Choose how to read files of events.
+    """Choose how to read files of events: HDF5, npz, ROOT, parquet, or prepared folders.
 
     Args:
         level: particle or detector, where a file holds both.
-        columns: our names of columns and yours, as in --columns p4 jets/momenta pid jets/id, for
-            both files (for different ones use `jaxpriors data convert`).
-        coordinates: coordinates of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi.
+        columns: our names and the file's, as in --columns p4 jets/momenta pid jets/id, for all
+            files of the command; of a tree, expressions of its branches.
+        coordinates: coordinates of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi,E or
+            px,py,pz,E or pt,y,phi,pid and the like.
+        ignore: names in the files that are knowingly not read.
+        padding: value of the first component of padded rows, where it is not 0.
+        identities: pdg (as they are), ignore, or codes of the file with PDG codes, as in
+            --identities 1=130 2=22.
+        unit: of energies, momenta and masses in the files.
+        tree: name of the tree in a ROOT file.
+        group: branch with the index of the jet of each constituent.
+        cut: condition on the events of a tree.
+        mapping: TOML file with any of these.
     """
 
     level: str | None = None
     columns: dict[str, str] | None = None
     coordinates: str | None = None
+    ignore: tuple[str, ...] = ()
+    padding: float | None = None
+    identities: tuple[str, ...] = ()
+    unit: Literal["GeV", "MeV"] = "GeV"
+    tree: str | None = None
+    group: str | None = None
+    cut: str | None = None
+    mapping: Path | None = None
+
+    def reading(self) -> Reading:
+        """Say how files are read; raise InputError for words that are not known."""
+        from jaxpriors.data.mapping import read_mapping
+        from jaxpriors.data.reading import Reading
+
+        given = asdict(self) | {
+            "columns": self.columns or {},
+            "identities": _identities(self.identities),
+        }
+        del given["mapping"]
+        reading = Reading(**given)
+        return reading if self.mapping is None else read_mapping(self.mapping, reading)
 
     def read(self, first: Path, second: Path) -> tuple[Events, Events]:
-        """Read two samples; the level counts for files that hold several."""
-        from jaxpriors.data.sample_files import read_sample
+        """Read the events of two files; the level counts for files that hold several."""
+        return self.read_one(first), self.read_one(second)
 
-        how = self.level, self.columns, self.coordinates
-        return read_sample(first, *how), read_sample(second, *how)
+    def read_one(self, path: Path) -> Events:
+        """Read the events of a file, as `read`."""
+        from jaxpriors.data.formats.opening import read_sample
+
+        return read_sample(path, self.reading())
+
+
+def _identities(words: tuple[str, ...]) -> str | dict[int, int]:
+    from jaxpriors.errors import InputError
+
+    if words in ((), ("pdg",), ("ignore",)):
+        return words[0] if words else "pdg"
+    found = {}
+    for word in words:
+        code, _, pdg = word.partition("=")
+        try:
+            found[int(code)] = int(pdg)
+        except ValueError:
+            raise InputError(
+                f"identities: found {word!r}, expected pdg, ignore, or codes as in 1=130"
+            ) from None
+    return found

@@ -21,6 +21,7 @@ from jax import Array
 from jaxpriors.data.stored import Sample, StoredEvents
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
+from jaxpriors.physics import kinematics
 
 T = TypeVar("T")
 UNITS = 16  # a bucket's share of the batch is a multiple of 1/16
@@ -32,15 +33,17 @@ THREADS = 8  # that make a training's batches: a disk is faster where several re
 class Batch:
     """Padded events as a model's inputs see them; rows with weight 0 may be padding.
 
-    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, columns (B, C) of the events, C
-    mostly 0, label and weight (B,), or (B, k) where k networks are trained at once and label or
-    weigh the events in their own ways.
+    p4 (B, P, 4) GeV, pid (B, P), length (B,), jet_p4 (B, 4) GeV, jet_mass (B,) GeV, columns (B, C)
+    of the events, C mostly 0, label and weight (B,), or (B, k) where k networks are trained at once
+    and label or weigh the events in their own ways. The mass of a forward jet cannot be had from
+    its four-momentum in single precision.
     """
 
     p4: Array | np.ndarray
     pid: Array | np.ndarray
     length: Array | np.ndarray
     jet_p4: Array | np.ndarray
+    jet_mass: Array | np.ndarray
     columns: Array | np.ndarray
     label: Array | np.ndarray
     weight: Array | np.ndarray
@@ -130,6 +133,7 @@ def gather(
         pid=np.where(valid, events.pid[flat], 0).astype(np.int32),
         length=counts.astype(np.int32),
         jet_p4=events.jet_p4[index].astype(np.float32),
+        jet_mass=kinematics.mass(events.jet_p4[index]).astype(np.float32),
         columns=columns,
         label=label.astype(np.float32),
         weight=weights.astype(np.float32),

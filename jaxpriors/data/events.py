@@ -15,6 +15,7 @@ from jaxpriors.physics import coordinates as col
 from jaxpriors.run.storage import digest
 
 LEVELS = ("particle", "detector")
+PASS = {"particle": "pass_gen", "detector": "pass_reco"}  # columns of flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +23,10 @@ class Events:
     """Hold n events with `total` constituents; momenta are (E, px, py, pz) in GeV.
 
     Args:
-        p4: (total, 4) float32, constituents of all events one after another.
+        p4: (total, 4) float32 or float64, constituents of all events one after another.
         pid: (total,) int32 PDG code, 0 where unknown.
         offsets: (n+1,) int64, event i holds the constituents offsets[i] to offsets[i+1].
-        jet_p4: (n, 4) float32.
+        jet_p4: (n, 4) float64.
         weight: (n,) float64, of either sign.
         label: (n,) int32 or None.
         columns: named event-level arrays whose first axis is n.
@@ -58,7 +59,9 @@ class Events:
             if getattr(self, name) is not None:
                 array = np.asarray(getattr(self, name))
                 if np.issubdtype(dtype, np.integer):
-                    checks.check_integers(name, array)
+                    checks.check_integers(name, array, dtype)
+                elif name == "p4" and array.dtype == np.float32:
+                    dtype = np.float32
                 object.__setattr__(self, name, array.astype(dtype, copy=False))
         if self.offsets.ndim != 1 or not len(self.offsets):
             raise InputError(f"offsets has shape {self.offsets.shape}, expected (n+1,)")
@@ -121,6 +124,17 @@ class Events:
         vars(events).update(arrays)
         return events
 
+    @property
+    def passing(self) -> np.ndarray | None:
+        """Tell which events have their level, (n,) bool; None for all, without such a column.
+
+        The others, whose column `pass_gen` or `pass_reco` is false, need no constituents.
+        """
+        flags = [self.columns[name] for name in PASS.values() if name in self.columns]
+        if not any(flag.ndim == 1 and not flag.all() for flag in flags):
+            return None
+        return np.logical_and.reduce([flag != 0 for flag in flags])
+
     def read(self) -> Events:
         """Return these events, which are in memory (those of `data.stored` are on disk)."""
         return self
@@ -139,8 +153,12 @@ class Events:
         }
 
     def digest(self) -> str:
-        """Hash all that a network can see: the same for the same events, weights, labels."""
-        own = (self.p4, self.pid, self.offsets, self.jet_p4, self.weight, self.label)
+        """Hash all that a network can see: the same for the same events, weights, labels.
+
+        Networks see momenta in single precision.
+        """
+        p4, jet_p4 = (a.astype(np.float32, copy=False) for a in (self.p4, self.jet_p4))
+        own = (p4, self.pid, self.offsets, jet_p4, self.weight, self.label)
         return digest(*own, *(self.columns[name] for name in sorted(self.columns)))
 
     def with_columns(self, names: Sequence[str]) -> Events:
@@ -192,7 +210,7 @@ class Events:
                 hardest first); default: the largest multiplicity.
 
         Returns:
-            p4 (n, P, 4) float32, pid (n, P) int32, lengths (n,) int64.
+            p4 (n, P, 4) of the dtype here, pid (n, P) int32, lengths (n,) int64.
         """
         counts = self.multiplicity
         if maximum is None:
@@ -200,7 +218,7 @@ class Events:
         lengths = np.minimum(counts, maximum)
         filled = np.arange(maximum) < lengths[:, None]
         rows = (self.offsets[:-1, None] + np.arange(maximum))[filled]
-        p4 = np.zeros((len(self), maximum, 4), dtype=np.float32)
+        p4 = np.zeros((len(self), maximum, 4), dtype=self.p4.dtype)
         pid = np.zeros((len(self), maximum), dtype=np.int32)
         p4[filled], pid[filled] = self.p4[rows], self.pid[rows]
         return p4, pid, lengths
@@ -246,49 +264,76 @@ class Events:
         weight: np.ndarray | None = None,
         label: np.ndarray | None = None,
         columns: Mapping[str, np.ndarray] | None = None,
-        validated: bool = True,
+        scale: float = 1.0,
+        faults: list[checks.Fault] | None = None,
     ) -> Events:
-        """Make validated events of flat momenta (total, 3 or 4) and multiplicities (n,).
+        """Make validated events of flat momenta (total, components) and multiplicities (n,).
 
-        Absent: `pid` is 0, `weight` is 1, `jet_p4` is the sum of the constituents. `coordinates`
-        (`coordinates.COORDINATES`) holds for `jet_p4` too, which always has four components.
-        `validated`: false leaves the values to `faults`.
+        Absent: `pid` is 0, `weight` is 1, `jet_p4` is the sum of the constituents, in float64.
+        `coordinates` (`coordinates.components`) holds for `jet_p4` too, which has a mass where it
+        has no energy, and no identity. `scale`: factor on energies, momenta and masses that makes
+        them GeV. `faults`: takes what is wrong with the values, which raises otherwise. Cartesian
+        single precision stays; everything else becomes double precision, so that masses of forward
+        jets are not lost.
 
         Raises:
-            InputError: anything that `validate` refuses, shapes that do not fit.
+            InputError: anything that `validate` refuses, values that cannot be right in their
+                coordinates, shapes that do not fit.
         """
         p4, multiplicity = np.asarray(p4), np.asarray(multiplicity)
         checks.check_integers("multiplicity", multiplicity)
         multiplicity = multiplicity.astype(np.int64)
-        width = len(col.components(coordinates))
-        if p4.ndim != 2 or p4.shape[1] != width:
-            raise InputError(f"p4 has shape {p4.shape}, expected (total, {width}): {coordinates}")
+        names = col.components(coordinates)
+        if p4.ndim != 2 or p4.shape[1] != len(names):
+            raise InputError(
+                f"p4 has shape {p4.shape}, expected (total, {len(names)}): {coordinates}"
+            )
         offsets = col.offsets_of(multiplicity)
         if multiplicity.min(initial=0) < 0 or offsets[-1] != len(p4):
             raise InputError(
                 f"the multiplicities sum to {offsets[-1]}, "
                 f"expected {len(p4)}, the number of constituents, and none negative"
             )
+        if col.IDENTITY in names:
+            if pid is not None:
+                raise InputError(f"pid: found it given and in {coordinates}, expected one of both")
+            pid = p4[:, names.index(col.IDENTITY)]
+        found: list[checks.Fault] = []
         if pid is not None:
             pid = np.asarray(pid)
             if pid.shape != (len(p4),):
                 raise InputError(f"pid has shape {pid.shape}, expected ({len(p4)},)")
-            if validated and pid.dtype != np.int32:  # what does not fit in would be cut off below
-                for fault in checks.identity_faults(pid, offsets):
-                    raise InputError(fault.message)
+            if pid.dtype.kind not in "biuf":
+                raise InputError(f"pid has dtype {pid.dtype}, expected integers")
+            unfit = list(checks.identity_faults(pid, offsets))
+            if unfit and pid.dtype != np.int32:  # what does not fit in would be cut off
+                known = np.isfinite(pid) & (np.abs(pid) < 2**31) & (pid % 1 == 0)
+                pid = np.where(known, pid, 0).astype(np.int32)
+                found += unfit
         if jet_p4 is not None and np.shape(jet_p4) != (len(multiplicity), 4):
             raise InputError(
                 f"jet_p4 has shape {np.shape(jet_p4)}, expected ({len(multiplicity)}, 4)"
             )
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond single precision: found below
-            cartesian = col.to_cartesian(p4, coordinates, pid).astype(np.float32)
-            if jet_p4 is None:
-                jets = col.sums(cartesian, offsets)
-            else:
-                jets = col.to_cartesian(np.asarray(jet_p4), col.JET_COORDINATES[coordinates])
-            jets = jets.astype(np.float32)
+        of_jets = col.jet_coordinates(coordinates)
+        found += checks.coordinate_faults(p4, coordinates, offsets)
+        if jet_p4 is None:
+            jets = None
+        else:
+            each = np.arange(len(multiplicity) + 1)
+            found += [
+                dataclasses.replace(fault, what=f"jet_p4: {fault.what}", place="", unit="events")
+                for fault in checks.coordinate_faults(np.asarray(jet_p4), of_jets, each, jets=True)
+            ]
+            jets = col.to_cartesian(np.asarray(jet_p4), of_jets, scale=scale)
+        single = names == ("E", "px", "py", "pz") and scale == 1 and p4.dtype.kind == "f"
+        if single and p4.dtype.itemsize <= 4:
+            momenta = p4.astype(np.float32, copy=False)
+        else:
+            momenta = col.to_cartesian(p4, coordinates, pid, scale)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
+            jets = col.sums(momenta, offsets) if jets is None else jets
         events = cls(
-            p4=cartesian,
+            p4=momenta,
             pid=np.zeros(len(p4), dtype=np.int32) if pid is None else pid,
             offsets=offsets,
             jet_p4=jets,
@@ -296,7 +341,13 @@ class Events:
             label=label,
             columns={k: np.asarray(v) for k, v in (columns or {}).items()},
         )
-        return events.validate() if validated else events
+        if faults is None:
+            for fault in found:
+                raise InputError(fault.message)
+            return events.validate()
+        kinds = {fault.what for fault in found}
+        faults += [*found, *(fault for fault in events.faults() if fault.what not in kinds)]
+        return events
 
     @classmethod
     def from_columns(
@@ -321,23 +372,28 @@ class Events:
         *,
         coordinates: str = "E,px,py,pz",
         pid: np.ndarray | None = None,
+        padding: float | None = None,
         **rest: Any,
     ) -> Events:
-        """Make validated events of padded momenta (n, P, 3 or 4).
+        """Make validated events of padded momenta (n, P, components).
 
         Args:
             p4: momenta in `coordinates`.
             mask: (n, P), true for constituents, or (n,) multiplicities; default: padding are the
-                rows of zeros (pt = 0, where the first coordinate is pt).
-            coordinates: one of `coordinates.COORDINATES`.
+                rows of zeros (pt = 0, where there is a pt).
+            coordinates: as `coordinates.components` takes them.
             pid: (n, P) PDG codes.
-            rest: jet_p4, weight, label, columns and validated as in `from_flat`.
+            padding: value of the first component of padded rows, NaN among them, where it is not 0.
+            rest: jet_p4, weight, label, columns, scale and faults as in `from_flat`.
         """
         p4 = np.asarray(p4)
         width = len(col.components(coordinates))
         if p4.ndim != 3 or p4.shape[2] != width:
             raise InputError(f"p4 has shape {p4.shape}, expected (n, P, {width}): {coordinates}")
-        filled = col.filled_rows(p4, coordinates, None if mask is None else np.asarray(mask))
+        if mask is not None and padding is not None:
+            raise InputError("padding: found it beside a mask, expected one of both")
+        mask = None if mask is None else np.asarray(mask)
+        filled = col.filled_rows(p4, coordinates, mask, padding)
         if pid is not None:
             pid = np.asarray(pid)
             if pid.shape != p4.shape[:2]:
@@ -368,17 +424,20 @@ class Events:
 
     def faults(self) -> Iterator[checks.Fault]:
         """Find every kind of value that cannot be used, with its first place and their number."""
-        yield from checks.constituent_faults(self.p4, self.offsets)
+        passing = self.passing
+        yield from checks.constituent_faults(self.p4, self.offsets, passing)
         yield from checks.identity_faults(self.pid, self.offsets)
         named = {f"column {name!r}": array for name, array in self.columns.items()}
-        yield from checks.column_faults({"jet_p4": self.jet_p4, "weight": self.weight, **named})
+        yield from checks.column_faults({"jet_p4": self.jet_p4, "weight": self.weight}, None)
+        yield from checks.column_faults(named, passing)
 
     def validate(self) -> Events:
         """Return these events, if every value can be used.
 
         Raises:
             InputError: naming the column, the first bad event, what was found and expected:
-                offsets that fall or miss the end, events without constituents, values that are
+                offsets that fall or miss the end, events without constituents (unless their
+                column `pass_gen` or `pass_reco` says that they lack the level), values that are
                 not finite, energies that are not positive, spacelike constituents, unknown
                 identities, weights that are all zero.
         """
@@ -391,6 +450,6 @@ class Events:
 
 
 _DTYPES: dict[str, type] = {
-    "p4": np.float32, "pid": np.int32, "offsets": np.int64, "jet_p4": np.float32,
+    "p4": np.float64, "pid": np.int32, "offsets": np.int64, "jet_p4": np.float64,
     "weight": np.float64, "label": np.int32,
 }  # fmt: skip

@@ -1,39 +1,64 @@
-"""The columns of a sample on disk: HDF5 (and npz) read, HDF5 written, whole or not at all."""
+"""Files of arrays opened for reading: HDF5 with all its links, npz, and prepared folders."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from jaxpriors.data import prepared
+from jaxpriors.data import prepared, unread
 from jaxpriors.data.events import LEVELS
 from jaxpriors.errors import InputError
-from jaxpriors.physics.coordinates import components
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.stored_arrays import npz_array, npz_names, regular_file, stored_whole
 
-FORMAT, VERSION = "jaxpriors-events", 1
-CHUNK = 2**16  # rows of an HDF5 chunk, which are compressed together
-NAMES = ("p4", "pid", "offsets", "multiplicity", "mask", "jet_p4", "weight", "label")
+MOST_NAMES = 100_000  # in one file; links in a circle would go on for ever
+KINDS = "biuf"  # of dtypes that are numbers
+
+
+class Arrays(Mapping[str, Any]):
+    """The arrays of a file by full name, `group/name`; each is looked at when it is asked for.
+
+    A name that stands for nothing that can be read is there as well: to ask for it is an
+    InputError, so that it never counts as absent.
+    """
+
+    def __init__(self, path: Path, opened: Mapping[str, Callable[[], Any]]) -> None:
+        self._path, self._opened = path, {name: cache(open_) for name, open_ in opened.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._opened[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._opened
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._opened)
+
+    def __len__(self) -> int:
+        return len(self._opened)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Hold an open file: its arrays by full name (`group/name`), its groups' attributes."""
+    """Hold an open file: its arrays by full name (`group/name`), its groups' attributes.
+
+    aliases: the names of arrays that are one and the same, by links, as sets.
+    """
 
     path: Path
     arrays: Mapping[str, Any]
     attributes: Mapping[str, Mapping[str, Any]]
+    aliases: tuple[frozenset[str], ...] = field(default=())
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -43,7 +68,7 @@ class Source:
     @property
     def found(self) -> str:
         """Join the names of all datasets, for messages."""
-        return ", ".join(sorted(self.arrays)) or "no dataset at all"
+        return unread.listed(sorted(self.arrays)) or "no dataset at all"
 
     def datasets(self, *names: str) -> list[Any]:
         """Find the datasets of these names, which are not yet read.
@@ -54,22 +79,40 @@ class Source:
         for name in names:
             if name not in self.arrays:
                 raise InputError(f"{self.path}: no dataset {name!r}; found: {self.found}")
-        return [self.arrays[name] for name in names]
+        return [self.numbers(name) for name in names]
 
-    def read(self, name: str) -> np.ndarray:
-        """Read the array of that name.
+    def numbers(self, name: str) -> Any:
+        """Find an array, which is not yet read; raise InputError where it is not numeric."""
+        array = self.arrays[name]
+        if array.dtype.kind not in KINDS:
+            raise InputError(f"{self.path}: {name!r} has dtype {array.dtype}, expected numbers")
+        return array
+
+    def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Read the array of that name, or some of its rows.
 
         Raises:
             InputError: there is none (the message lists what there is), or it is not numeric.
         """
         [dataset] = self.datasets(name)
         try:
-            array = np.asarray(dataset[()])
-        except ValueError as error:
+            return np.asarray(dataset[rows] if dataset.ndim else dataset[()])
+        except (ValueError, TypeError, MemoryError) as error:
             raise InputError(f"{self.path}: {name!r} cannot be read ({error})") from error
-        if array.dtype.kind not in "biuf":
-            raise InputError(f"{self.path}: {name!r} has dtype {array.dtype}, expected numbers")
-        return array
+
+    def unread(
+        self,
+        read: Iterable[str],
+        ignore: Iterable[str] = (),
+        places: str = "",
+        settled: Collection[str] = (),
+    ) -> tuple[str, ...]:
+        """Return the names of arrays that were not read, under no name; as `unread.account`."""
+        read = {*read}
+        for names in self.aliases:
+            if names & read:
+                read |= names
+        return unread.account(self.path, self.arrays, read, ignore, places, settled)
 
 
 Opened = str | os.PathLike[str] | Source  # a file by its path, or one that is open already
@@ -85,56 +128,134 @@ def loaded(path: Opened, names: Sequence[str]) -> Source:
 def open_source(path: Opened) -> Iterator[Source]:
     """Open an HDF5 or npz file, or the folder of a prepared sample, for reading.
 
-    What is open already is passed on, and stays open.
+    Soft, hard and external links are followed. What is open already is passed on, and stays open.
 
     Raises:
         InputError: no such file, a file of another kind, truncated or damaged; also while its
             arrays are read within the context.
     """
-    where = path.path if isinstance(path, Source) else Path(path)
-    if not where.exists():
-        raise InputError(f"{where}: no such file")
+    if isinstance(path, Source):
+        yield path
+        return
+    where = Path(path)
     try:
-        if isinstance(path, Source):
-            yield path
-        elif where.is_dir():
+        if where.is_dir():
             if not prepared.is_prepared(where):
                 raise InputError(
                     f"{where}: is a folder without a prepared sample, expected one, an HDF5 or npz "
                     "file"
                 )
             yield Source(where, prepared.mapped_arrays(where), prepared.attributes(where))
-        elif h5py.is_hdf5(where):
+            return
+        regular_file(where, "an HDF5 or npz file, or the folder of a prepared sample")
+        if h5py.is_hdf5(where):
             with h5py.File(where, "r") as file:
-                names: list[str] = []
-                file.visit(names.append)
-                items = {name: file[name] for name in names}
-                arrays = {n: item for n, item in items.items() if isinstance(item, h5py.Dataset)}
-                groups = {n: dict(item.attrs) for n, item in items.items() if n not in arrays}
-                yield Source(where, arrays, {"": dict(file.attrs), **groups})
+                yield _hdf5(where, file)
         elif zipfile.is_zipfile(where):
-            with np.load(where, allow_pickle=False) as archive:
-                yield Source(where, archive, {"": {}})
+            with zipfile.ZipFile(where) as archive:
+                yield Source(where, Arrays(where, _npz(where, archive)), {"": {}})
         else:
             with open(where, "rb") as raw:
                 start = raw.read(8)
             raise InputError(f"{where}: starts with {start!r}, expected an HDF5 or npz file")
     except (OSError, RuntimeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{where}: cannot be read: truncated, damaged or forbidden ({error})"
+            f"{where}: cannot be read: truncated, damaged or forbidden ({reason})"
         ) from error
+
+
+def _npz(path: Path, archive: zipfile.ZipFile) -> dict[str, Callable[[], Any]]:
+    def opened(name: str) -> Callable[[], Any]:
+        return lambda: npz_array(archive, name, f"{path}: {name!r}")
+
+    return {name: opened(name) for name in npz_names(archive)}
+
+
+def _hdf5(path: Path, file: h5py.File) -> Source:
+    """Visit all names of a file, those behind links as well."""
+    opened: dict[str, Callable[[], Any]] = {}
+    attributes: dict[str, dict[str, Any]] = {"": _attributes(file)}
+    places: dict[tuple[int, int], set[str]] = {}
+    waiting: list[tuple[str, h5py.Group, frozenset[tuple[int, int]]]] = [("", file, frozenset())]
+    while waiting:
+        prefix, group, above = waiting.pop()
+        above |= {_address(group)}
+        for key in group:
+            name = prefix + key
+            if len(opened) + len(attributes) > MOST_NAMES:
+                raise InputError(f"{path}: found more than {MOST_NAMES} names, by links of groups")
+            try:
+                item = group[key]
+            except (KeyError, OSError, RuntimeError) as error:
+                opened[name] = _broken(path, name, group, key, error)
+                continue
+            if isinstance(item, h5py.Group):
+                if _address(item) not in above:
+                    attributes[name] = _attributes(item)
+                    waiting.append((f"{name}/", item, above))
+            elif isinstance(item, h5py.Dataset):
+                opened[name] = _dataset(path, name, item)
+                places.setdefault(_address(item), set()).add(name)
+    aliases = tuple(frozenset(names) for names in places.values() if len(names) > 1)
+    return Source(path, Arrays(path, opened), attributes, aliases)
+
+
+def _attributes(item: h5py.Group) -> dict[str, Any]:
+    """Read the attributes of a group, without those that cannot be read."""
+    found = {}
+    for name in item.attrs:
+        with contextlib.suppress(OSError, TypeError, ValueError, KeyError, RuntimeError):
+            found[name] = item.attrs[name]
+    return found
+
+
+def _address(item: Any) -> tuple[int, int]:
+    info = h5py.h5o.get_info(item.id)
+    return info.fileno, info.addr
+
+
+def _broken(
+    path: Path, name: str, group: h5py.Group, key: str, error: Exception
+) -> Callable[[], Any]:
+    """Make the refusal of a name that leads nowhere."""
+    link = group.get(key, getlink=True)
+    what = f"cannot be opened ({' '.join(str(error).split())})"
+    if isinstance(link, h5py.SoftLink):
+        what = f"is a link to {link.path!r}, which is not there"
+    elif isinstance(link, h5py.ExternalLink):
+        what = f"is a link to {link.path!r} of {link.filename!r}, which is not there"
+
+    def refused() -> Any:
+        raise InputError(f"{path}: {name!r} {what}; expected an array")
+
+    return refused
+
+
+def _dataset(path: Path, name: str, dataset: h5py.Dataset) -> Callable[[], Any]:
+    def checked() -> Any:
+        check_filters(path, dataset)
+        stored_whole(dataset, f"{path}: {name!r}")
+        return dataset
+
+    return checked
 
 
 def check_filters(path: Path, array: h5py.Dataset) -> None:
     """Raise InputError where a dataset's compression needs hdf5plugin, which is missing."""
-    if importlib.util.find_spec("hdf5plugin") is not None:
-        import hdf5plugin  # noqa: F401 (makes h5py read more of them, blosc among them)
     filters = array.id.get_create_plist()
     used = [filters.get_filter(i) for i in range(filters.get_nfilters())]
-    missing = [name.decode() for number, _, _, name in used if not h5py.h5z.filter_avail(number)]
+    missing = [each for each in used if not h5py.h5z.filter_avail(each[0])]
+    if missing and importlib.util.find_spec("hdf5plugin") is not None:
+        import hdf5plugin  # noqa: F401 (makes h5py read more of them, blosc among them)
+
+        missing = [each for each in missing if not h5py.h5z.filter_avail(each[0])]
     if missing:
+        names = ", ".join(
+            f"{name.decode() or 'filter'} ({number})" for number, _, _, name in missing
+        )
         raise InputError(
-            f"{path}: is compressed with {', '.join(missing)}, which needs hdf5plugin: "
+            f"{path}: is compressed with {names}, which needs hdf5plugin: "
             "pip install 'jaxpriors[data]'"
         )
 
@@ -143,101 +264,3 @@ def levels(path: Opened) -> tuple[str, ...]:
     """Name the levels that a file holds; none where its one sample stands at the root."""
     with open_source(path) as source:
         return source.levels
-
-
-def read_metadata(path: Opened) -> dict[str, Any]:
-    """Read the metadata that `write_columns` stored; empty for a file of another origin."""
-    with open_source(path) as source:
-        text = source.attributes[""].get("metadata", "{}")
-    try:
-        return json.loads(text)
-    except (TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{source.path}: attribute `metadata` is not JSON ({error})") from None
-
-
-def read_columns(
-    path: Opened,
-    level: str | None,
-    columns: Mapping[str, str] | None,
-    coordinates: str | None,
-) -> tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Read the datasets of one sample: arguments as in `sample_files.read_events`.
-
-    Returns:
-        The coordinates; the arrays by our names (`NAMES`), momenta always as `p4`, stacked from
-        their components where needed; the event-level columns.
-    """
-    wanted = dict(columns or {})
-    with open_source(path) as source:
-        present = source.levels
-        if level is None and len(present) > 1 and not wanted.keys() & {"p4", "pt", "E"}:
-            raise InputError(f"{source.path}: holds the levels {', '.join(present)}; choose one")
-        if level is not None and level not in present:
-            there = ", ".join(present) or "one sample at the root, without levels"
-            raise InputError(f"{source.path}: level {level!r} is absent; found: {there}")
-        chosen = level or (present[0] if len(present) == 1 else "")
-        prefix = f"{chosen}/" if chosen else ""
-        if coordinates is None:
-            group = source.attributes.get(chosen, {})
-            coordinates = str(group.get("coordinates", "E,px,py,pz"))
-        axes = components(coordinates)
-        named = {n: wanted[n] for n in (*NAMES, *axes) if n in wanted}
-        at = {n: named.get(n, prefix + n) for n in (*NAMES, *axes)}
-        momenta = [n for n in axes if at[n] in source.arrays or n in named]
-        if momenta and "p4" not in named and at["p4"] not in source.arrays:
-            parts = {n: source.read(at[n]) for n in axes}
-            shapes = {n: values.shape for n, values in parts.items()}
-            if len(set(shapes.values())) > 1:
-                raise InputError(
-                    f"{source.path}: components of the momenta differ in shape: {shapes}"
-                )
-            p4 = np.stack(list(parts.values()), axis=-1)
-        else:
-            p4 = source.read(at["p4"])
-        found = {"p4": p4} | {
-            n: source.read(at[n]) for n in NAMES[1:] if n in named or at[n] in source.arrays
-        }
-        inner = f"{prefix}columns/"
-        extra = {n.removeprefix(inner): n for n in source.arrays if n.startswith(inner)}
-        extra |= {n: wanted[n] for n in wanted if n not in named}
-        return coordinates, found, {n: source.read(where) for n, where in extra.items()}
-
-
-def read_event_column(path: Opened, level: str | None, name: str) -> np.ndarray | None:
-    """Read the event-level column of that name, whole; None where there is none."""
-    with open_source(path) as source:
-        full = f"{f'{level}/' if level else ''}columns/{name}"
-        return source.read(full) if full in source.arrays else None
-
-
-def write_columns(
-    path: str | os.PathLike[str],
-    groups: Mapping[str, Mapping[str, np.ndarray]],
-    coordinates: str,
-    metadata: Mapping[str, Any],
-    *,
-    overwrite: bool,
-) -> None:
-    """Write the datasets of one sample {"": ...} or of the levels {"particle": ..., ...}.
-
-    Raises:
-        InputError: the file exists (and `overwrite` is false), unknown levels, metadata that JSON
-            cannot hold.
-    """
-    if set(groups) != {""} and not (groups and set(groups) <= set(LEVELS)):
-        raise InputError(f"{path}: levels are {list(groups)}, expected some of {list(LEVELS)}")
-    try:
-        text = json.dumps(dict(metadata))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: metadata cannot be written as JSON ({error})") from None
-    with written_whole(path, overwrite=overwrite) as scratch, h5py.File(scratch, "w") as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION, "metadata": text})
-        for level, arrays in groups.items():
-            group = file.require_group(level) if level else file
-            group.attrs["coordinates"] = coordinates
-            for name, array in arrays.items():
-                chunks = (min(len(array), CHUNK), *array.shape[1:])
-                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
-                group.create_dataset(
-                    name, data=array, **({"chunks": chunks, **packed} if array.size else {})
-                )

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxpriors.data import unread
 from jaxpriors.data.checks import located
-from jaxpriors.data.events import LEVELS, Events
-from jaxpriors.data.hdf5 import Opened, Source, open_source, read_event_column
-from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.events import LEVELS, PASS, Events
+from jaxpriors.data.hdf5 import Opened, Source, open_source
+from jaxpriors.data.named import as_flags, find_sample
+from jaxpriors.data.named_unread import unread_names
+from jaxpriors.data.reading import AS_IT_IS, Reading
+from jaxpriors.data.sample_files import read_named
 from jaxpriors.errors import InputError
 from jaxpriors.run.storage import digest
-
-PASS = {"particle": "pass_gen", "detector": "pass_reco"}
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,7 @@ class Simulation:
                     f"{level} level: found {len(events)} events, expected {flags.sum()}, the "
                     f"number with {name}"
                 )
-        both = self.both
-        if not both.any():
-            raise InputError(
-                f"pass_gen, pass_reco: of {len(both)} events {self.pass_gen.sum()} have a particle "
-                f"level, {self.pass_reco.sum()} a detector level and none has both; expected some"
-            )
-        weights = self.particle.weight[both[self.pass_gen]]
-        others = self.detector.weight[both[self.pass_reco]]
-        if not np.array_equal(weights, others):
-            worst = int(np.argmax(weights != others))
-            raise InputError(
-                f"weight: event {np.flatnonzero(both)[worst]} has {weights[worst]:g} at particle "
-                f"level and {others[worst]:g} at detector level, expected one weight"
-            )
-        if not weights.sum() > 0:
-            raise InputError(
-                f"weight: the weights of the {len(weights)} simulated events with both levels sum "
-                f"to {weights.sum():g}, expected a positive number"
-            )
+        check_matched(self.particle.weight, self.detector.weight, self.pass_gen, self.pass_reco)
 
     @classmethod
     def of(
@@ -160,29 +144,42 @@ class Simulation:
         return digest(*arrays, *map(np.packbits, (self.pass_gen, self.pass_reco)))
 
 
-def as_flags(name: str, flags: np.ndarray | None, n: int) -> np.ndarray:
-    """Turn flags (n,) into bool, None into all true.
+def check_matched(
+    particle: np.ndarray, detector: np.ndarray, pass_gen: np.ndarray, pass_reco: np.ndarray
+) -> None:
+    """Compare the weights of two levels, (those with `pass_gen`,) and (those with `pass_reco`,).
 
-    Raises InputError where they are of another shape or kind.
+    Raises InputError where no event has both levels, weights differ, or their sum is not positive.
     """
-    if flags is None:
-        return np.ones(n, bool)
-    flags = np.asarray(flags)
-    if flags.shape != (n,) or not np.isin(flags, (0, 1)).all():
+    both = pass_gen & pass_reco
+    if not both.any():
         raise InputError(
-            f"{name}: found shape {flags.shape} with values {np.unique(flags)[:4].tolist()}, "
-            f"expected ({n},) of true and false"
+            f"pass_gen, pass_reco: of {len(both)} events {pass_gen.sum()} have a particle level, "
+            f"{pass_reco.sum()} a detector level and none has both; expected some"
         )
-    return flags.astype(bool)
+    weights, others = particle[both[pass_gen]], detector[both[pass_reco]]
+    if not np.array_equal(weights, others):
+        worst = int(np.argmax(weights != others))
+        raise InputError(
+            f"weight: event {np.flatnonzero(both)[worst]} has {weights[worst]:g} at particle "
+            f"level and {others[worst]:g} at detector level, expected one weight"
+        )
+    if not weights.sum() > 0:
+        raise InputError(
+            f"weight: the weights of the {len(weights)} simulated events with both levels sum to "
+            f"{weights.sum():g}, expected a positive number"
+        )
 
 
-def read_simulation(path: Opened, weight: str | None = None) -> Simulation:
+def read_simulation(
+    path: Opened, weight: str | None = None, reading: Reading = AS_IT_IS
+) -> Simulation:
     """Read the events of a file with both levels (layout: `jaxpriors.data.sample_files`).
 
     The columns ``pass_gen`` of the particle level and ``pass_reco`` of the detector level say
     which events have that level; all have, where there is no such column. weight: the column with
-    the weights, at both levels, None for `weight`. Raises InputError as `read_events` and
-    ``Simulation`` do, and for a file that lacks a level.
+    the weights, at both levels, None for `weight`. reading: what else is to be known. Raises
+    InputError as `read_events` and ``Simulation`` do, and for a file that lacks a level.
 
     Examples:
         >>> import os, tempfile
@@ -195,57 +192,45 @@ def read_simulation(path: Opened, weight: str | None = None) -> Simulation:
         >>> len(simulation), simulation.weight.tolist()
         (2, [1.0, 1.0])
     """
+    if weight is not None:
+        reading = reading.replace(columns={**reading.columns, "weight": weight})
     with open_source(path) as source:
         path, present = source.path, source.levels
         if set(present) != set(LEVELS):
             found = f"the level {present[0]}" if present else "one sample without levels"
             raise InputError(f"{path}: found {found}, expected {' and '.join(LEVELS)}")
-        flags = {level: read_flags(source, level) for level in LEVELS}
-        events = {level: _read_level(source, level, weight, flags[level]) for level in LEVELS}
-    sizes = {len(f) for f in flags.values() if f is not None}
-    sizes |= {len(events[level]) for level in LEVELS if flags[level] is None}
-    if len(sizes) > 1:
-        raise InputError(
-            f"{path}: found levels of {sorted(sizes)} events, expected as many at both"
-        )
-    n = sizes.pop()
-    gen, reco = (as_flags(PASS[level], flags[level], n) for level in LEVELS)
+        samples = [find_sample(source, _of_level(reading, level, source)) for level in LEVELS]
+        unread.tell(path, unread_names(samples))
+        sizes = {sample.size for sample in samples}
+        if len(sizes) > 1:
+            raise InputError(
+                f"{path}: found levels of {sorted(sizes)} events, expected as many at both"
+            )
+        particle, detector = (sample.read() for sample in samples)
+    gen, reco = (as_flags("", sample.flags, sample.size) for sample in samples)
     with located(path):
-        return Simulation(events["particle"], events["detector"], gen, reco)
+        return Simulation(particle, detector, gen, reco)
 
 
-def _read_level(
-    source: Source, level: str | None, weight: str | None, chosen: np.ndarray | None
-) -> Events:
-    """Read one level, weighted by a column of that name; chosen: (n,) bool or all."""
-    prefix = "" if level is None else f"{level}/"
-    named = None if weight is None else {"weight": f"{prefix}columns/{weight}"}
-    return read_events(source, level, named, chosen=chosen)
+def _of_level(reading: Reading, level: str, source: Source) -> Reading:
+    """Say how a level is read: the names of columns are those within the level."""
+    names = {
+        ours: name if name in source.arrays else f"{level}/columns/{name}"
+        for ours, name in reading.columns.items()
+    }
+    return reading.replace(level=level, columns=names)
 
 
-def read_data(path: Opened, weight: str | None = None) -> Events:
+def read_data(path: Opened, weight: str | None = None, reading: Reading = AS_IT_IS) -> Events:
     """Read measured events: the detector level of a file, or its one sample; those `pass_reco`.
 
-    weight: as in ``read_simulation``. Raises InputError as `read_events` does.
+    weight, reading: as in ``read_simulation``. Raises InputError as `read_events` does.
     """
     with open_source(path) as source:
         level = "detector" if source.levels else None
-        return _read_level(source, level, weight, read_flags(source, level))
-
-
-def read_flags(source: Source, level: str | None) -> np.ndarray | None:
-    """Tell which events have that level (None: the measured one), (n,) bool; None: no such column.
-
-    Raises InputError for a column that is not made of flags, or that no event passes.
-    """
-    name = PASS[level or "detector"]
-    flags = read_event_column(source, level, name)
-    if flags is None:
-        return None
-    with located(source.path):
-        found = as_flags(name, flags, len(flags))
-    if not found.any():
-        raise InputError(
-            f"{source.path}: {name}: none of {len(found)} events passes, expected some"
-        )
-    return found
+        if weight is not None:
+            name = weight if weight in source.arrays else f"columns/{weight}"
+            if level and name not in source.arrays:
+                name = f"{level}/{name}"
+            reading = reading.replace(columns={**reading.columns, "weight": name})
+        return read_named(source, reading.replace(level=level))

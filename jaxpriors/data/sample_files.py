@@ -5,20 +5,24 @@ Layout of a file (HDF5). A file holds one sample at its root, or the groups `par
 
 | dataset            | shape     | dtype   | meaning                                              |
 |--------------------|-----------|---------|------------------------------------------------------|
-| `p4`               | (total,4) | float32 | (E, px, py, pz) in GeV of all constituents, in order |
-| `pt`, `eta`, `phi` | (total,)  | float32 | instead of `p4` (GeV, rad); the mass follows from    |
-|                    |           |         | `pid` (`jaxpriors.physics.particles`)                |
+| `p4`               | (total,4) | float   | (E, px, py, pz) in GeV of all constituents, in order |
+| `pt`, `eta`, `phi` | (total,)  | float   | instead of `p4` (GeV, rad), or other components; the |
+|                    |           |         | mass is `m`, or follows from `E`, or from `pid`      |
 | `pid`              | (total,)  | int32   | PDG code; absent: 0, unknown                         |
 | `offsets`          | (n+1,)    | int64   | event i holds constituents offsets[i]:offsets[i+1]   |
-| `jet_p4`           | (n,4)     | float32 | (E, px, py, pz) in GeV; absent: the constituents' sum|
+| `jet_p4`           | (n,4)     | float64 | (E, px, py, pz) in GeV; absent: the constituents' sum|
 | `weight`           | (n,)      | float64 | event weight, of either sign; absent: 1              |
 | `label`            | (n,)      | int32   | class of the event; may be absent                    |
-| `columns/<name>`   | (n, ...)  | any     | further event-level columns                          |
+| `columns/<name>`   | (n, ...)  | any     | further event-level columns; `pass_reco` (detector   |
+|                    |           |         | level, or a single sample) and `pass_gen` (particle  |
+|                    |           |         | level): which events have that level                 |
 
 Attributes of the root: `format` = "jaxpriors-events", `version` = 1, `metadata` = JSON (command,
-settings, versions, seed, date, ...); of each sample: `coordinates` (one of `COORDINATES`), which
-hold for `jet_p4` as well (with a mass). Instead of `offsets`, `multiplicity` (n,) is read too;
-momenta may also be padded: p4 (n, P, 4) with `mask` (n, P) or `multiplicity`, or rows of zeros.
+settings, versions, seed, date, ...); of each sample: `coordinates` (`coordinates.components`),
+which hold for `jet_p4` as well (with a mass). Instead of `offsets`, `multiplicity` (n,) is read
+too; momenta may also be padded: p4 (n, P, 4) with `mask` (n, P) or `multiplicity`, or rows of
+zeros. Links and virtual datasets are followed. What a file holds beside that is told (`Unread`),
+or refused where its name looks like weights, flags or labels.
 """
 
 from __future__ import annotations
@@ -30,12 +34,17 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data import checks
+from jaxpriors.data import named, named_unread, unread
+from jaxpriors.data.event_writer import EventWriter
 from jaxpriors.data.events import Events
-from jaxpriors.data.hdf5 import Opened, open_source, read_columns, write_columns
+from jaxpriors.data.hdf5 import Opened, open_source
+from jaxpriors.data.named_sample import NamedSample
+from jaxpriors.data.reading import Reading
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
-from jaxpriors.physics import kinematics
+from jaxpriors.run.forms import parse_json
+
+ENTRY = "entry"  # column with the number of an event in its file, where some were left out
 
 
 def read_events(
@@ -43,10 +52,12 @@ def read_events(
     level: str | None = None,
     columns: Mapping[str, str] | None = None,
     coordinates: str | None = None,
-    chosen: np.ndarray | None = None,
-    validated: bool = True,
+    **rest: Any,
 ) -> Events:
     """Read validated events from an HDF5 file, or from an npz file with the same names.
+
+    Events that do not pass the flag of their level (`pass_reco`, `pass_gen`) are left out; the
+    column `entry` then has the numbers of those that are there.
 
     Args:
         path: the file, or a prepared folder; or what `hdf5.open_source` opened of either.
@@ -55,14 +66,14 @@ def read_events(
             as {"p4": "jets/momenta", "mask": "jets/valid"}. Momenta may also be named by component
             ({"pt": ..., "eta": ..., "phi": ...}), flat or padded. Names that are not in the table
             above become event-level columns. Names left out are looked up as in the table.
-        coordinates: of the momenta, one of `coordinates.COORDINATES`; default: what the file says,
-            otherwise (E, px, py, pz).
-        chosen: (n,) bool, the events that are wanted, None for all; the others may hold anything.
-        validated: false leaves the values to `Events.faults`.
+        coordinates: of the momenta, as `coordinates.components` takes them; default: what the file
+            or the names of the components say, otherwise (E, px, py, pz).
+        rest: further fields of a `Reading`: ignore, padding, identities, unit.
 
     Raises:
         InputError: the file is absent, foreign, truncated or damaged; the level or a column is
-            absent (the message lists what was found); anything that `Events.validate` refuses.
+            absent (the message lists what was found); anything that `Events.from_flat` refuses; a
+            name that looks like weights, flags or labels and was not read.
 
     Examples:
         >>> import os, tempfile
@@ -74,67 +85,36 @@ def read_events(
         >>> events.multiplicity.tolist()
         [2, 1]
     """
+    return read_named(path, Reading(level, columns or {}, coordinates, **rest))
+
+
+def read_named(path: Opened, reading: Reading) -> Events:
+    """Read validated events as `read_events` does; how is said by one value."""
     with open_source(path) as source:
-        coordinates, found, event_columns = read_columns(source, level, columns, coordinates)
-    p4, offsets = found.pop("p4"), found.pop("offsets", None)
-    mask, multiplicity = found.pop("mask", None), found.pop("multiplicity", None)
-    with checks.located(f"{source.path}{f' ({level} level)' if level else ''}"):
-        counts = mask if mask is not None and p4.ndim == 3 else multiplicity
-        if offsets is not None and p4.ndim != 3:
-            checks.check_offsets(offsets, len(p4))
-            counts = np.diff(offsets.astype(np.int64))
-        if counts is None and p4.ndim != 3:
-            raise InputError(
-                f"p4 has shape {p4.shape} and there is neither `offsets` nor `multiplicity`; "
-                "expected one of them, or padded momenta (n, P, 4)"
-            )
-        if chosen is not None:
-            rows = _rows_of(chosen, p4, counts)
-            p4, counts = p4[rows], None if counts is None else counts[chosen]
-            found = {k: _only(k, a, rows if k == "pid" else chosen) for k, a in found.items()}
-            event_columns = {k: _only(k, a, chosen) for k, a in event_columns.items()}
-        make: Any = Events.from_padded if p4.ndim == 3 else Events.from_flat
-        return make(
-            p4,
-            counts,
-            coordinates=coordinates,
-            columns=event_columns,
-            validated=validated,
-            **found,
-        )
+        sample = named.find_sample(source, reading)
+        unread.tell(sample.place, named_unread.unread_names([sample]))
+        return numbered(sample.read(), sample)
 
 
-def read_sample(
-    path: Opened,
-    level: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    coordinates: str | None = None,
-) -> Events:
-    """Read validated events as `read_events` does; `level` counts for files that hold several.
+def numbered(events: Events, sample: NamedSample, start: int = 0) -> Events:
+    """Add the column `entry` to the passing events of a range from `start`, if others do not."""
+    if sample.flags is None or sample.flags.all() or ENTRY in events.columns:
+        return events
+    entry = start + np.flatnonzero(sample.flags[start:])[: len(events)]
+    return dataclasses.replace(events, columns=events.columns | {ENTRY: entry})
 
-    Raises InputError as `read_events` does.
-    """
+
+def read_metadata(path: Opened) -> dict[str, Any]:
+    """Read the metadata that `write_events` stored; empty for a file of another origin."""
     with open_source(path) as source:
-        return read_events(source, level if source.levels else None, columns, coordinates)
-
-
-def _rows_of(chosen: np.ndarray, p4: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
-    """Tell which rows of momenta the chosen events (n,) have; counts: multiplicities, if flat."""
-    n = len(p4) if p4.ndim == 3 or counts is None else len(counts)
-    if chosen.shape != (n,):
-        raise InputError(f"chosen: found shape {chosen.shape}, expected ({n},), the events")
-    if p4.ndim == 3 or counts is None:
-        return chosen
-    checks.check_integers("multiplicity", counts)
-    checks.check_offsets(col.offsets_of(counts), len(p4))
-    return np.repeat(chosen, counts)
-
-
-def _only(name: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Keep the rows that are true; InputError for an array of another length."""
-    if len(array) != len(rows):
-        raise InputError(f"{name} has shape {array.shape}, expected ({len(rows)}, ...)")
-    return array[rows]
+        text = source.attributes.get("", {}).get("metadata", "{}")
+        place = f"{source.path}: attribute `metadata`"
+    if not isinstance(text, (str, bytes)):
+        raise InputError(f"{place}: found {type(text).__name__}, expected JSON")
+    content = parse_json(text, place)
+    if not isinstance(content, dict):
+        raise InputError(f"{place}: found a JSON {type(content).__name__}, expected an object")
+    return content
 
 
 def write_events(
@@ -173,36 +153,15 @@ def write_events(
     if len({len(events) for events in groups.values()}) > 1:
         sizes = {level: len(events) for level, events in groups.items()}
         raise InputError(f"{path}: levels differ in their numbers of events: {sizes}")
-    arrays = {level: _to_columns(events.validate(), compact) for level, events in groups.items()}
-    coordinates = "pt,eta,phi" if compact else "E,px,py,pz"
-    write_columns(path, arrays, coordinates, metadata or {}, overwrite=overwrite)
-
-
-def _to_columns(events: Events, compact: bool) -> dict[str, np.ndarray]:
-    """Make the datasets of one sample; what a reader would fill in is left out."""
-    columns = {"p4": events.p4, "pid": events.pid, "offsets": events.offsets}
-    jet_p4, total = events.jet_p4, col.sums(events.p4, events.offsets)
-    tolerance = 1e-5 * np.abs(jet_p4[:, :1]) if compact else 0.0
-    if np.any(np.abs(total.astype(np.float32) - jet_p4) > tolerance):
-        columns["jet_p4"] = jet_p4
-    if compact:
-        grid, p4 = col.to_grid(columns.pop("p4"), events.pid)
-        if np.any(np.abs(p4[:, 0] - events.p4[:, 0]) > 2e-3 * events.p4[:, 0]):
-            raise InputError("compact form: energies do not follow from the masses of `pid`")
-        columns |= dict(zip(("pt", "eta", "phi"), grid.T, strict=True))
-        if "jet_p4" in columns:
-            columns["jet_p4"] = np.stack(
-                [*col.pt_eta_phi(jet_p4), kinematics.mass(jet_p4.astype(np.float64))], axis=-1
-            )
-    if not events.pid.any():
-        del columns["pid"]
-    columns["weight"] = events.weight
-    if events.label is not None:
-        columns["label"] = events.label
-    return columns | {f"columns/{name}": array for name, array in events.columns.items()}
+    for events in groups.values():
+        events.validate()
+    with EventWriter.open(
+        path, tuple(groups), metadata or {}, overwrite=overwrite, compact=compact, lean=groups
+    ) as writer:
+        writer.append(groups)
 
 
 def grid_rounded(events: Events) -> Events:
     """Round the events as a compact file does, jets made of the rounded constituents."""
-    p4 = col.to_grid(events.p4, events.pid)[1].astype(np.float32)
+    p4 = col.to_grid(events.p4, events.pid)[1]
     return dataclasses.replace(events, p4=p4, jet_p4=col.sums(p4, events.offsets))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from jaxpriors.errors import InputError
 
 # what the last part of a name looks like → what it may be, as one would call it
+WEIGHTS, FLAGS, LABELS = "event weights", "flags of events that pass", "labels"
 SUSPECTS = {
-    r".*(weight|(?<![a-z])wgt|(?<![a-z])wt(?![a-z])).*": "event weights",
-    r"(.*_)?pass(es|ed)?(_.*)?": "flags of events that pass",
-    r"(is_?signal|labels?)(_.*)?": "labels",
+    r".*(weight|(?<![a-z])wgt|(?<![a-z])wt(?![a-z])).*": WEIGHTS,
+    r"(.*_)?pass(es|ed)?(_.*)?": FLAGS,
+    r"(is_?signal|labels?)(_.*)?": LABELS,
 }
 SHOWN = 12  # names that a message lists
 
@@ -28,6 +29,7 @@ def account(
     read: Iterable[str],
     ignore: Iterable[str] = (),
     places: str = "",
+    settled: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the names in a file that were not read, in order, without those to ignore.
 
@@ -38,6 +40,7 @@ def account(
         ignore: those that are knowingly not read.
         places: where weights, flags and labels are read from, for messages, as in "event weights
             are read from 'weight'".
+        settled: kinds of which the user has chosen one (`suspected`): others are no error.
 
     Raises:
         InputError: a name that looks like that of weights, flags or labels was not read; a name to
@@ -53,7 +56,7 @@ def account(
         )
     left = sorted(set(present) - set(read) - ignore)
     for name in left:
-        if what := suspected(name):
+        if (what := suspected(name)) and what not in settled:
             raise InputError(
                 f"{path}: found {name!r}, which would not be read although it looks like {what}"
                 f"{f' ({places})' if places else ''}; expected it to be named as a column or "

@@ -12,9 +12,9 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets, split
-from jaxpriors.data.hdf5 import open_source, read_metadata
+from jaxpriors.data.hdf5 import open_source
 from jaxpriors.data.prepared import is_prepared, open_prepared
-from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.sample_files import read_events, read_metadata
 from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.figures import save_figure, training_figure

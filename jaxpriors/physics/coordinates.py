@@ -7,61 +7,102 @@ import numpy as np
 from jaxpriors.errors import InputError
 from jaxpriors.physics import kinematics, particles
 
-COORDINATES: dict[str, tuple[str, ...]] = {
-    "E,px,py,pz": ("E", "px", "py", "pz"),
-    "pt,eta,phi,m": ("pt", "eta", "phi", "m"),
-    "pt,eta,phi": ("pt", "eta", "phi"),
-    "pt,y,phi,m": ("pt", "y", "phi", "m"),
-    "pt,y,phi": ("pt", "y", "phi"),
-}
+COORDINATES = (
+    "E,px,py,pz",
+    "px,py,pz,E",
+    "px,py,pz,m",
+    "px,py,pz",
+    "pt,eta,phi,m",
+    "pt,eta,phi,E",
+    "pt,eta,phi",
+    "pt,y,phi,m",
+    "pt,y,phi",
+    "pt,y,phi,pid",
+)
+"""The usual coordinates; `components` takes any order of them."""
+BASES = (("px", "py", "pz"), ("pt", "eta", "phi"), ("pt", "y", "phi"))
+ENERGIES = ("E", "m")
+IDENTITY = "pid"
 PT_BITS, ANGLE_STEP = 11, 2.0**-12  # the grid of compact files
-# A jet's mass is not a matter of its identity: jets of the three-component systems carry it.
-JET_COORDINATES = {
-    name: name if name.startswith("E") or name.endswith("m") else f"{name},m"
-    for name in COORDINATES
-}
+MOST_AZIMUTH = 3 * np.pi * (1 + 1e-6)  # radians: π about the axis of a jet at up to 2π
 
 
 def components(coordinates: str) -> tuple[str, ...]:
     """Name the components of a coordinate system.
 
+    It has three of space (px, py, pz or pt, eta, phi or pt, y, phi), in any order, and may have the
+    energy E or the mass m, and the identity pid. Without E and m, the mass follows from the
+    identity.
+
     Raises:
-        InputError: the system is not one of `COORDINATES`.
+        InputError: for anything else.
+
+    >>> components("pt,y,phi,pid")
+    ('pt', 'y', 'phi', 'pid')
     """
-    if coordinates not in COORDINATES:
+    names = tuple(coordinates.replace(" ", "").split(","))
+    base = {*names} - {*ENERGIES, IDENTITY}
+    known = any(base == {*one} for one in BASES) and not {*ENERGIES} <= {*names}
+    if not known or len({*names}) < len(names):
         raise InputError(
-            f"coordinates {coordinates!r} are unknown; known: {', '.join(map(repr, COORDINATES))}"
+            f"coordinates {coordinates!r} are unknown; known: {'; '.join(COORDINATES)}, and the "
+            "same in another order"
         )
-    return COORDINATES[coordinates]
+    return names
 
 
-def to_cartesian(values: np.ndarray, coordinates: str, pid: np.ndarray | None = None) -> np.ndarray:
+def jet_coordinates(coordinates: str) -> str:
+    """Return the coordinates of jets beside such constituents: with a mass, without an identity.
+
+    >>> jet_coordinates("pt,y,phi,pid"), jet_coordinates("E,px,py,pz")
+    ('pt,y,phi,m', 'E,px,py,pz')
+    """
+    names = [name for name in components(coordinates) if name != IDENTITY]
+    return ",".join(names if {*ENERGIES} & {*names} else [*names, "m"])
+
+
+def to_cartesian(
+    values: np.ndarray, coordinates: str, pid: np.ndarray | None = None, scale: float = 1.0
+) -> np.ndarray:
     """Convert momenta of another coordinate system into (E, px, py, pz).
 
     Args:
-        values: (..., 3 or 4), GeV and radians; `y` is the rapidity, `eta` the pseudorapidity.
-        coordinates: one of `COORDINATES`; without `m`, the mass follows from the identity.
+        values: (..., components), in GeV (or 1 / `scale` of it) and radians; `y` is the rapidity,
+            `eta` the pseudorapidity. Masses below zero by rounding count as zero.
+        coordinates: as `components` takes them; without `E` and `m`, the mass follows from the
+            identity.
         pid: (...) PDG codes; absent: massless.
+        scale: factor on energies, momenta and masses that makes them GeV.
 
     Returns:
         (..., 4) float64.
     """
-    if coordinates == "E,px,py,pz":
+    names = components(coordinates)
+    if names == ("E", "px", "py", "pz") and scale == 1:
         return values.astype(np.float64)
-    values = values.astype(np.float64)
-    pt, forward, phi = values[..., 0], values[..., 1], values[..., 2]
-    if coordinates.endswith("m"):
-        mass = values[..., 3]
+    found = {name: values[..., i].astype(np.float64) for i, name in enumerate(names)}
+    for name in {"px", "py", "pz", "pt", "E", "m"} & {*names}:
+        found[name] = found[name] * scale
+    if "m" in found:
+        mass = np.maximum(found["m"], 0)
     else:
-        mass = np.zeros_like(pt) if pid is None else particles.mass_of(pid)
+        mass = np.zeros(values.shape[:-1]) if pid is None else particles.mass_of(pid)
     with np.errstate(over="ignore", invalid="ignore"):  # found by the validation, with its place
-        if ",y," in coordinates:
-            transverse = np.sqrt(pt**2 + mass**2)
-            pz, energy = transverse * np.sinh(forward), transverse * np.cosh(forward)
+        if "px" in found:
+            px, py, pz = found["px"], found["py"], found["pz"]
+            square = px**2 + py**2 + pz**2
         else:
-            pz = pt * np.sinh(forward)
-            energy = np.sqrt((pt * np.cosh(forward)) ** 2 + mass**2)
-        return np.stack([energy, pt * np.cos(phi), pt * np.sin(phi), pz], axis=-1)
+            pt, phi = found["pt"], found["phi"]
+            px, py = pt * np.cos(phi), pt * np.sin(phi)
+            if "y" in found and "E" in found:
+                pz = found["E"] * np.tanh(found["y"])
+            elif "y" in found:
+                pz = np.sqrt(pt**2 + mass**2) * np.sinh(found["y"])
+            else:
+                pz = pt * np.sinh(found["eta"])
+            square = pt**2 + pz**2
+        energy = found["E"] if "E" in found else np.sqrt(square + mass**2)
+        return np.stack([energy, px, py, pz], axis=-1)
 
 
 def pt_eta_phi(p4: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,16 +122,28 @@ def offsets_of(multiplicity: np.ndarray) -> np.ndarray:
     return offsets
 
 
-def filled_rows(values: np.ndarray, coordinates: str, mask: np.ndarray | None) -> np.ndarray:
-    """Tell which rows of a padded (N, P, 3 or 4) array are constituents; (N, P) bool.
+def filled_rows(
+    values: np.ndarray, coordinates: str, mask: np.ndarray | None, padding: float | None = None
+) -> np.ndarray:
+    """Tell which rows of a padded (N, P, components) array are constituents; (N, P) bool.
 
-    `mask` is (N, P) booleans or (N,) multiplicities. Without it, the rows with pt = 0 are padding,
-    or those that hold four zeros where the coordinates are Cartesian.
+    `mask` is (N, P) booleans or (N,) multiplicities. Without it, padding are the rows whose first
+    component is `padding` (which may be NaN); without that too, the rows with pt = 0, or those
+    that hold only zeros where the coordinates are Cartesian.
     """
     n, width = values.shape[:2]
     if mask is None:
-        return np.any(values != 0, axis=-1) if coordinates[0] == "E" else values[..., 0] != 0
+        if padding is not None:
+            first = values[..., 0]
+            return ~np.isnan(first) if np.isnan(padding) else first != padding
+        names = components(coordinates)
+        if "pt" in names:
+            return values[..., names.index("pt")] != 0
+        return np.any(values[..., [n != IDENTITY for n in names]] != 0, axis=-1)
     if mask.shape == (n, width):
+        if not np.isin(mask, (0, 1)).all():
+            found = np.unique(mask[~np.isin(mask, (0, 1))])[:4].tolist()
+            raise InputError(f"mask holds {found}, expected true and false")
         return mask.astype(bool)
     if mask.shape == (n,):
         if mask.size and (mask.min() < 0 or mask.max() > width):
@@ -103,10 +156,16 @@ def filled_rows(values: np.ndarray, coordinates: str, mask: np.ndarray | None) -
 
 
 def sums(p4: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Sum the four-momenta of each event's constituents: (total, 4) to (n, 4), float64."""
-    n = len(offsets) - 1
-    event = np.repeat(np.arange(n), np.diff(offsets))
-    return np.stack([np.bincount(event, p4[:, i], minlength=n) for i in range(4)], axis=-1)
+    """Sum the four-momenta of each event's constituents: (total, 4) to (n, 4), float64.
+
+    >>> sums(np.ones((3, 4)), np.array([0, 2, 2, 3]))[:, 0].tolist()
+    [2.0, 0.0, 1.0]
+    """
+    result = np.zeros((len(offsets) - 1, 4))
+    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
+    if len(filled):
+        result[filled] = np.add.reduceat(p4, offsets[:-1][filled], axis=0, dtype=np.float64)
+    return result
 
 
 def to_grid(p4: np.ndarray, pid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

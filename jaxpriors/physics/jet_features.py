@@ -29,12 +29,15 @@ JET_FEATURES = ("jet_pt", "jet_eta", "jet_mass", "multiplicity")
 LEAST_REMAINDER = 1e-6
 
 
-def raw_features(p4: Any, pid: Any, length: Any, jet_p4: Any, xp: Any = np) -> tuple[Any, Any, Any]:
+def raw_features(
+    p4: Any, pid: Any, length: Any, jet_p4: Any, xp: Any = np, jet_mass: Any = None
+) -> tuple[Any, Any, Any]:
     """FEATURES of constituents (B, P, 13), their mask (B, P) and JET_FEATURES (B, 4).
 
     p4 (B, P, 4) and jet_p4 (B, 4) as (E, px, py, pz) in GeV, in whose dtype all is computed;
     pid (B, P) PDG codes, an unknown one (0) has neither charge nor kind; length (B,) constituents,
-    the rest is padding and gives zero.
+    the rest is padding and gives zero; jet_mass (B,) in GeV, where single precision of jet_p4 would
+    lose it.
 
     Charges are the particles' own. (OmniLearn's Z+jets samples take the sign of the PDG code: +1
     for neutrons and electrons there.)
@@ -75,7 +78,7 @@ def raw_features(p4: Any, pid: Any, length: Any, jet_p4: Any, xp: Any = np) -> t
         [
             jet_pt[:, 0],
             kinematics.eta(jet_p4, xp),
-            kinematics.mass(jet_p4, xp),
+            kinematics.mass(jet_p4, xp) if jet_mass is None else jet_mass,
             length.astype(p4.dtype),
         ],
         axis=-1,

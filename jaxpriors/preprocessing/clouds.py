@@ -24,7 +24,6 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
-from jaxpriors.physics import kinematics
 from jaxpriors.physics.jet_features import FEATURES, JET_FEATURES, raw_features
 from jaxpriors.preprocessing import dijets
 from jaxpriors.preprocessing.normalisation import NORMALISATION, normalised
@@ -84,7 +83,9 @@ class PointCloudConfig:
         blocks = []
         for batch in spread_blocks(events, SAMPLE):
             with np.errstate(divide="ignore", invalid="ignore"):  # reported below, by name
-                found = raw_features(batch.p4, batch.pid, batch.length, batch.jet_p4)
+                found = raw_features(
+                    batch.p4, batch.pid, batch.length, batch.jet_p4, jet_mass=batch.jet_mass
+                )
             features, mask, jets = found
             blocks.append((features[mask], jets))
         features, jets = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -93,7 +94,9 @@ class PointCloudConfig:
 
     def build(self, batch: Batch, learnt: Standardisation) -> PointCloud:
         """Make the point clouds of a batch; runs under jit."""
-        features, mask, jets = raw_features(batch.p4, batch.pid, batch.length, batch.jet_p4, jnp)
+        features, mask, jets = raw_features(
+            batch.p4, batch.pid, batch.length, batch.jet_p4, jnp, batch.jet_mass
+        )
         features = normalised(features, mask, self.normalisation, jnp)
         mean, std = (jnp.asarray(x, jets.dtype) for x in (learnt.mean, learnt.std))
         return PointCloud(features, mask, (jets - mean) / std)
@@ -127,7 +130,7 @@ class DijetCloudConfig:
         """
         batches = list(spread_blocks(events.with_columns(COLUMNS), SAMPLE))
         jets = np.concatenate([jet_features(batch, np) for batch in batches])
-        mass = np.concatenate([kinematics.mass(batch.jet_p4) for batch in batches])
+        mass = np.concatenate([batch.jet_mass for batch in batches])
         names = (*(f"jet_{name}" for name in JET_COLUMNS), "m_jj")
         return Standardisation.of(names, [*np.moveaxis(jets, -1, 0), mass])
 
@@ -144,7 +147,7 @@ class DijetCloudConfig:
             found.reshape(rows, JETS, *found.shape[1:]),
             mask.reshape(rows, JETS, -1),
             (jet_features(batch, jnp) - mean[:-1]) / std[:-1],
-            (kinematics.mass(batch.jet_p4, jnp) - mean[-1]) / std[-1],
+            (jnp.asarray(batch.jet_mass) - mean[-1]) / std[-1],
         )
 
 

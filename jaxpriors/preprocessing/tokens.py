@@ -187,7 +187,7 @@ def _features(batch: Batch, jets: int, xp: Any) -> tuple[Any, Any, Any]:
     )
     if jets > 1:
         of_jets = dijets.jet_columns(batch)[..., _SHOWN]
-        return found, of_jets, kinematics.mass(batch.jet_p4, xp)[:, None]
+        return found, of_jets, batch.jet_mass[:, None]
     identity = xp.full(batch.pid.shape, OTHER_IDENTITY, xp.float32)
     for code, value in IDENTITY.items():
         identity = xp.where(batch.pid == code, xp.float32(value), identity)
@@ -195,7 +195,7 @@ def _features(batch: Batch, jets: int, xp: Any) -> tuple[Any, Any, Any]:
         [
             kinematics.pt(batch.jet_p4, xp),
             kinematics.eta(batch.jet_p4, xp),
-            kinematics.mass(batch.jet_p4, xp),
+            batch.jet_mass,
             batch.length.astype(xp.float32),
         ],
         axis=-1,

@@ -27,9 +27,10 @@ PLATFORMS = ("cpu", "cuda")
 def program(model: RatioModel) -> jax.export.Exported:
     """Export log p_data / p_simulation (b,) float32 (of an ensemble the mean) as a program.
 
-    It takes four arrays: p4 (b, n, 4) float32, the constituents' (E, px, py, pz) in GeV; pid (b, n)
+    It takes five arrays: p4 (b, n, 4) float32, the constituents' (E, px, py, pz) in GeV; pid (b, n)
     int32, PDG codes, 0 for unknown; length (b,) int32, the number of constituents among the n, the
-    rest is ignored; jet_p4 (b, 4) float32.
+    rest is ignored; jet_p4 (b, 4) float32; and jet_mass (b,) float32, computed in double precision,
+    as that of a forward jet is lost in single precision.
 
     b and n are any positive integers. A jet with a length outside [0, n] gives NaN. A PET in mode
     "omnilearn", whose output depends on n, needs n above its number of neighbours. Raises
@@ -56,13 +57,16 @@ def program(model: RatioModel) -> jax.export.Exported:
     # plain arrays, as weights on several devices would make a program for several devices
     weights = jax.tree.map(np.asarray, from_networks(networks))
 
-    def log_likelihood_ratio(p4: Array, pid: Array, length: Array, jet_p4: Array) -> Array:
+    def log_likelihood_ratio(
+        p4: Array, pid: Array, length: Array, jet_p4: Array, jet_mass: Array
+    ) -> Array:
         rows = ((0, 0), (0, padded - size))
         batch = Batch(
             p4=jnp.pad(p4, (*rows, (0, 0))),
             pid=jnp.pad(pid, rows),
             length=length,
             jet_p4=jet_p4,
+            jet_mass=jet_mass,
             columns=jnp.zeros((length.shape[0], 0), jnp.float32),
             label=jnp.zeros_like(length, jnp.float32),
             weight=jnp.ones_like(length, jnp.float32),
@@ -76,6 +80,7 @@ def program(model: RatioModel) -> jax.export.Exported:
         jax.ShapeDtypeStruct((jets, size), jnp.int32),
         jax.ShapeDtypeStruct((jets,), jnp.int32),
         jax.ShapeDtypeStruct((jets, 4), jnp.float32),
+        jax.ShapeDtypeStruct((jets,), jnp.float32),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from jaxpriors.cli.data import Kind, Set, data_check, data_convert, data_simulate
 from jaxpriors.cli.main import run as command
+from jaxpriors.cli.options import SampleOptions
 from jaxpriors.data.catalog import SETS
 from jaxpriors.data.events import Events
 from jaxpriors.data.inspection.layouts import LAYOUTS
@@ -17,7 +18,7 @@ from jaxpriors.data.simulation import run
 from jaxpriors.errors import InputError
 from tests.helpers import published
 
-P4 = np.array([[[5.0, 3, 0, 4], [1, 0, 0, 1]], [[2, 0, 2, 0], [0, 0, 0, 0]]])
+P4 = np.array([[[5.0, 3, 0, 4], [1, 1, 0, 0]], [[2, 0, 2, 0], [0, 0, 0, 0]]])
 
 
 def test_check_prints_what_is_there(tmp_path, capsys):
@@ -86,7 +87,7 @@ def test_the_commands_name_the_sets_and_layouts_that_there_are():
 def test_convert_foreign_columns(tmp_path):
     np.savez(tmp_path / "a.npz", momenta=P4, w=np.array([1.0, 2.0]))
     columns = {"p4": "momenta", "weight": "w"}
-    assert data_convert(tmp_path / "a.npz", tmp_path / "b.h5", columns=columns) == 0
+    assert data_convert(tmp_path / "a.npz", tmp_path / "b.h5", SampleOptions(columns=columns)) == 0
     events = read_events(tmp_path / "b.h5")
     np.testing.assert_array_equal(events.multiplicity, [2, 1])
     np.testing.assert_array_equal(events.weight, [1, 2])

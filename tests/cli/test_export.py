@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.cli.main import run
+from jaxpriors.physics import kinematics
 from tests.helpers.ratios import jets_with_identities, random_ratio
 
 
@@ -30,7 +31,8 @@ def test_the_chosen_network_is_written(ratio, finished, tmp_path, capsys):
     jets = jets_with_identities(6, seed=3)
     p4, pid, length = jets.padded()
     program = jax.export.deserialize(out.read_bytes())
-    found = program.call(p4, pid, length.astype(np.int32), jets.jet_p4)
+    single = [x.astype(np.float32) for x in (p4, jets.jet_p4, kinematics.mass(jets.jet_p4))]
+    found = program.call(single[0], pid, length.astype(np.int32), *single[1:])
     np.testing.assert_allclose(found, ratio.log_ratio(jets), atol=1e-5, rtol=1e-5)
     assert [p.name for p in out.parent.iterdir()] == ["model.jaxexport"]
 

@@ -9,8 +9,7 @@ import pytest
 
 from jaxpriors.cli import generate as command
 from jaxpriors.cli.main import run
-from jaxpriors.data.hdf5 import read_metadata
-from jaxpriors.data.sample_files import read_events, write_events
+from jaxpriors.data.sample_files import read_events, read_metadata, write_events
 from jaxpriors.evaluation.metrics import AUC
 from jaxpriors.generation import jets as generation
 from tests.helpers.generators import labelled_jets, write_generator

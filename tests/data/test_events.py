@@ -41,8 +41,10 @@ def event(events: Events, i: int) -> np.ndarray:
 
 def test_dtypes_and_default_columns():
     events = Events.from_flat(np.array([[5, 3, 0, 4], [1, 0, 0, 1], [2, 0, 2, 0]]), [2, 1])
-    assert (events.p4.dtype, events.pid.dtype, events.offsets.dtype) == ("f4", "i4", "i8")
-    assert (events.jet_p4.dtype, events.weight.dtype) == ("f4", "f8")
+    assert (events.p4.dtype, events.pid.dtype, events.offsets.dtype) == ("f8", "i4", "i8")
+    assert (events.jet_p4.dtype, events.weight.dtype) == ("f8", "f8")
+    single = Events.from_flat(np.array([[1, 1, 0, 0]], np.float32), [1])
+    assert (single.p4.dtype, single.jet_p4.dtype) == ("f4", "f8")
     np.testing.assert_array_equal(events.jet_p4, [[6, 3, 0, 5], [2, 0, 2, 0]])
     np.testing.assert_array_equal(events.weight, [1, 1])
     np.testing.assert_array_equal(events.pid, 0)
@@ -183,7 +185,7 @@ def bad_row(row: list[float]) -> np.ndarray:
         ({"columns": {"x": np.array([1.0, np.nan])}}, "column 'x' is not finite in event 1"),
         ({"columns": {"x": np.array([1.0])}}, r"column 'x' has shape \(1,\)"),
         ({"columns": {"x": np.array(["a", "b"])}}, "column 'x' has dtype <U1, expected numbers"),
-        ({"coordinates": "px,py"}, "coordinates 'px,py' are unknown; known: 'E,px,py,pz'"),
+        ({"coordinates": "px,py"}, "coordinates 'px,py' are unknown; known: E,px,py,pz; px,py"),
     ],
 )
 def test_arrays_that_do_not_belong_together_are_refused(changes, message):

@@ -6,8 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
+from jaxpriors.data.formats.opening import read_sample
 from jaxpriors.data.matched import Simulation, read_data, read_simulation
-from jaxpriors.data.sample_files import read_sample, write_events
+from jaxpriors.data.reading import Reading
+from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
 from tests.helpers.jets import random_jets
 
@@ -117,7 +119,9 @@ def test_what_does_not_belong_together_is_said(tmp_path):
     with pytest.raises(InputError, match="pass_reco: none of 6 events passes"):
         read_simulation(tmp_path / "none.h5")
     _file(tmp_path / "numbers.h5", (GEN, np.arange(6)), empty=False)
-    with pytest.raises(InputError, match=r"numbers.h5: pass_reco: found shape \(6,\) with values"):
+    with pytest.raises(
+        InputError, match=r"numbers.h5 .detector level.: pass_reco: found shape \(6,\) with values"
+    ):
         read_simulation(tmp_path / "numbers.h5")
 
 
@@ -128,5 +132,5 @@ def test_a_file_is_opened_once(tmp_path, monkeypatch):
     monkeypatch.setattr(h5py, "File", lambda *args: opened.append(args) or file(*args))
     read_simulation(tmp_path / "s.h5")
     read_data(tmp_path / "s.h5")
-    read_sample(tmp_path / "s.h5", "particle")
+    read_sample(tmp_path / "s.h5", Reading("particle"))
     assert len(opened) == 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.data.events import Events
-from jaxpriors.data.hdf5 import read_metadata
+from jaxpriors.data.sample_files import read_metadata
 from jaxpriors.data.samples import SAMPLES, zjets, zjets_path
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col

@@ -23,4 +23,4 @@ def random_jets(number: int, seed: int, mean_multiplicity: float = 20.0) -> Even
     mass = rng.choice([0.0, 0.13957], len(jet))
     energy = np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
     p4 = np.stack([energy, pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)
-    return Events.from_flat(p4, counts)
+    return Events.from_flat(p4.astype(np.float32), counts)

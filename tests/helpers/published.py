@@ -44,7 +44,8 @@ def jets(number: int, seed: int, codes=CLASSES, massless: bool = False, pt: floa
         ],
         axis=-1,
     )
-    events = Events.from_flat(p4, counts, pid=0 * pid if massless else pid).sorted_by_pt()
+    pid = 0 * pid if massless else pid
+    events = Events.from_flat(p4.astype(np.float32), counts, pid=pid).sorted_by_pt()
     return events.with_label(rng.integers(0, 2, number))
 
 

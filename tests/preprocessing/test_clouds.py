@@ -24,9 +24,8 @@ STANDARD = CONFIG.learn(JETS)
 
 def _raw(events, width=None):
     batch = gather(events, np.arange(len(events)), width or int(events.multiplicity.max()))
-    return raw_features(
-        batch.p4.astype(np.float64), batch.pid, batch.length, batch.jet_p4.astype(np.float64)
-    )
+    p4, jet_p4, jet_mass = (x.astype(np.float64) for x in (batch.p4, batch.jet_p4, batch.jet_mass))
+    return raw_features(p4, batch.pid, batch.length, jet_p4, jet_mass=jet_mass)
 
 
 def _by_hand(p4, jet):
@@ -57,7 +56,7 @@ def test_each_feature_is_what_its_name_says():
     np.testing.assert_array_equal(mask.sum(1), JETS.multiplicity)
     for i in np.flatnonzero(JETS.multiplicity > 1)[:20]:
         start, end = JETS.offsets[i : i + 2]
-        expected = [_by_hand(v, JETS.jet_p4[i]) for v in JETS.p4[start:end]]
+        expected = [_by_hand(v, JETS.jet_p4[i].astype(np.float32)) for v in JETS.p4[start:end]]
         np.testing.assert_allclose(features[i, : end - start, :7], expected, rtol=1e-9, atol=1e-9)
         e, x, y, z = JETS.jet_p4[i].astype(np.float64)
         expected = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxpriors import InputError
+from jaxpriors.physics import kinematics
 from jaxpriors.ratio import export
 from jaxpriors.ratio.export import program, write_program
 from jaxpriors.training.parallel import data_mesh, replicate
@@ -19,13 +20,16 @@ FEW = JETS.multiplicity <= 3  # fewer constituents than PET has neighbours
 # which jets, and their padded length: as short as can be, or longer than any
 BATCHES = {"all": (slice(None), None), "few": (FEW, None), "first": (slice(1), 40)}
 
+NAMES = ("p4", "pid", "length", "jet_p4", "jet_mass")
+SHAPES = ["(b, n, 4)", "(b, n)", "(b,)", "(b, 4)", "(b,)"]
+
 # Loads every program and calls it with every batch; nothing of this package can be imported.
 WITHOUT_US = """
 import pathlib, sys
 sys.modules["jaxpriors"] = None
 import jax, jax.export, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
-names = ("p4", "pid", "length", "jet_p4")
+names = ("p4", "pid", "length", "jet_p4", "jet_mass")
 batches = {p: [np.load(p)[name] for name in names] for p in pathlib.Path().glob("*.npz")}
 for path in pathlib.Path().glob("*.jaxexport"):
     program = jax.export.deserialize(path.read_bytes())
@@ -36,9 +40,11 @@ assert not any(name.startswith("jaxpriors.") for name in sys.modules)
 
 
 def arrays(events, width=None):
-    """p4, pid, length and jet_p4, padded to a width (None: as far as needed)."""
+    """p4, pid, length, jet_p4 and jet_mass, padded to a width (None: as far as needed)."""
     p4, pid, length = events.padded(width)
-    return p4, pid, length.astype(np.int32), events.jet_p4
+    single = (x.astype(np.float32) for x in (p4, events.jet_p4, kinematics.mass(events.jet_p4)))
+    p4, jet_p4, jet_mass = single
+    return p4, pid, length.astype(np.int32), jet_p4, jet_mass
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def programs(ratios, tmp_path_factory):
 def answers(programs):
     """model → batch → log-ratios, from a process without this package."""
     for name, (rows, width) in BATCHES.items():
-        arguments = zip(("p4", "pid", "length", "jet_p4"), arrays(JETS[rows], width), strict=True)
+        arguments = zip(NAMES, arrays(JETS[rows], width), strict=True)
         np.savez(programs / name, **dict(arguments))
     command = [sys.executable, "-W", "error", "-c", WITHOUT_US]
     done = subprocess.run(command, cwd=programs, capture_output=True, text=True, check=False)
@@ -83,16 +89,16 @@ def test_made_for_cpus_and_gpus_and_any_size(programs, model):
     """On a machine that may have no GPU."""
     made = jax.export.deserialize((programs / f"{model}.jaxexport").read_bytes())
     assert made.platforms == ("cpu", "cuda")
-    assert [str(a.shape) for a in made.in_avals] == ["(b, n, 4)", "(b, n)", "(b,)", "(b, 4)"]
+    assert [str(a.shape) for a in made.in_avals] == SHAPES
     assert made.nr_devices == 1 and made.fun_name == "log_likelihood_ratio"
 
 
 def test_a_wrong_length_gives_no_number(programs):
     """Constituents that were cut off must not go unnoticed."""
-    p4, pid, length, jet_p4 = arrays(JETS[:3])
+    p4, pid, length, *jets = arrays(JETS[:3])
     length = length + np.array([0, 40, -40], np.int32)
     made = jax.export.deserialize((programs / "lgatr-slim.jaxexport").read_bytes())
-    found = made.call(p4, pid, length, jet_p4)
+    found = made.call(p4, pid, length, *jets)
     assert np.isnan(found).tolist() == [False, True, True]
 
 

@@ -31,8 +31,8 @@ from jaxpriors.errors import InputError
 RECORD = 64  # events
 SPLIT = "events"
 INSTRUCTIONS = "Put the files into this folder."
-VERSION = "1.0.0"
-_DTYPES = {"p4": "float32", "pid": "int32", "offsets": "int64", "jet_p4": "float32"}
+VERSION = "2.0.0"  # momenta are float64 since
+_DTYPES = {"p4": "float64", "pid": "int32", "offsets": "int64", "jet_p4": "float64"}
 _DTYPES |= {"weight": "float64", "label": "int32"}
 
 
@@ -140,9 +140,11 @@ def _records(sample: EventsOrLevels, entry: DataSet) -> Iterator[dict[str, Any]]
 
 
 def _arrays(events: Events, entry: DataSet) -> dict[str, Any]:
-    found: dict[str, Any] = {name: getattr(events, name) for name in _DTYPES}
-    if events.label is None:
-        found["label"] = np.zeros(0, np.int32)
+    found: dict[str, Any] = {
+        name: np.zeros(0) if getattr(events, name) is None else getattr(events, name)
+        for name in _DTYPES
+    }
+    found = {name: array.astype(_DTYPES[name], copy=False) for name, array in found.items()}
     columns = {}
     for name, dtype in entry.columns.items():
         width = entry.widths.get(name)

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxpriors.data import named_unread
 from jaxpriors.data.catalog import SETS
 from jaxpriors.data.checks import Fault
 from jaxpriors.data.events import LEVELS, Events
-from jaxpriors.data.hdf5 import open_source, read_metadata
-from jaxpriors.data.inspection.layouts import OURS, PREPARED, files_in, recognise
+from jaxpriors.data.formats import trees
+from jaxpriors.data.hdf5 import Source, open_source
+from jaxpriors.data.inspection.layouts import OURS, PREPARED, TREE, files_in, recognise
 from jaxpriors.data.inspection.summary import Summary
-from jaxpriors.data.matched import Simulation, as_flags, read_flags
-from jaxpriors.data.parts import Reader
+from jaxpriors.data.matched import check_matched
+from jaxpriors.data.named import as_flags, find_sample
+from jaxpriors.data.named_sample import NamedSample
+from jaxpriors.data.parts import Part, Reader
 from jaxpriors.data.prepared import EventsOrLevels, open_prepared
-from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.reading import AS_IT_IS, Reading
+from jaxpriors.data.sample_files import read_metadata
 from jaxpriors.data.stored import BLOCK
 from jaxpriors.errors import InputError
 
@@ -34,65 +39,115 @@ REFUSALS = 200  # events of one part that a reader is asked for one by one
 
 @dataclass
 class Examination:
-    """What was found: the layout, a summary of each level ("" for a single one), the problems."""
+    """What was found: the layout, a summary of each level ("" for a single one), the problems.
+
+    unread: names in the file that were not read. undirected: of each level, as
+    `Events.undirected`, which no network can be trained on.
+    """
 
     path: Path
     layout: str = "unknown"
     summaries: dict[str, Summary] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    undirected: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def examine(path: Path, layout: str | None = None) -> Examination:
+def examine(path: Path, layout: str | None = None, reading: Reading = AS_IT_IS) -> Examination:
     """Look at a file, or the folder of a prepared sample or of files of one kind.
 
-    layout: one of `layouts.LAYOUTS`, default: the one that is recognised.
+    layout: one of `layouts.LAYOUTS`, default: the one that is recognised; ours where columns are
+    named. reading: how a file in our layout, or a tree, is read.
     """
     found = Examination(path)
     try:
+        tree = trees.is_tree(path)
+        if layout is None and reading.columns:
+            layout = TREE if tree else OURS
         found.layout = layout or recognise(path)
         if found.layout == OURS:
-            _ours(found)
+            _ours(found, reading)
         elif found.layout == PREPARED:
             _prepared(found)
+        elif found.layout == TREE:
+            found.unread = trees.unread(path, reading)
+            _parts(found, trees.parts(path, reading), several=False)
         else:
-            _catalogued(found)
+            for file in files_in(path) if path.is_dir() else [path]:
+                _parts(found, SETS[found.layout].parts(file), several=path.is_dir())
     except InputError as error:
         found.problems.append(str(error))
     if not found.problems and not any(summary.events for summary in found.summaries.values()):
         found.problems.append("found no events")
     for level, summary in found.summaries.items():
-        if summary.events and not summary.weights[1]:
+        total, squares = summary.weights
+        if summary.events and not squares:
             found.problems.append(f"{_prefix(level)}the weights of all events are zero")
+        elif summary.events and not total > 0:
+            found.problems.append(
+                f"{_prefix(level)}the weights sum to {total:g}, expected a positive sum"
+            )
+        for what, number in found.undirected.get(level, {}).items():
+            if number:
+                found.problems.append(
+                    f"{_prefix(level)}found {number} {what} with pT or E of 0, expected none"
+                )
     return found
 
 
-def _ours(found: Examination) -> None:
+def _ours(found: Examination, reading: Reading) -> None:
     """Examine a file in our own layout, level by level; events without a level are passed over."""
-    samples: dict[str, Events] = {}
-    flags: dict[str, np.ndarray] = {}
     with open_source(found.path) as source:
         found.metadata = read_metadata(source)
-        for level in source.levels or (None,):
+        samples: list[NamedSample] = []
+        levels: tuple[str | None, ...] = source.levels or (None,)
+        for level in (reading.level,) if reading.columns else levels:
             try:
-                passing = read_flags(source, level) if level else None
-                events = read_events(source, level, chosen=passing, validated=False)
+                samples.append(find_sample(source, reading.replace(level=level)))
             except InputError as error:
                 found.problems.append(str(error))
-                continue
-            name = level or ""
-            samples[name] = events
-            flags[name] = as_flags(name, passing, len(events) if passing is None else len(passing))
-            faults = _Faults()
-            _look(found, name, events, 0, faults)
-            found.problems += faults.lines()
-    if set(samples) == set(LEVELS) and not found.problems:
+        if not samples:
+            return
         try:
-            Simulation(
-                samples["particle"], samples["detector"], flags["particle"], flags["detector"]
-            )
+            found.unread = named_unread.unread_names(samples)
         except InputError as error:
             found.problems.append(str(error))
+        for sample in samples:
+            faults = _Faults()
+            _in_blocks(found, sample, faults)
+            found.problems += faults.lines()
+        if {sample.reading.level for sample in samples} == {*LEVELS} and not found.problems:
+            _matched(found, source, samples)
+
+
+def _in_blocks(found: Examination, sample: NamedSample, faults: _Faults) -> None:
+    level = sample.reading.level or ""
+    for start, stop in sample.blocks():
+        own: list[Fault] = []
+        try:
+            events = sample.read(start, stop, faults=own, whole=True)
+        except InputError as error:
+            faults.refused(str(error), start)
+            continue
+        _look(found, level, events, start, faults, own)
+
+
+def _matched(found: Examination, source: Source, samples: list[NamedSample]) -> None:
+    """Compare the levels of a file as a simulation does."""
+    by_level = {sample.reading.level: sample for sample in samples}
+    weights, flags = [], []
+    for sample in (by_level[level] for level in LEVELS):
+        weight = sample.at.get("weight")
+        weights.append(np.ones(sample.size) if weight is None else source.read(weight))
+        flags.append(as_flags("flags", sample.flags, sample.size))
+    try:
+        if len(weights[0]) != len(weights[1]):
+            sizes = [len(weight) for weight in weights]
+            raise InputError(f"found levels of {sizes} events, expected as many at both")
+        check_matched(*(w[f] for w, f in zip(weights, flags, strict=True)), *flags)
+    except InputError as error:
+        found.problems.append(str(error))
 
 
 def _prepared(found: Examination) -> None:
@@ -103,34 +158,47 @@ def _prepared(found: Examination) -> None:
         events = open_prepared(found.path, level)
         faults = _Faults()
         for start in range(0, len(events), BLOCK):
-            _look(found, level or "", events[start : start + BLOCK].read(), start, faults)
+            block = events[start : start + BLOCK].read()
+            _look(found, level or "", block, start, faults, _own_faults(block, start, faults))
         found.problems += faults.lines()
 
 
-def _catalogued(found: Examination) -> None:
-    """Examine a file, or a folder of files, in a layout of the catalogue."""
-    path = found.path
-    for file in files_in(path) if path.is_dir() else [path]:
-        for part in SETS[found.layout].parts(file):
-            reader, faults = part.open(), _Faults()
-            for start in range(0, part.events, part.piece):
-                stop = min(start + part.piece, part.events)
-                for begin, sample in _readable(reader, start, stop, faults):
-                    given = {"": sample} if isinstance(sample, Events) else sample
-                    for level, events in given.items():
-                        _look(found, level, events, begin, faults)
-            where = f"{part.name}: " if path.is_dir() or part.name != path.name else ""
-            found.problems += [where + line for line in faults.lines()]
+def _parts(found: Examination, parts: Iterable[Part], several: bool) -> None:
+    """Examine the parts of a file; several: whether it is one of many."""
+    for part in parts:
+        reader, faults = part.open(), _Faults()
+        for start in range(0, part.events, part.piece):
+            stop = min(start + part.piece, part.events)
+            for begin, sample in _readable(reader, start, stop, faults):
+                given = {"": sample} if isinstance(sample, Events) else sample
+                for level, events in given.items():
+                    own = _own_faults(events, begin, faults)
+                    _look(found, level, events, begin, faults, own)
+        where = f"{part.name}: " if several or part.name != found.path.name else ""
+        found.problems += [where + line for line in faults.lines()]
 
 
-def _look(found: Examination, level: str, events: Events, first: int, faults: _Faults) -> None:
-    """Add a block, whose first event has that number, to the summary and the faults."""
-    found.summaries.setdefault(level, Summary()).add(events)
+def _own_faults(events: Events, first: int, faults: _Faults) -> list[Fault]:
     try:
-        for fault in events.faults():
-            faults.add(fault, level, first)
+        return list(events.faults())
     except InputError as error:
         faults.refused(str(error), first)
+        return []
+
+
+def _look(
+    found: Examination, level: str, events: Events, first: int, faults: _Faults, own: list[Fault]
+) -> None:
+    """Add a block, whose first event has that number, to the summary, and its faults."""
+    for fault in own:
+        faults.add(fault, level, first)
+    if events.passing is not None:
+        events = events[events.passing]
+    found.summaries.setdefault(level, Summary()).add(events)
+    if not own:
+        count = found.undirected.setdefault(level, {})
+        for what, number in events.undirected().items():
+            count[what] = count.get(what, 0) + number
 
 
 def _readable(

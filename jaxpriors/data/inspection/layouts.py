@@ -11,8 +11,8 @@ from jaxpriors.data.hdf5 import open_source
 from jaxpriors.data.prepared import is_prepared
 from jaxpriors.errors import InputError
 
-OURS, PREPARED = "jaxpriors", "prepared"
-LAYOUTS = (OURS, PREPARED, *SETS)
+OURS, PREPARED, TREE = "jaxpriors", "prepared", "tree"
+LAYOUTS = (OURS, PREPARED, TREE, *SETS)
 ROOT = b"root"  # what ROOT files begin with
 
 

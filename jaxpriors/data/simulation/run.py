@@ -21,8 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxpriors.data.events import LEVELS, Events
-from jaxpriors.data.hdf5 import read_metadata
-from jaxpriors.data.sample_files import read_events, write_events
+from jaxpriors.data.sample_files import read_events, read_metadata, write_events
 from jaxpriors.data.simulation import dis, jetclass, lhco, zjets
 from jaxpriors.data.workers import done_by_processes
 from jaxpriors.errors import InputError

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.cli.data import data_convert
+from jaxpriors.cli.options import SampleOptions
 from jaxpriors.data.batching import gather
 from jaxpriors.data.events import Events
 from jaxpriors.data.formats import omnilearn_blocks
@@ -199,7 +200,10 @@ def test_converting_keeps_events_and_their_levels(tmp_path, capsys):
         assert_same(read_events(tmp_path / "d.h5", level), events)
     with pytest.raises(InputError, match="has names and coordinates of its own"):
         data_convert(
-            tmp_path / "a.h5", tmp_path / "e.h5", columns={"p4": "data"}, layout="omnilearn"
+            tmp_path / "a.h5",
+            tmp_path / "e.h5",
+            SampleOptions(columns={"p4": "data"}),
+            layout="omnilearn",
         )
     with pytest.raises(InputError, match="--events is 0, expected at least 1"):
         data_convert(tmp_path / "a.h5", tmp_path / "e.h5", events=0)

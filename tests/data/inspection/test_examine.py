@@ -154,7 +154,7 @@ def test_layouts_that_are_none(tmp_path):
     np.savez(tmp_path / "a.npz", other=np.zeros(3))
     for name, message in {
         "notes.h5": "expected an HDF5 or npz file",
-        "a.npz": "found other; expected one of the layouts jaxpriors, prepared, zjets",
+        "a.npz": "found other; expected one of the layouts jaxpriors, prepared, tree, zjets",
         "absent.h5": "no such file",
     }.items():
         with pytest.raises(InputError, match=message):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from jaxpriors.data.events import Events
-from jaxpriors.data.hdf5 import read_metadata
-from jaxpriors.data.sample_files import read_events, write_events
+from jaxpriors.data.sample_files import read_events, read_metadata, write_events
 from jaxpriors.data.simulation import generator, jetclass, run
 from jaxpriors.physics.coordinates import pt_eta_phi
 from jaxpriors.physics.kinematics import mass, pt

@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxpriors.data.hdf5 import read_metadata
-from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.sample_files import read_events, read_metadata
 from jaxpriors.data.simulation import run
 from jaxpriors.data.simulation.run import RECIPES, simulate
 from jaxpriors.errors import InputError
