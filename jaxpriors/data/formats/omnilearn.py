@@ -27,12 +27,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jaxpriors.data.checks import check_integers, located, refuse
+from jaxpriors.data.checks import located, refuse
 from jaxpriors.data.events import LEVELS, Events
 from jaxpriors.data.formats.omnilearn_blocks import (
     ENERGY_TOLERANCE,
     as_float64,
     check_raw,
+    class_labels,
     files_of,
     momenta,
     read_blocks,
@@ -304,7 +305,7 @@ def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | 
         pid=_identities(sample, particles, event),
         multiplicity=multiplicity,
         jet_p4=col.to_cartesian(jets, "pt,eta,phi,m"),
-        label=None if sample.label is None else _labels(sample, rows)[kept],
+        label=None if sample.label is None else class_labels(sample.path, sample.label, rows)[kept],
         weight=None if sample.weight is None else np.asarray(sample.weight[rows])[kept],
         columns=columns,
     )
@@ -324,17 +325,6 @@ def _identities(sample: _Sample, particles: np.ndarray, event: np.ndarray) -> np
         sample.path, event, charged & (charge == 0), "has charged constituents whose charge is 0"
     )
     return found
-
-
-def _labels(sample: _Sample, rows: slice) -> np.ndarray:
-    """Read labels (n,) from integers, or from one-hot rows."""
-    found = np.asarray(sample.label[rows])
-    if found.ndim == 1 or found.shape[1] == 1:
-        check_integers(f"{sample.path}: 'pid'", found)
-        return found.reshape(-1).astype(np.int32)
-    wrong = ~np.isin(found, (0, 1)).all(axis=1) | (found.sum(axis=1) != 1)
-    refuse(sample.path, np.arange(rows.start, rows.stop), wrong, "has a label that is not one-hot")
-    return found.argmax(axis=1).astype(np.int32)
 
 
 def _write_sample(

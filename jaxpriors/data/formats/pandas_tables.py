@@ -78,7 +78,9 @@ class Table:
         for (_, field), some in places.items():
             data = some[0][1].data
             check_filters(self.path, data)
-            block = np.asarray((data if field is None else data.fields(field))[start : start + rows])
+            block = np.asarray(
+                (data if field is None else data.fields(field))[start : start + rows]
+            )
             wanted = [column.place for _, column in some]
             found[:, [target for target, _ in some]] = block.reshape(rows, -1)[:, wanted]
         return found
@@ -113,6 +115,8 @@ def one_table(source: Source) -> Table:
 def names_in_pickle(data: bytes) -> list[Name]:
     """List the strings and integers of the last list in a pickle; nothing in it is run.
 
+    Gives none where that list holds anything else.
+
     >>> import pickle
     >>> names_in_pickle(pickle.dumps([(1, ["pt", b"eta", 700])]))
     ['pt', 'eta', 700]
@@ -128,13 +132,12 @@ def names_in_pickle(data: bytes) -> list[Name]:
                 found, inside, last = [], True, None
             elif code == "MEMOIZE" or code.endswith("PUT"):
                 known[len(known) if value is None else int(value)] = last
-            elif code in _TRANSPARENT:
-                continue
-            else:
-                last = known.get(int(value)) if code in _FETCHED else value
-                inside = inside and isinstance(last, str | bytes | int)
-                if inside:
+            elif code not in _TRANSPARENT:
+                last = known.get(int(value or 0)) if code in _FETCHED else value
+                if inside and isinstance(last, str | bytes | int) and code not in _CALLED:
                     found.append(_text(last))
+                elif inside:
+                    found, inside = found if code in _CLOSING else [], False
     except ValueError:
         return []
     return found
@@ -142,6 +145,8 @@ def names_in_pickle(data: bytes) -> list[Name]:
 
 _TRANSPARENT = ("MARK", "APPEND", "APPENDS", "FRAME")
 _FETCHED = ("GET", "BINGET", "LONG_BINGET")
+_CLOSING = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BUILD", "STOP")
+_CALLED = ("GLOBAL", "INST", "PERSID", "EXT1", "EXT2", "EXT4")  # whose argument is no value
 
 
 def _text(name: Any) -> Name:
@@ -156,7 +161,7 @@ def _fixed(source: Source, group: str) -> Table:
     for number in sorted(int(match[1]) for match in numbers if match):
         values, items = f"{where}block{number}_values", f"{where}block{number}_items"
         [data, listed] = source.datasets(values, items)
-        names = _axis(listed)
+        names = _axis(source.path, listed)
         if data.dtype.kind == "O":  # strings, all in one pickle
             columns |= {name: Column(data, None, 0) for name in names}
             continue
@@ -166,7 +171,7 @@ def _fixed(source: Source, group: str) -> Table:
                 f"{_some(names)}; expected (rows, columns), each name once"
             )
         columns |= {name: Column(data, None, place) for place, name in enumerate(names)}
-    ordered = _axis(source.arrays[f"{where}axis0"])
+    ordered = _axis(source.path, source.arrays[f"{where}axis0"])
     numeric = [column for column in columns.values() if column.dtype.kind != "O"]
     if set(ordered) != set(columns) or len({len(column.data) for column in numeric}) > 1:
         raise InputError(
@@ -196,8 +201,9 @@ def _appendable(source: Source, group: str, data: Any) -> Table:
     return Table(source.path, group, {name: columns[name] for name in order})
 
 
-def _axis(data: Any) -> list[Name]:
+def _axis(path: Path, data: Any) -> list[Name]:
     """Read the names of an axis: numbers, strings, or a pickle of both."""
+    check_filters(path, data)
     found = np.asarray(data[()])
     if found.dtype.kind == "O":
         raw = found.reshape(-1)[0] if found.size else b""
@@ -216,4 +222,6 @@ def _bytes(attribute: Any) -> bytes:
 
 def _some(names: Iterable[Name]) -> str:
     names = list(names)
+    if not names:
+        return "no names that can be read"
     return f"{', '.join(map(str, names[:4]))}{' …' if len(names) > 4 else ''} ({len(names)})"

@@ -261,7 +261,7 @@ def test_faults_are_named(tmp_path, monkeypatch, name, change, message):
 def test_missing_datasets_and_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"absent\.h5: no such file"):
         read_omnilearn_events(tmp_path / "absent.h5")
-    with pytest.raises(InputError, match=r"no \*.h5 file in this folder"):
+    with pytest.raises(InputError, match=r"no \*.h5 or \*.hdf5 file"):
         read_omnilearn_events(tmp_path)
     write_omnilearn_events(tmp_path / "a.h5", sample())
     with pytest.raises(InputError, match="level 'detector' is absent; found: one sample"):
