@@ -10,6 +10,7 @@ from jaxpriors.data.dijets import COLUMNS, dijet_mass
 from jaxpriors.data.events import Events
 from jaxpriors.data.parts import pieces
 from jaxpriors.data.simulation import jetclass as recipe
+from jaxpriors.data.unread import Unread
 from jaxpriors.errors import InputError
 from jaxpriors.physics import kinematics
 from tests.helpers import published
@@ -199,6 +200,44 @@ def test_faults_are_named_with_file_and_place(tmp_path, ten_classes):
     path = tmp_path / "a.h5"
     published.write_top(path, events.with_label(np.arange(5)))
     _refused("toptagging", path, r"a\.h5: is_signal_new is 2 in event 2, expected 0 or 1")
+
+
+OTHER = {"zjets": "a.npz", "quarkgluon": "a.npz", "jetnet": "g.hdf5", "toptagging": "a.h5"}
+
+
+def written_with(name, path, arrays):
+    """A file of a set that holds some more arrays (n,)."""
+    events = published.jets(20, 0, massless=True)
+    if name == "zjets":
+        published.write_zjets(path, events, events, **arrays)
+    elif name == "quarkgluon":
+        published.write_quarkgluon(path, events, **arrays)
+    elif name == "jetclass":
+        events = published.jets(20, 0).with_label(np.arange(20) % 10)
+        published.write_jetclass(path, events, arrays)
+    elif name == "toptagging":
+        table = published.top_table(events).assign(**arrays)
+        table.to_hdf(path, key="table", mode="w", format="table")
+    else:
+        published.write_jetnet(path, events)
+        with h5py.File(path, "r+") as file:
+            for key, array in arrays.items():
+                file[key] = array
+
+
+@pytest.mark.parametrize(("name", "file"), [*OTHER.items(), ("jetclass", "a.root")])
+def test_what_is_not_read_is_told_once_or_refused(tmp_path, name, file):
+    more = {"trigger": np.arange(20.0)}
+    written_with(name, tmp_path / file, more)
+    with pytest.warns(Unread, match=rf"{file}: not read: trigger$") as told:
+        parts = SETS[name].parts(tmp_path / file)
+    assert len(told) == 1
+    for piece in pieces(parts):
+        piece()  # without a word
+    for other in ("weight", "event_weights", "pass_trigger", "label_other"):
+        written_with(name, tmp_path / file, more | {other: np.ones(20)})
+        with pytest.raises(InputError, match=rf"{file}: found '{other}', which would not be read"):
+            SETS[name].parts(tmp_path / file)
 
 
 def test_what_the_catalogue_says():
