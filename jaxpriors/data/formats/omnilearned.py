@@ -37,6 +37,7 @@ from jaxpriors.physics.particles import MASSES
 
 SPLITS = ("train", "val", "test")
 RANKS = np.array([-211, -13, -11, 0, 11, 13, 22, 130, 211], np.int32)
+PHOTON = 6  # its place, which jets reach; flags and counts of another kind may not
 KINEMATIC, IDENTITY = 4, 4  # number of kinematic columns, place of the identity
 SAMPLE = 1000  # jets that are looked at in the beginning, the middle and at the end
 DISTANCE_MAX = 10.0
@@ -150,7 +151,7 @@ def _identities_of(path: Path, data: Any) -> Identities:
     if not values.any():
         return "unknown"
     whole = values == np.round(values)
-    if whole.all() and values.min() >= 0 and values.max() < len(RANKS):
+    if whole.all() and values.min() >= 0 and PHOTON <= values.max() < len(RANKS):
         return "ranks"
     known = whole & np.isin(np.abs(values), list(MASSES))
     if known.all():
