@@ -194,6 +194,11 @@ def _appendable(source: Source, group: str, data: Any) -> Table:
                 f"{source.path}: {field!r} of {group!r} is {kind} and has the columns "
                 f"{_some(names)}; expected as many, each name once"
             )
+        if data.attrs.get(f"{field}_meta") == b"category":  # whose numbers are places in a list
+            raise InputError(
+                f"{source.path}: {_some(names)} of {group!r} is a column of categories, expected "
+                "numbers"
+            )
         columns |= {name: Column(data, field, place) for place, name in enumerate(names)}
     axes = source.attributes.get(group, {}).get("non_index_axes")
     ordered = names_in_pickle(_bytes(axes))

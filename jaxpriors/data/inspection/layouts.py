@@ -14,6 +14,7 @@ from jaxpriors.data.formats.omnilearned import SPLITS
 from jaxpriors.data.formats.pandas_tables import tables
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.prepared import is_prepared
+from jaxpriors.data.unread import listed
 from jaxpriors.errors import InputError
 
 OURS, PREPARED = "jaxpriors", "prepared"
@@ -45,7 +46,7 @@ def recognise(path: Path) -> str:
         found = _layout(source)
         if found is None and (what := _arrays_are(source)):
             raise InputError(f"{path}: is {what}, expected a sample")
-        names = source.found
+        names = listed(sorted(source.arrays)) or "no array at all"
     if found is None:
         raise InputError(
             f"{path}: found {names}; expected one of the layouts {', '.join(LAYOUTS)} (`jaxpriors "

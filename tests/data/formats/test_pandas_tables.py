@@ -64,6 +64,17 @@ def test_text_is_no_number(tmp_path):
             table.read(["x", "text"], 0, 5)
 
 
+def test_categories_are_no_numbers(tmp_path):
+    label = pandas.Categorical([1, 0, 1, 0, 0], categories=[1, 0])  # whose codes are 0, 1, 0, …
+    frame = FRAMES["numbers"].assign(label=label)
+    frame.to_hdf(tmp_path / "a.h5", key="df", mode="w", format="table")
+    with (
+        open_source(tmp_path / "a.h5") as source,
+        pytest.raises(InputError, match=r"label \(1\) of 'df' is a column of categories"),
+    ):
+        tables(source)
+
+
 class Bomb:
     """Would leave a file where it is unpickled."""
 
