@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxpriors.data import unread
 from jaxpriors.data.catalog.sets import DataSet, published
-from jaxpriors.data.checks import located
+from jaxpriors.data.checks import located, refuse
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.parts import Part
@@ -79,7 +79,10 @@ def read_jetnet(path: Path, start: int, stop: int) -> Events:
         data, jet_data = _open_arrays(source)
         particles = np.asarray(data[start:stop], np.float64)
         jets = np.asarray(jet_data[start:stop], np.float64)
-    filled = particles[..., 3] > 0.5
+    mask = particles[..., 3]
+    other = np.asarray(~np.isin(mask, (0, 1)).all(axis=1))
+    refuse(path, start + np.arange(len(mask)), other, "has a mask that is neither 0 nor 1")
+    filled = mask == 1
     pt, eta, mass = jets[:, 0], jets[:, 1], jets[:, 2]
     bad = ~np.isfinite(jets).all(axis=1) | (pt <= 0) | (mass < -MASS_TOLERANCE * pt)
     if bad.any():

@@ -122,7 +122,7 @@ def _level(source: Source, prefix: str, chosen: slice) -> Events:
             raise InputError(f"{source.path}: {name} has shape {array.shape}, expected {shape}")
     particles, jets, z = particles[chosen], jets[chosen], z[chosen]
     place = np.round(10 * particles[..., 3])
-    filled = particles[..., 0] > 0
+    filled = particles[..., 0] != 0
     known = (
         (place >= 0) & (place < len(IDENTITIES)) & (np.abs(10 * particles[..., 3] - place) < 0.1)
     )

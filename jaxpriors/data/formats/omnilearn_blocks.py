@@ -116,6 +116,9 @@ def class_labels(path: Path, label: Any, rows: slice) -> np.ndarray:
     found = np.asarray(label[rows])
     if found.ndim == 1 or found.shape[1] == 1:
         check_integers(f"{path}: 'pid'", found)
+        most = np.iinfo(np.int32).max
+        large = (found.reshape(-1) > most) | (found.reshape(-1) < -most)
+        refuse(path, np.arange(rows.start, rows.stop), large, "has a label beyond 32 bits")
         return found.reshape(-1).astype(np.int32)
     wrong = ~np.isin(found, (0, 1)).all(axis=1) | (found.sum(axis=1) != 1)
     refuse(path, np.arange(rows.start, rows.stop), wrong, "has a label that is not one-hot")

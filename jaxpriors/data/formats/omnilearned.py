@@ -33,6 +33,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.formats.omnilearn_blocks import as_float64, class_labels, files_of, read_blocks
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.errors import InputError
+from jaxpriors.physics.jet_features import FEATURES
 from jaxpriors.physics.particles import MASSES
 
 SPLITS = ("train", "val", "test")
@@ -124,7 +125,15 @@ def _open(source: Source, identities: bool) -> _Sample:
                 f"({shape[0]}, …) beside 'data' {list(shape)}"
             )
     unread.account(source.path, source.arrays, READ, places="labels are read from 'pid'")
-    kind = _identities_of(source.path, data) if identities else "none"
+    some = _some_constituents(data)
+    if shape[2] >= len(FEATURES[:7]):
+        distance = np.hypot(some[:, 0], some[:, 1])
+        if len(some) and np.all(np.abs(some[:, 6] - distance) < 1e-2 * (1 + distance)):
+            raise InputError(
+                f"{source.path}: column 6 of 'data' is the distance from the jet, as in "
+                "OmniLearn's layout, where the dataset 'jet' stands beside it; found none"
+            )
+    kind = _identities_of(source.path, shape[2], some) if identities else "none"
     return _Sample(source.path, data, label, numbers, kind)
 
 
@@ -140,14 +149,19 @@ def _unread(source: Source, sample: _Sample) -> list[str]:
     return found + list(left)
 
 
-def _identities_of(path: Path, data: Any) -> Identities:
-    """Find out what the identities of a file are, by some of its jets."""
+def _some_constituents(data: Any) -> np.ndarray:
+    """Read the constituents (k, D) of some jets."""
     n = len(data)
-    if data.shape[2] <= IDENTITY or not n:
-        return "none"
     starts = sorted({0, max(0, (n - SAMPLE) // 2), max(0, n - SAMPLE)})
     blocks = [as_float64(data, slice(i, min(i + SAMPLE, n))) for i in starts]
-    values = np.concatenate([block[block[..., 2] != 0][:, IDENTITY] for block in blocks])
+    return np.concatenate([block[block[..., 2] != 0] for block in blocks])
+
+
+def _identities_of(path: Path, width: int, constituents: np.ndarray) -> Identities:
+    """Find out what the identities of a file are, by some of its constituents (k, width)."""
+    if width <= IDENTITY:
+        return "none"
+    values = constituents[:, IDENTITY]
     if not values.any():
         return "unknown"
     whole = values == np.round(values)
@@ -158,7 +172,7 @@ def _identities_of(path: Path, data: Any) -> Identities:
         return "codes"
     wrong = values[~known][0]
     raise InputError(
-        f"{path}: column {IDENTITY} of 'data' ({data.shape[2]} columns) holds {wrong:g}, which is "
+        f"{path}: column {IDENTITY} of 'data' ({width} columns) holds {wrong:g}, which is "
         f"no identity; expected PDG codes, or their places 0 to {len(RANKS) - 1} among "
         f"{', '.join(map(str, RANKS))} (layout omnilearned-momenta reads files without)"
     )

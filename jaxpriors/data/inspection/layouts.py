@@ -88,7 +88,7 @@ def _of_arrays(shapes: dict[str, tuple[int, ...]]) -> str | None:
         return "omnilearn-omnifold"
     if {"data", "jet"} <= names:
         return "omnilearn-dijets" if len(shapes["data"]) == 4 else "omnilearn"
-    if {"data", "pid"} <= names:
+    if "data" in names and names & {"pid", "global"}:
         return "omnilearned"
     ours = ("p4", "pt", "E")
     if any(

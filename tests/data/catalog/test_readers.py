@@ -178,6 +178,10 @@ def test_faults_are_named_with_file_and_place(tmp_path, ten_classes):
     )
     published.write_jetnet(path, events, jet_features=np.full((5, 4), [-1.0, 0, 0, 1]))
     _refused("jetnet", path, r"jet_features of event 0 \(5 such events\) are \[-1\.0")
+    features = np.zeros((5, 30, 4))
+    features[3, 2, 3] = np.nan
+    published.write_jetnet(path, events, particle_features=features)
+    _refused("jetnet", path, r"g\.hdf5: event 3 \(1 such events\) has a mask that is neither")
     published.write_jetnet(tmp_path / "jets.hdf5", events)
     _refused("jetnet", tmp_path / "jets.hdf5", "the name tells the kind of jet, expected g.hdf5")
 

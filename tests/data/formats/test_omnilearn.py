@@ -247,6 +247,7 @@ def _set(index, value):
             _set((8, slice(None)), 0),
             "event 8 .* has a label that is not one-hot",
         ),
+        ("pid", lambda x: x[:, 0] + np.int64(2**32), "event 0 .* has a label beyond 32 bits"),
         ("pid", lambda x: x[:, 0] + 0.5, "'pid' holds 1.5, expected integers"),
     ],
 )

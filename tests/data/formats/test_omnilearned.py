@@ -10,6 +10,7 @@ from jaxpriors.data.catalog import SETS
 from jaxpriors.data.catalog.prepare import prepare
 from jaxpriors.data.events import Events
 from jaxpriors.data.formats import omnilearn_blocks
+from jaxpriors.data.formats.omnilearn import write_omnilearn_events
 from jaxpriors.data.formats.omnilearned import (
     RANKS,
     omnilearned_jets,
@@ -199,6 +200,15 @@ def test_faults_are_named(tmp_path, name, change, message):
     with pytest.raises(InputError, match=message) as error:
         read_omnilearned_events(tmp_path / "a.h5")
     assert "a.h5" in str(error.value)
+
+
+def test_files_of_omnilearn_that_lost_their_jets_are_not_taken_for_it(tmp_path):
+    write_omnilearn_events(tmp_path / "a.h5", published.jets(40, 0))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["jet"]
+    for identities in (True, False):
+        with pytest.raises(InputError, match="column 6 of 'data' is the distance from the jet"):
+            read_omnilearned_events(tmp_path / "a.h5", identities=identities)
 
 
 def test_an_identity_unlike_the_others_is_refused_in_its_place(tmp_path):
