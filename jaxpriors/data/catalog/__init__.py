@@ -7,13 +7,23 @@ tensorflow-datasets of it (neither needs TensorFlow).
 
 from __future__ import annotations
 
-from jaxpriors.data.catalog import jetclass, jetnet, lhco, omnilearn, quarkgluon, toptagging, zjets
+from jaxpriors.data.catalog import (
+    jetclass,
+    jetnet,
+    lhco,
+    omnilearn,
+    omnilearned,
+    quarkgluon,
+    toptagging,
+    zjets,
+)
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.errors import InputError
 
 _PUBLIC = (zjets, lhco, jetclass, toptagging, quarkgluon, jetnet)
 SETS: dict[str, DataSet] = {
-    entry.name: entry for entry in (*(module.SET for module in _PUBLIC), *omnilearn.SETS)
+    entry.name: entry
+    for entry in (*(module.SET for module in _PUBLIC), *omnilearn.SETS, *omnilearned.SETS)
 }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpriors.data import unread
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
@@ -36,19 +37,39 @@ FLAGS = (  # branches that tell what a constituent is, in the order of `particle
 MOMENTA = ("part_energy", "part_px", "part_py", "part_pz")
 JET = ("jet_pt", "jet_eta", "jet_phi", "jet_energy")
 CLASSES = tuple(f"label_{name}" for name in LABELS)
+KNOWN = (  # published, and not read
+    *("part_deta", "part_dphi", "part_d0val", "part_d0err", "part_dzval", "part_dzerr"),
+    *("jet_nparticles", "jet_sdmass", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4"),
+    *("aux_genpart_eta", "aux_genpart_phi", "aux_genpart_pid", "aux_genpart_pt"),
+    "aux_truth_match",
+)
 CONSTITUENT = (*MOMENTA, "part_charge", *FLAGS)
 
 
 def parts(path: Path) -> list[Part]:
-    """Count the jets of a ROOT file, or of each of those in an archive."""
+    """Count the jets of a ROOT file, or of each in an archive, and say what else they hold.
+
+    Raises InputError for a branch that looks like weights or labels and would not be read
+    (`unread`), whatever its kind: the published files have none, and a tree of one's own is read
+    with names of one's own.
+    """
     found = []
     for member in _members(path):
         with _tree(path, member) as tree:
             name = path.name if member is None else f"{path.name}:{member}"
+            place = path if member is None else f"{path}:{member}"
+            unread.tell(place, _unread(place, tree))
             found.append(
                 Part(name, tree.num_entries, partial(partial, read_jetclass, path, member))
             )
     return found
+
+
+def _unread(place: Path | str, tree: Any) -> tuple[str, ...]:
+    """Name the branches that are neither read nor those of the published files, nor counters."""
+    counters = [b.count_branch.name for b in tree.branches if b.count_branch is not None]
+    read = [*CONSTITUENT, *JET, *CLASSES, *KNOWN, *counters]
+    return unread.account(place, tree.keys(), read, places="labels: label_QCD, …; no weights")
 
 
 def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Events:

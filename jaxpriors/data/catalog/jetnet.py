@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxpriors.data import unread
 from jaxpriors.data.catalog.sets import DataSet, published
-from jaxpriors.data.checks import located
+from jaxpriors.data.checks import located, refuse
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.parts import Part
@@ -26,15 +27,18 @@ from jaxpriors.errors import InputError
 
 LABELS = ("gluon", "quark", "top", "W", "Z")
 KINDS = "gqtwz"  # what names of files begin with, in the order of the labels
+ARRAYS = ("particle_features", "jet_features")
 WIDTH = 4
 MASS_TOLERANCE = 1e-3  # negative masses this small, relative to pT, are put down to rounding
 
 
 def parts(path: Path) -> list[Part]:
-    """Count the jets of a file."""
+    """Count the jets of a file, and say what else it holds (`unread`)."""
     label_of(path)
     with open_source(path) as source:
         events = len(_open_arrays(source)[1])
+        left = unread.account(path, source.arrays, ARRAYS, places="the file's name is the label")
+        unread.tell(path, left)
     return [Part(path.name, events, partial(partial, read_jetnet, path))]
 
 
@@ -51,7 +55,7 @@ def label_of(path: Path) -> int:
 
 def _open_arrays(source: Source) -> tuple[Any, Any]:
     """particle_features and jet_features, not yet read, their shapes compared."""
-    particles, jets = source.datasets("particle_features", "jet_features")
+    particles, jets = source.datasets(*ARRAYS)
     if (
         particles.ndim != 3
         or particles.shape[2] != WIDTH
@@ -75,7 +79,10 @@ def read_jetnet(path: Path, start: int, stop: int) -> Events:
         data, jet_data = _open_arrays(source)
         particles = np.asarray(data[start:stop], np.float64)
         jets = np.asarray(jet_data[start:stop], np.float64)
-    filled = particles[..., 3] > 0.5
+    mask = particles[..., 3]
+    other = np.asarray(~np.isin(mask, (0, 1)).all(axis=1))
+    refuse(path, start + np.arange(len(mask)), other, "has a mask that is neither 0 nor 1")
+    filled = mask == 1
     pt, eta, mass = jets[:, 0], jets[:, 1], jets[:, 2]
     bad = ~np.isfinite(jets).all(axis=1) | (pt <= 0) | (mass < -MASS_TOLERANCE * pt)
     if bad.any():

@@ -13,8 +13,8 @@ import numpy as np
 from jaxpriors.data.catalog.sets import DataSet
 from jaxpriors.data.dijets import COLUMNS, FIRST
 from jaxpriors.data.events import LEVELS, Events
-from jaxpriors.data.formats.omnilearn import omnilearn_length, read_omnilearn_events
-from jaxpriors.data.formats.omnilearn_dijets import read_omnilearn_dijets
+from jaxpriors.data.formats import omnilearn, omnilearn_dijets
+from jaxpriors.data.matched import PASS
 from jaxpriors.data.parts import Part
 from jaxpriors.data.prepared import EventsOrLevels
 from jaxpriors.data.simulation.jetclass import LABELS
@@ -25,28 +25,31 @@ HOMEPAGE = "https://github.com/ViniciusMikuni/OmniLearn"
 
 
 def parts_of(kind: str, path: Path) -> list[Part]:
-    """Count the events of a file of one of these kinds: jets, jetclass, omnifold, dijets."""
-    return [Part(path.name, omnilearn_length(path), partial(partial, READERS[kind], path))]
+    """Count the events of a file of one of these kinds, and say what else it holds (`unread`).
+
+    Kinds: jets, jetclass, omnifold, dijets.
+    """
+    return [
+        Part(path.name, omnilearn.omnilearn_length(path), partial(partial, READERS[kind], path))
+    ]
 
 
 def _jets(path: Path, start: int, stop: int) -> EventsOrLevels:
-    return _counted(read_omnilearn_events(path, start=start, stop=stop))
+    return _counted(omnilearn.read_range(path, start, stop))
 
 
 def _jetclass(path: Path, start: int, stop: int) -> EventsOrLevels:
-    read = partial(read_omnilearn_events, signed_eta=True, at_least=2)
-    return _counted(read(path, start=start, stop=stop))
+    return _counted(omnilearn.read_range(path, start, stop, signed_eta=True, at_least=2))
 
 
 def _omnifold(path: Path, start: int, stop: int) -> EventsOrLevels:
     return {
-        level: _counted(read_omnilearn_events(path, level, start=start, stop=stop))
-        for level in LEVELS
+        level: _counted(omnilearn.read_range(path, start, stop, level=level)) for level in LEVELS
     }
 
 
 def _dijets(path: Path, start: int, stop: int) -> EventsOrLevels:
-    return read_omnilearn_dijets(path, start=start, stop=stop)
+    return omnilearn_dijets.read_range(path, start, stop)
 
 
 def _counted(events: Events) -> Events:
@@ -102,9 +105,11 @@ SETS = (
         "omnifold",
         "omnilearn-omnifold",
         "both levels in OmniLearn's layout",
-        "reco and gen (N, P, 13), reco_jets and gen_jets (N, 4), reco_subs and gen_subs (N, 6)",
+        "reco and gen (N, P, 13), reco_jets and gen_jets (N, 4), reco_subs and gen_subs (N, 6), "
+        "pass_reco and pass_gen (N,) where not all events have both levels",
         levels=LEVELS,
-        **_COLUMNS,
+        columns={**_COLUMNS["columns"], **dict.fromkeys(PASS.values(), "bool")},
+        widths=_COLUMNS["widths"],
     ),
     _set(
         "dijets",

@@ -11,25 +11,30 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxpriors.data import unread
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
-from jaxpriors.data.hdf5 import Source, loaded
+from jaxpriors.data.hdf5 import Source, loaded, open_source
 from jaxpriors.data.parts import Part, Reader, as_labels
 from jaxpriors.errors import InputError
 
 LABELS = ("gluon", "quark")
+ARRAYS = ("X", "y")
 WIDTH = 4
 
 
 def parts(path: Path) -> list[Part]:
-    """Count the jets of a file, which is read as a whole."""
-    labels = loaded(path, ["y"]).read("y")
-    return [Part(path.name, labels.size, partial(_open, path), piece=max(labels.size, 1))]
+    """Count the jets of a file, which is read as a whole, and say what else it holds (`unread`)."""
+    with open_source(path) as source:
+        jets = source.read("y").size
+        left = unread.account(path, source.arrays, ARRAYS, places="labels are read from 'y'")
+    unread.tell(path, left)
+    return [Part(path.name, jets, partial(_open, path), piece=max(jets, 1))]
 
 
 def _open(path: Path) -> Reader:
-    return partial(read_quarkgluon, loaded(path, ["X", "y"]))
+    return partial(read_quarkgluon, loaded(path, ARRAYS))
 
 
 def read_quarkgluon(source: Source, start: int, stop: int) -> Events:

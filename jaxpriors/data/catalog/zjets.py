@@ -5,18 +5,19 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from jaxpriors.data import unread
 from jaxpriors.data.catalog.sets import DataSet, published
-from jaxpriors.data.formats.energyflow import PREFIX, read_levels
-from jaxpriors.data.hdf5 import Source, loaded
+from jaxpriors.data.formats.energyflow import ARRAYS, read_levels, unread_arrays
+from jaxpriors.data.hdf5 import Source, loaded, open_source
 from jaxpriors.data.parts import Part, Reader
 from jaxpriors.data.prepared import EventsOrLevels
 
-ARRAYS = ("gen_Zs", *(f"{x}_{what}" for x in PREFIX.values() for what in ("jets", "particles")))
-
 
 def parts(path: Path) -> list[Part]:
-    """Count the events of a file, which is read as a whole."""
-    events = len(loaded(path, ["gen_jets"]).read("gen_jets"))
+    """Count the events of a file, which is read as a whole, and say what else it holds."""
+    with open_source(path) as source:
+        events = len(source.read("gen_jets"))
+        unread.tell(path, unread_arrays(source))
     return [Part(path.name, events, partial(_open, path), piece=max(events, 1))]
 
 

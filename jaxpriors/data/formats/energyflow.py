@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxpriors.data import unread
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import Source, open_source
@@ -35,6 +36,8 @@ SAMPLES = {  # name → what the names of its files begin with
     "herwig": "Herwig_Zjet_pTZ-200GeV",
 }
 PREFIX = {"particle": "gen", "detector": "sim"}
+ARRAYS = ("gen_Zs", *(f"{x}_{what}" for x in PREFIX.values() for what in ("jets", "particles")))
+KNOWN = ("mults", "lhas", "widths", "ang2s", "tau2s", "sdms", "zgs")  # published, and not read
 PT_UNIT = 100.0  # GeV
 # The code of an identity in these files is its place here, divided by ten. What L-GATr is given
 # are other codes of the same 14 particles, in another order (`preprocessing.tokens.IDENTITY`).
@@ -79,12 +82,22 @@ def read_energyflow(
         if events is not None and done >= events:
             break
         with open_source(path) as source:
+            unread.tell(path, unread_arrays(source))
             read = read_levels(source, slice(None if events is None else events - done))
         for level, sample in read.items():
             pieces[level].append(sample)
         done += len(read["particle"])
         progress(done)
     return {level: Events.concatenate(some) for level, some in pieces.items()}
+
+
+def unread_arrays(source: Source) -> tuple[str, ...]:
+    """Name what an open file holds beside what is published.
+
+    Raises InputError where that looks like weights, labels or flags.
+    """
+    known = [f"{prefix}_{name}" for prefix in PREFIX.values() for name in KNOWN]
+    return unread.account(source.path, source.arrays, [*ARRAYS, *known], places="there are none")
 
 
 def read_levels(source: Source, chosen: slice) -> dict[str, Events]:
@@ -109,7 +122,7 @@ def _level(source: Source, prefix: str, chosen: slice) -> Events:
             raise InputError(f"{source.path}: {name} has shape {array.shape}, expected {shape}")
     particles, jets, z = particles[chosen], jets[chosen], z[chosen]
     place = np.round(10 * particles[..., 3])
-    filled = particles[..., 0] > 0
+    filled = particles[..., 0] != 0
     known = (
         (place >= 0) & (place < len(IDENTITIES)) & (np.abs(10 * particles[..., 3] - place) < 0.1)
     )

@@ -10,9 +10,12 @@
 | `reco`, `gen`   | (N, P, F)    | instead of `data`: detector and particle level, matched      |
 | `reco_jets`, …  | (N, 4)       | their jets                                                   |
 | `reco_subs`, …  | (N, 6)       | their substructure; kept as the column `substructure`        |
+| `pass_reco`, …  | (N,)         | whether an event has that level, kept as a column of it; may |
+|                 |              | be absent (OmniLearn's own have none): all have              |
 
-A constituent is a row whose third feature is not 0. The azimuth of a jet is not stored: it is 0
-in what is read. The LHC Olympics layout with two jets an event, `data` (N, 2, P, F), is read by
+A constituent is a row whose third feature is not 0; an event that fails a level has none there,
+whatever its rows hold. The azimuth of a jet is not stored: it is 0 in what is read. The LHC
+Olympics layout with two jets an event, `data` (N, 2, P, F), is read by
 `jaxpriors.data.formats.omnilearn_dijets`.
 """
 
@@ -21,49 +24,57 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from jaxpriors.data.checks import check_integers, located, refuse
+from jaxpriors.data import unread
+from jaxpriors.data.checks import located, refuse
 from jaxpriors.data.events import LEVELS, Events
 from jaxpriors.data.formats.omnilearn_blocks import (
     ENERGY_TOLERANCE,
     as_float64,
     check_raw,
+    class_labels,
     files_of,
     momenta,
     read_blocks,
     spans,
 )
+from jaxpriors.data.formats.omnilearn_layout import (
+    NAMES,
+    Sample,
+    names_of,
+    open_level,
+    unread_datasets,
+)
 from jaxpriors.data.hdf5 import Source, open_source
+from jaxpriors.data.matched import PASS
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.physics.jet_features import FEATURES, JET_FEATURES, raw_features
 from jaxpriors.physics.particles import codes_of_classes
 from jaxpriors.run.storage import written_whole
 
-WIDTHS = (7, 8, 13)
-_NAMES = {"particle": "gen", "detector": "reco"}
-
 
 def omnilearn_levels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Name the levels that a file (or the files of a folder) holds; none for a single sample."""
     with open_source(files_of(path)[0]) as source:
-        return LEVELS if set(_NAMES.values()) <= source.arrays.keys() else ()
+        return LEVELS if set(NAMES.values()) <= source.arrays.keys() else ()
 
 
 def omnilearn_length(path: str | os.PathLike[str]) -> int:
-    """Count the events in a file of one of OmniLearn's layouts.
+    """Count the events in a file of one of OmniLearn's layouts, and say what is not read of it.
 
-    Raises InputError for a file of another layout.
+    Raises InputError for a file of another layout, and for datasets that look like weights, labels
+    or flags and would not be read (`data.unread`).
     """
     with open_source(path) as source:
         name = next((n for n in ("data", "reco") if n in source.arrays), None)
         if name is None:
             raise InputError(f"{path}: no dataset 'data', nor 'reco'; found: {source.found}")
+        unread.tell(source.path, unread_datasets(source))
         return len(source.arrays[name])
 
 
@@ -100,8 +111,26 @@ def read_omnilearn_events(
             are neither numbers nor one-hot; with the name of the file and number of the event.
     """
 
+    events = read_range(path, start, stop, level=level, signed_eta=signed_eta, at_least=at_least)
+    for file in files_of(path):
+        with open_source(file) as source:
+            unread.tell(file, unread_datasets(source))
+    return events
+
+
+def read_range(
+    path: str | os.PathLike[str],
+    start: int,
+    stop: int | None,
+    *,
+    level: str | None = None,
+    signed_eta: bool = False,
+    at_least: int | None = None,
+) -> Events:
+    """Read as `read_omnilearn_events` does, without a word on what is not read."""
+
     def opened(source: Source) -> tuple[Any, Callable[[slice], _Block]]:
-        sample = _open(source, level)
+        sample = open_level(source, level)
         return sample.data, lambda rows: _read_block(sample, rows, signed_eta, at_least)
 
     blocks = read_blocks(path, start, stop, opened)
@@ -117,7 +146,7 @@ def read_omnilearn_events(
     if np.array_equal(columns["multiplicity"], multiplicity):
         del columns["multiplicity"]
     with located(path):
-        return Events.from_flat(
+        events = Events.from_flat(
             np.concatenate([block.p4 for block in blocks]),
             multiplicity,
             pid=np.concatenate([block.pid for block in blocks]),
@@ -125,7 +154,13 @@ def read_omnilearn_events(
             weight=joined([block.weight for block in blocks]),
             label=joined([block.label for block in blocks]),
             columns=columns,
+            validated=False,
         )
+        flags = columns.get(PASS[level]) if level else None
+        if flags is None:
+            return events.validate()
+        events[flags].validate()
+        return events
 
 
 def write_omnilearn_events(
@@ -159,28 +194,17 @@ def write_omnilearn_events(
     width = max(int(events.multiplicity.max(initial=0)) for events in groups.values())
     with written_whole(path, overwrite=overwrite) as part, h5py.File(part, "w") as file:
         for level, events in groups.items():
-            data, jet, subs = _names(level)
+            data, jet, subs = names_of(level)
             _write_sample(file, data, jet, events.validate(), constituents or width, signed_eta)
             if "substructure" in events.columns:
                 file[subs] = events.columns["substructure"]
+            if PASS.get(level) in events.columns:
+                file[PASS[level]] = events.columns[PASS[level]]
         events = next(iter(groups.values()))
         if events.label is not None:
             file["pid"] = events.label if classes is None else _one_hot(events.label, classes)
         if np.any(events.weight != 1):
             file["weights"] = events.weight
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Hold one level of an open file, its datasets not yet read; partner: the other's data."""
-
-    path: Path
-    data: Any
-    partner: Any
-    jet: Any
-    subs: Any
-    label: Any
-    weight: Any
 
 
 @dataclass(frozen=True)
@@ -196,87 +220,25 @@ class _Block:
     columns: dict[str, np.ndarray]
 
 
-def _names(level: str) -> tuple[str, str, str]:
-    """Name the constituents, the jets and the substructure of a level, or of the one sample."""
-    name = _NAMES.get(level, "")
-    return (name, f"{name}_jets", f"{name}_subs") if name else ("data", "jet", "subs")
-
-
-def _open(source: Source, level: str | None) -> _Sample:
-    """Find the datasets of a level and compare their shapes."""
-    both = set(_NAMES.values()) <= source.arrays.keys()
-    if both and level is None:
-        raise InputError(f"{source.path}: holds the levels {', '.join(LEVELS)}; choose one")
-    if level is not None and (level not in LEVELS or not both):
-        found = ", ".join(LEVELS) if both else "one sample, without levels"
-        raise InputError(f"{source.path}: level {level!r} is absent; found: {found}")
-    data, jet, subs = _names(level or "")
-    source.datasets(data, jet)
-    arrays = source.arrays
-    for name in arrays.keys() & {data, jet, subs, "pid", "weights"}:
-        if arrays[name].dtype.kind not in "iuf":
-            raise InputError(
-                f"{source.path}: {name!r} has dtype {arrays[name].dtype}, expected numbers"
-            )
-    shape = arrays[data].shape
-    if len(shape) == 4:
-        raise InputError(
-            f"{source.path}: {data!r} has shape {shape}: two jets an event, expected one; layout "
-            "omnilearn-dijets reads them"
-        )
-    if len(shape) != 3 or shape[2] not in WIDTHS:
-        raise InputError(
-            f"{source.path}: {data!r} has shape {shape}, "
-            f"expected (N, P, {' or '.join(map(str, WIDTHS))})"
-        )
-    expected: dict[str, tuple[int | None, ...]] = {jet: (shape[0], len(JET_FEATURES))}
-    expected |= {subs: (shape[0], None), "weights": (shape[0],)}
-    if both:
-        expected |= {name: (shape[0], None, shape[2]) for name in _NAMES.values()}
-    for name, wanted in expected.items():
-        if name in arrays and not _fits(arrays[name].shape, wanted):
-            raise InputError(
-                f"{source.path}: {name!r} has shape {arrays[name].shape}, "
-                f"expected {str(wanted).replace('None', '...')} beside {data!r} {shape}"
-            )
-    if "pid" in arrays and (len(arrays["pid"].shape) > 2 or arrays["pid"].shape[:1] != shape[:1]):
-        raise InputError(
-            f"{source.path}: 'pid' has shape {arrays['pid'].shape}, "
-            f"expected ({shape[0]},) or ({shape[0]}, classes)"
-        )
-    optional = (arrays.get(name) for name in (subs, "pid", "weights"))
-    partner = _names(next(x for x in LEVELS if x != level))[0] if both else None
-    return _Sample(
-        source.path, arrays[data], arrays[partner] if partner else None, arrays[jet], *optional
-    )
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        b in (None, a) for a, b in zip(shape, wanted, strict=True)
-    )
-
-
-def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | None) -> _Block:
+def _read_block(sample: Sample, rows: slice, signed_eta: bool, at_least: int | None) -> _Block:
     """Read some events of a sample as flat columns."""
     data, jet = as_float64(sample.data, rows), as_float64(sample.jet, rows)
     index = np.arange(rows.start, rows.stop)
-    mask = data[..., 2] != 0
+    passing = sample.passing[rows]
+    mask = (data[..., 2] != 0) & passing[:, None]
     multiplicity = mask.sum(axis=1)
     kept = np.ones(len(data), dtype=bool)
     if at_least is None:
-        refuse(
-            sample.path,
-            index,
-            multiplicity == 0,
-            "has no constituents, expected at least one",
-        )
+        empty = passing & (multiplicity == 0)
+        refuse(sample.path, index, empty, "has no constituents, expected at least one")
     else:
-        kept = multiplicity >= at_least
+        kept = (multiplicity >= at_least) | ~passing
         if sample.partner is not None:
-            kept &= (sample.partner[rows, :, 2] != 0).sum(axis=1) >= at_least
+            others = (sample.partner[rows, :, 2] != 0).sum(axis=1)
+            kept &= (others >= at_least) | ~sample.partner_passing[rows]
+    jet[~passing] = 0
     data, jet, mask, index = data[kept], jet[kept], mask[kept], index[kept]
-    multiplicity = multiplicity[kept]
+    multiplicity, passing = multiplicity[kept], passing[kept]
 
     particles = data[mask]
     event = np.repeat(index, multiplicity)
@@ -288,7 +250,7 @@ def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | 
     )
     refuse(sample.path, index, ~np.isfinite(jet).all(axis=1), "has a jet that is not finite")
     check_raw(sample.path, particles)
-    refuse(sample.path, index, jet[:, 0] <= 0, "has a jet whose pt is not positive")
+    refuse(sample.path, index, passing & (jet[:, 0] <= 0), "has a jet whose pt is not positive")
     rounded = jet[:, 2] < -ENERGY_TOLERANCE * jet[:, 0]
     refuse(sample.path, index, rounded, "has a jet of negative mass")
     jets = np.stack([jet[:, 0], jet[:, 1], np.zeros(len(jet)), np.maximum(jet[:, 2], 0)], axis=-1)
@@ -297,6 +259,8 @@ def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | 
     eta = np.repeat(jet[:, 1], multiplicity) + particles[:, 0] * np.repeat(sign, multiplicity)
     p4 = momenta(sample.path, event, particles, eta, particles[:, 1])
     columns = {"multiplicity": jet[:, 3]}
+    if sample.flag:
+        columns[sample.flag] = passing
     if sample.subs is not None:
         columns["substructure"] = np.asarray(sample.subs[rows])[kept]
     return _Block(
@@ -304,13 +268,13 @@ def _read_block(sample: _Sample, rows: slice, signed_eta: bool, at_least: int | 
         pid=_identities(sample, particles, event),
         multiplicity=multiplicity,
         jet_p4=col.to_cartesian(jets, "pt,eta,phi,m"),
-        label=None if sample.label is None else _labels(sample, rows)[kept],
+        label=None if sample.label is None else class_labels(sample.path, sample.label, rows)[kept],
         weight=None if sample.weight is None else np.asarray(sample.weight[rows])[kept],
         columns=columns,
     )
 
 
-def _identities(sample: _Sample, particles: np.ndarray, event: np.ndarray) -> np.ndarray:
+def _identities(sample: Sample, particles: np.ndarray, event: np.ndarray) -> np.ndarray:
     """Find classes (total,) by the charge and the flags, as far as there are any."""
     if particles.shape[1] == 7:
         return np.zeros(len(particles), dtype=np.int32)
@@ -324,17 +288,6 @@ def _identities(sample: _Sample, particles: np.ndarray, event: np.ndarray) -> np
         sample.path, event, charged & (charge == 0), "has charged constituents whose charge is 0"
     )
     return found
-
-
-def _labels(sample: _Sample, rows: slice) -> np.ndarray:
-    """Read labels (n,) from integers, or from one-hot rows."""
-    found = np.asarray(sample.label[rows])
-    if found.ndim == 1 or found.shape[1] == 1:
-        check_integers(f"{sample.path}: 'pid'", found)
-        return found.reshape(-1).astype(np.int32)
-    wrong = ~np.isin(found, (0, 1)).all(axis=1) | (found.sum(axis=1) != 1)
-    refuse(sample.path, np.arange(rows.start, rows.stop), wrong, "has a label that is not one-hot")
-    return found.argmax(axis=1).astype(np.int32)
 
 
 def _write_sample(

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jaxpriors.data.checks import refuse
+from jaxpriors.data.checks import check_integers, refuse
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.errors import InputError
 from jaxpriors.physics.jet_features import FEATURES
 
 T = TypeVar("T")
 ENERGY_TOLERANCE = 1e-3  # energies this much below |p|, relative to it, are put down to rounding
+SUFFIXES = (".h5", ".hdf5")
 BLOCK = 2**24  # values of `data` that are read or written at once
 
 
@@ -44,16 +45,16 @@ def read_blocks(
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """List the *.h5 files of a folder in the order of their names, or the file itself.
+    """List the *.h5 and *.hdf5 files of a folder by their names, or the file itself.
 
     Raises InputError where there is none.
     """
     path = Path(path)
     if not path.is_dir():
         return [path]
-    files = sorted(path.glob("*.h5"))
+    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not files:
-        raise InputError(f"{path}: no *.h5 file in this folder")
+        raise InputError(f"{path}: no *.h5 or *.hdf5 file in this folder")
     return files
 
 
@@ -105,3 +106,20 @@ def check_raw(path: Path, particles: np.ndarray) -> None:
             f"{path}: the seventh feature is not the distance that follows from the first "
             f"two; expected values that were not normalised, in the order {', '.join(FEATURES[:7])}"
         )
+
+
+def class_labels(path: Path, label: Any, rows: slice) -> np.ndarray:
+    """Read labels (n,) int32 of the dataset `pid`: integers, or one-hot rows.
+
+    Raises InputError for others.
+    """
+    found = np.asarray(label[rows])
+    if found.ndim == 1 or found.shape[1] == 1:
+        check_integers(f"{path}: 'pid'", found)
+        most = np.iinfo(np.int32).max
+        large = (found.reshape(-1) > most) | (found.reshape(-1) < -most)
+        refuse(path, np.arange(rows.start, rows.stop), large, "has a label beyond 32 bits")
+        return found.reshape(-1).astype(np.int32)
+    wrong = ~np.isin(found, (0, 1)).all(axis=1) | (found.sum(axis=1) != 1)
+    refuse(path, np.arange(rows.start, rows.stop), wrong, "has a label that is not one-hot")
+    return found.argmax(axis=1).astype(np.int32)

@@ -20,12 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data import dijets
+from jaxpriors.data import dijets, unread
 from jaxpriors.data.checks import located, refuse
 from jaxpriors.data.dijets import JET_COLUMNS, JETS
 from jaxpriors.data.events import Events
-from jaxpriors.data.formats.omnilearn_blocks import as_float64, check_raw, momenta, read_blocks
-from jaxpriors.data.hdf5 import Source
+from jaxpriors.data.formats.omnilearn_blocks import (
+    as_float64,
+    check_raw,
+    files_of,
+    momenta,
+    read_blocks,
+)
+from jaxpriors.data.formats.omnilearn_layout import unread_datasets
+from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.physics.jet_features import FEATURES
@@ -57,14 +64,23 @@ def read_omnilearn_dijets(
             `pid` that is not the jets' mass.
     """
 
+    events = read_range(path, start, stop)
+    for file in files_of(path):
+        with open_source(file) as source:
+            unread.tell(file, unread_datasets(source))
+    return events if label is None else events.with_label(label)
+
+
+def read_range(path: str | os.PathLike[str], start: int, stop: int | None) -> Events:
+    """Read as `read_omnilearn_dijets` does, without labels or a word on what is not read."""
+
     def opened(source: Source) -> tuple[Any, Callable[[slice], Events]]:
         data, jet, mass = _open(source)
         return data, lambda rows: _read_block(source.path, data, jet, mass, rows)
 
     blocks = read_blocks(path, start, stop, opened)
     with located(path):
-        events = Events.concatenate(blocks).validate()
-    return events if label is None else events.with_label(label)
+        return Events.concatenate(blocks).validate()
 
 
 def _open(source: Source) -> tuple[Any, Any, Any]:
@@ -83,6 +99,7 @@ def _open(source: Source) -> tuple[Any, Any, Any]:
                 f"{source.path}: {name!r} has shape {arrays[name].shape}, expected {wanted} beside "
                 f"'data' {shape}"
             )
+    unread_datasets(source)
     return arrays["data"], arrays["jet"], arrays.get("pid")
 
 

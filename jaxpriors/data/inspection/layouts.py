@@ -1,14 +1,20 @@
-"""Which layout a file or folder has, by what is in it."""
+"""Which layout a file or folder has, by what is in it; what others are, that hold no events."""
 
 from __future__ import annotations
 
+import re
 import tarfile
+import zipfile
 from pathlib import Path
 
 from jaxpriors.data.catalog import SETS
+from jaxpriors.data.catalog.toptagging import NAMES as TOP_TAGGING
 from jaxpriors.data.events import LEVELS
-from jaxpriors.data.hdf5 import open_source
+from jaxpriors.data.formats.omnilearned import SPLITS
+from jaxpriors.data.formats.pandas_tables import tables
+from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.prepared import is_prepared
+from jaxpriors.data.unread import listed
 from jaxpriors.errors import InputError
 
 OURS, PREPARED, TREE = "jaxpriors", "prepared", "tree"
@@ -19,25 +25,29 @@ ROOT = b"root"  # what ROOT files begin with
 def recognise(path: Path) -> str:
     """Recognise one of `LAYOUTS`: ours, a prepared folder, or that of a set of the catalogue.
 
-    Of a folder of files, their own. Raises InputError for what is none of these.
+    Of a folder of files, their own. Raises InputError for what is none of these, which says what it
+    is where that is known: a run, a network, the result of an unfolding, weights.
     """
     if is_prepared(path):
         return PREPARED
     if path.is_dir():
+        if what := _folder_is(path):
+            raise InputError(f"{path}: is {what}, expected a sample")
         return recognise(files_in(path)[0])
     if not path.exists():
         raise InputError(f"{path}: no such file")
     with open(path, "rb") as file:
-        start = file.read(4)
-    if start == ROOT or tarfile.is_tarfile(path):
+        start = file.read(16)
+    if start.startswith(ROOT) or tarfile.is_tarfile(path):
         return "jetclass"
+    if what := _file_is(path, start):
+        raise InputError(f"{path}: is {what}, expected a sample")
     with open_source(path) as source:
-        if source.attributes[""].get("format") == "jaxpriors-unfolding":
-            raise InputError(f"{path}: is the result of an unfolding, expected a sample")
-        shapes = {name: tuple(getattr(array, "shape", ())) for name, array in source.arrays.items()}
-        found = _of_arrays(shapes)
+        found = _layout(source)
+        if found is None and (what := _arrays_are(source)):
+            raise InputError(f"{path}: is {what}, expected a sample")
+        names = listed(sorted(source.arrays)) or "no array at all"
     if found is None:
-        names = ", ".join(sorted(shapes)) or "no array at all"
         raise InputError(
             f"{path}: found {names}; expected one of the layouts {', '.join(LAYOUTS)} (`jaxpriors "
             "data convert` reads files with other names)"
@@ -54,6 +64,17 @@ def files_in(folder: Path) -> list[Path]:
     return found
 
 
+def _layout(source: Source) -> str | None:
+    """Find the layout of an open file by its arrays, if there is one."""
+    if source.attributes[""].get("format") == "jaxpriors-unfolding":
+        return None
+    shapes = {name: tuple(getattr(array, "shape", ())) for name, array in source.arrays.items()}
+    found = _of_arrays(shapes)
+    if found is None and (some := tables(source)):
+        return "toptagging" if set(TOP_TAGGING) <= set(some[0].columns) else "lhco"
+    return found
+
+
 def _of_arrays(shapes: dict[str, tuple[int, ...]]) -> str | None:
     """Find the layout with arrays of these names and shapes, if there is one."""
     names = set(shapes)
@@ -67,13 +88,52 @@ def _of_arrays(shapes: dict[str, tuple[int, ...]]) -> str | None:
         return "omnilearn-omnifold"
     if {"data", "jet"} <= names:
         return "omnilearn-dijets" if len(shapes["data"]) == 4 else "omnilearn"
-    if "table/table" in names:
-        return "toptagging"
-    if any(name.split("/")[-1] == "block0_values" for name in names):
-        return "lhco"
+    if "data" in names and names & {"pid", "global"}:
+        return "omnilearned"
     ours = ("p4", "pt", "E")
     if any(
         f"{prefix}{name}" in names for prefix in ("", *(f"{x}/" for x in LEVELS)) for name in ours
     ):
         return OURS
+    return None
+
+
+def _folder_is(folder: Path) -> str | None:
+    """Say what a folder is, of those that hold no sample."""
+    here = {path.name for path in folder.iterdir()}
+    splits = [name for name in SPLITS if (folder / name).is_dir()]
+    if splits:
+        return f"a folder of {', '.join(f'{name}/' for name in splits)}, which are given one by one"
+    if "model.json" in here:
+        return "a trained network"
+    if {"config.json", "environment.json"} <= here:
+        return "the folder of a run"
+    return None
+
+
+def _file_is(path: Path, start: bytes) -> str | None:
+    """Say what a file is by how it begins, of those that hold no sample."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any(name.split("/")[-1] == "data.pkl" for name in names):
+            return "a checkpoint of PyTorch"
+        if "model.weights.h5" in names:
+            return "a network of Keras"
+    if path.suffix == ".safetensors" or start[8:10] == b'{"':
+        return "a network's tensors (safetensors)"
+    return None
+
+
+def _arrays_are(source: Source) -> str | None:
+    """Say what an open file of arrays is, of those that hold no sample."""
+    names = set(source.arrays)
+    if source.attributes[""].get("format") == "jaxpriors-unfolding":
+        return "the result of an unfolding"
+    if any(re.search(r"(^|/)vars/\d+$", name) for name in names):
+        return "weights of a Keras network"
+    if "layer_names" in source.attributes[""] or "model_weights" in source.attributes:
+        return "weights of a Keras network"
+    if any(name.split("/")[-1] == "log_ratio" for name in names):
+        return "the weights that a reweighting gave"
     return None

@@ -10,6 +10,7 @@ from jaxpriors.data.dijets import COLUMNS, dijet_mass
 from jaxpriors.data.events import Events
 from jaxpriors.data.parts import pieces
 from jaxpriors.data.simulation import jetclass as recipe
+from jaxpriors.data.unread import Unread
 from jaxpriors.errors import InputError
 from jaxpriors.physics import kinematics
 from tests.helpers import published
@@ -102,12 +103,13 @@ def test_columns_of_the_top_tagging_table_go_by_their_names(tmp_path):
     events = published.jets(10, 0, massless=True)
     table = published.top_table(events)
     mixed = table[[*table.columns[:804][::-1], "is_signal_new", "ttv"]]
-    mixed.to_hdf(tmp_path / "a.h5", key="table", mode="w", format="table")
-    found = read("toptagging", tmp_path / "a.h5")
-    np.testing.assert_array_equal(found.p4, events.p4)
-    np.testing.assert_array_equal(found.label, events.label)
+    for options in ({"format": "table"}, {"format": "fixed"}):
+        mixed.to_hdf(tmp_path / "a.h5", key="table", mode="w", **options)
+        found = read("toptagging", tmp_path / "a.h5")
+        np.testing.assert_array_equal(found.p4, events.p4)
+        np.testing.assert_array_equal(found.label, events.label)
     table.drop(columns="PX_7").to_hdf(tmp_path / "b.h5", key="table", mode="w", format="table")
-    with pytest.raises(InputError, match=r"b\.h5: values_block_0 of table/table"):
+    with pytest.raises(InputError, match=r"b\.h5: 'table' has no column PX_7; found"):
         read("toptagging", tmp_path / "b.h5")
 
 
@@ -176,6 +178,10 @@ def test_faults_are_named_with_file_and_place(tmp_path, ten_classes):
     )
     published.write_jetnet(path, events, jet_features=np.full((5, 4), [-1.0, 0, 0, 1]))
     _refused("jetnet", path, r"jet_features of event 0 \(5 such events\) are \[-1\.0")
+    features = np.zeros((5, 30, 4))
+    features[3, 2, 3] = np.nan
+    published.write_jetnet(path, events, particle_features=features)
+    _refused("jetnet", path, r"g\.hdf5: event 3 \(1 such events\) has a mask that is neither")
     published.write_jetnet(tmp_path / "jets.hdf5", events)
     _refused("jetnet", tmp_path / "jets.hdf5", "the name tells the kind of jet, expected g.hdf5")
 
@@ -198,6 +204,44 @@ def test_faults_are_named_with_file_and_place(tmp_path, ten_classes):
     path = tmp_path / "a.h5"
     published.write_top(path, events.with_label(np.arange(5)))
     _refused("toptagging", path, r"a\.h5: is_signal_new is 2 in event 2, expected 0 or 1")
+
+
+OTHER = {"zjets": "a.npz", "quarkgluon": "a.npz", "jetnet": "g.hdf5", "toptagging": "a.h5"}
+
+
+def written_with(name, path, arrays):
+    """A file of a set that holds some more arrays (n,)."""
+    events = published.jets(20, 0, massless=True)
+    if name == "zjets":
+        published.write_zjets(path, events, events, **arrays)
+    elif name == "quarkgluon":
+        published.write_quarkgluon(path, events, **arrays)
+    elif name == "jetclass":
+        events = published.jets(20, 0).with_label(np.arange(20) % 10)
+        published.write_jetclass(path, events, arrays)
+    elif name == "toptagging":
+        table = published.top_table(events).assign(**arrays)
+        table.to_hdf(path, key="table", mode="w", format="table")
+    else:
+        published.write_jetnet(path, events)
+        with h5py.File(path, "r+") as file:
+            for key, array in arrays.items():
+                file[key] = array
+
+
+@pytest.mark.parametrize(("name", "file"), [*OTHER.items(), ("jetclass", "a.root")])
+def test_what_is_not_read_is_told_once_or_refused(tmp_path, name, file):
+    more = {"trigger": np.arange(20.0)}
+    written_with(name, tmp_path / file, more)
+    with pytest.warns(Unread, match=rf"{file}: not read: trigger$") as told:
+        parts = SETS[name].parts(tmp_path / file)
+    assert len(told) == 1
+    for piece in pieces(parts):
+        piece()  # without a word
+    for other in ("weight", "event_weights", "pass_trigger", "label_other"):
+        written_with(name, tmp_path / file, more | {other: np.ones(20)})
+        with pytest.raises(InputError, match=rf"{file}: found '{other}', which would not be read"):
+            SETS[name].parts(tmp_path / file)
 
 
 def test_what_the_catalogue_says():

@@ -102,6 +102,10 @@ def test_what_is_not_such_a_file_is_said(tmp_path):
         InputError, match=r"gen_particles: event 2 has the identity 1\.7, expected 0"
     ):
         energyflow.read_energyflow([path])
+    particles[2, 1, 3], particles[1, 0, 0] = 0.3, np.nan
+    _chunk(path, 4, 0, gen_particles=particles)
+    with pytest.raises(InputError, match=r"\(gen\): p4 is not finite in event 1, constituent 0"):
+        energyflow.read_energyflow([path])
     _chunk(path, 4, 0, sim_particles=particles[..., :3])
     with pytest.raises(InputError, match=r"sim_particles has shape \(4, 2, 3\), expected"):
         energyflow.read_energyflow([path])

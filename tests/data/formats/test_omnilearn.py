@@ -12,11 +12,13 @@ from jaxpriors.data.batching import gather
 from jaxpriors.data.events import Events
 from jaxpriors.data.formats import omnilearn_blocks
 from jaxpriors.data.formats.omnilearn import (
+    omnilearn_length,
     omnilearn_levels,
     read_omnilearn_events,
     write_omnilearn_events,
 )
 from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.unread import Unread
 from jaxpriors.errors import InputError
 from jaxpriors.physics.jet_features import raw_features
 from tests.helpers.jets import random_jets
@@ -249,6 +251,7 @@ def _set(index, value):
             _set((8, slice(None)), 0),
             "event 8 .* has a label that is not one-hot",
         ),
+        ("pid", lambda x: x[:, 0] + np.int64(2**32), "event 0 .* has a label beyond 32 bits"),
         ("pid", lambda x: x[:, 0] + 0.5, "'pid' holds 1.5, expected integers"),
     ],
 )
@@ -265,7 +268,7 @@ def test_faults_are_named(tmp_path, monkeypatch, name, change, message):
 def test_missing_datasets_and_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"absent\.h5: no such file"):
         read_omnilearn_events(tmp_path / "absent.h5")
-    with pytest.raises(InputError, match=r"no \*.h5 file in this folder"):
+    with pytest.raises(InputError, match=r"no \*.h5 or \*.hdf5 file"):
         read_omnilearn_events(tmp_path)
     write_omnilearn_events(tmp_path / "a.h5", sample())
     with pytest.raises(InputError, match="level 'detector' is absent; found: one sample"):
@@ -292,3 +295,58 @@ def test_levels_and_labels_that_omnilearn_cannot_hold_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             write_omnilearn_events(tmp_path / "a.h5", samples, classes=classes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_read_is_told_or_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    write_omnilearn_events(path, sample())
+    with h5py.File(path, "r+") as file:
+        file["trigger"] = np.zeros(40)
+    for count in (omnilearn_length, lambda path: len(read_omnilearn_events(path))):
+        with pytest.warns(Unread, match=r"a\.h5: not read: trigger$"):
+            assert count(path) == 40
+    for name in ("weight", "mc_weights", "label", "pass_reco"):
+        with h5py.File(path, "r+") as file:
+            file[name] = np.ones(40)
+        for count in (omnilearn_length, read_omnilearn_events):
+            with pytest.raises(InputError, match=rf"found '{name}', .* are read from 'weights'"):
+                count(path)
+        with h5py.File(path, "r+") as file:
+            del file[name]
+
+
+def test_events_that_fail_a_level_need_nothing_there(tmp_path):
+    events = sample()
+    path = tmp_path / "a.h5"
+    write_omnilearn_events(path, {"particle": events, "detector": events})
+    passing = np.arange(40) % 3 > 0
+    edit(path, "reco", lambda data: np.where(passing[:, None, None], data, 0))
+    edit(path, "reco_jets", lambda jets: np.where(passing[:, None], jets, np.nan))
+    with pytest.raises(InputError, match=r"event 0 \(14 such events\) has no constituents"):
+        read_omnilearn_events(path, "detector")
+    with h5py.File(path, "r+") as file:
+        file["pass_reco"] = passing
+    found = read_omnilearn_events(path, "detector")
+    np.testing.assert_array_equal(found.columns["pass_reco"], passing)
+    np.testing.assert_array_equal(found.multiplicity, np.where(passing, events.multiplicity, 0))
+    assert_same(found[passing], events[passing])
+    particle = read_omnilearn_events(path, "particle")
+    assert_same(particle, events)
+    assert "pass_gen" not in particle.columns
+    fewest = read_omnilearn_events(path, "particle", at_least=15)
+    kept = events.multiplicity >= 15
+    np.testing.assert_array_equal(fewest.multiplicity, events.multiplicity[kept])
+    edit(path, "pass_reco", lambda flags: 2 * flags)
+    with pytest.raises(InputError, match=r"a\.h5: pass_reco: found shape \(40,\) with values"):
+        read_omnilearn_events(path, "detector")
+
+
+def test_flags_are_written(tmp_path):
+    passing = np.arange(40) % 3 > 0
+    levels = {
+        "particle": sample(),
+        "detector": dataclasses.replace(sample(), columns={"pass_reco": passing}),
+    }
+    write_omnilearn_events(tmp_path / "a.h5", levels)
+    found = read_omnilearn_events(tmp_path / "a.h5", "detector")
+    np.testing.assert_array_equal(found.columns["pass_reco"], passing)

@@ -1,8 +1,11 @@
 """Users' files looked at as a whole: layouts are recognised, all problems are found and counted."""
 
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from jaxpriors.data import dijets
 from jaxpriors.data.formats.omnilearn import write_omnilearn_events
@@ -163,6 +166,52 @@ def test_layouts_that_are_none(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no"):
         recognise(tmp_path / "empty")
+
+
+def test_files_of_another_kind_are_called_what_they_are(tmp_path):
+    def h5(name, **arrays):
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, array in arrays.items():
+                file[key] = array
+        return tmp_path / name
+
+    def folder(name, *names):
+        for each in names:
+            (tmp_path / name / each).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / each).write_text("{}")
+        return tmp_path / name
+
+    def archive(name, member):
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr(member, "")
+        return tmp_path / name
+
+    one = np.ones((2, 2), np.float32)
+    unfolding = h5("unfolding.h5", weight=np.ones(3), pass_gen=np.ones(3, bool))
+    with h5py.File(unfolding, "r+") as file:
+        file.attrs["format"] = "jaxpriors-unfolding"
+    older = h5("older.h5", **{"model_weights/dense/kernel": one})
+    safetensors.numpy.save_file({"a": one}, tmp_path / "network.safetensors")
+    for path, what in {
+        unfolding: "the result of an unfolding",
+        h5("a.weights.h5", **{"body/layers/dense/vars/0": one}): "weights of a Keras network",
+        older: "weights of a Keras network",
+        h5(
+            "weights.h5", **{"pet/log_ratio": one, "pet/weight": one}
+        ): "the weights that a reweighting",
+        tmp_path / "network.safetensors": "a network's tensors",
+        archive("best_model.pt", "best_model/data.pkl"): "a checkpoint of PyTorch",
+        archive("model.keras", "model.weights.h5"): "a network of Keras",
+        folder("run", "config.json", "environment.json", "metrics.json"): "the folder of a run",
+        folder("model", "model.json", "network.safetensors"): "a trained network",
+        folder("set", "train/a.h5", "test/a.h5"): "a folder of train/, test/, which are given one",
+    }.items():
+        with pytest.raises(
+            InputError, match=rf"{path.name}: is (the )?{what}.*, expected a sample"
+        ):
+            recognise(path)
+        found = examine(path)
+        assert len(found.problems) == 1 and what in found.problems[0]
 
 
 def test_a_layout_that_is_named(tmp_path):
