@@ -30,6 +30,8 @@ class Fit:
             log ratios, with their spread.
         bootstrap: each network of an ensemble weights the training events with its own Poisson
             counts, so that the spread covers the statistics of the samples.
+        ranges: lowest and highest value of observables in tables and figures, as in
+            "mass 0 300 width 0 1"; others follow the samples where the usual range does not.
     """
 
     model: tuple[ModelName, ...] = ("lgatr-slim",)
@@ -39,6 +41,7 @@ class Fit:
     training: In[TrainingOptions] = field(default_factory=TrainingOptions)
     ensemble: int | None = None
     bootstrap: bool = False
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def classifiers(self) -> tuple[RatioClassifier, ...]:
         """Make one classifier for each model; raise InputError for options that none has."""
@@ -73,7 +76,8 @@ def reweight(simulation: Path, data: Path, /, run: In[RunOptions], fit: In[Fit] 
     """
     from jaxpriors.ratio.reweighting import Reweighting
 
-    return _run(simulation, data, fit, run, Reweighting(fit.classifiers(), seed=fit.training.seed))
+    config = Reweighting(fit.classifiers(), seed=fit.training.seed, ranges=fit.ranges)
+    return _run(simulation, data, fit, run, config)
 
 
 def ratio(
@@ -102,7 +106,12 @@ def ratio(
     from jaxpriors.ratio.reweighting import Reweighting
 
     config = Reweighting(
-        fit.classifiers(), seed=fit.training.seed, observables="jet", calibrate=True, truth=truth
+        fit.classifiers(),
+        seed=fit.training.seed,
+        observables="jet",
+        calibrate=True,
+        truth=truth,
+        ranges=fit.ranges,
     )
     return _run(simulation, data, fit, run, config)
 
