@@ -63,10 +63,10 @@ def generate(
     from jaxpriors.ratio.finetuning import SHIPPED
     from jaxpriors.run.folder import counting, environment
     from jaxpriors.run.launch import set_up
+    from jaxpriors.run.ranges import check_whole
     from jaxpriors.run.storage import write_json
 
-    if events < 1:
-        raise InputError(f"events: found {events}, expected at least 1")
+    check_whole("events", events, 1)
     if classifier_test and like is None:
         raise InputError("--classifier-test compares with a sample; give one with --like")
     results = out.with_suffix(".json")

@@ -49,6 +49,7 @@ from jaxpriors.ratio.networks import (
 )
 from jaxpriors.ratio.presets import find_model
 from jaxpriors.run import processes
+from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
 from jaxpriors.run.storage import digest
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.options import Compute, TrainingOptions
@@ -121,8 +122,9 @@ class RatioClassifier:
         chosen = find_model(model)
         if size not in chosen.training:
             raise InputError(f"size: found {size!r}, expected one of {sorted(chosen.training)}")
-        if ensemble is not None and ensemble < 1:
-            raise InputError(f"ensemble: found {ensemble}, expected at least 1")
+        if ensemble is not None:
+            check_whole("ensemble", ensemble, 1, MOST_NETWORKS)
+        check_number("validation", validation, 0, 1, open_at=(0, 1))
         for name, asked in (("bootstrap", bootstrap), ("each_best", each_best)):
             if asked and ensemble is None:
                 raise InputError(f"{name}: found no ensemble, expected its number of networks")

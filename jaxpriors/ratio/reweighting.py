@@ -56,6 +56,7 @@ from jaxpriors.ratio.examples import check_overlap, two_classes
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
 from jaxpriors.run.folder import Run, logged
+from jaxpriors.run.ranges import check_number, check_whole
 from jaxpriors.run.storage import written_whole
 from jaxpriors.training.loop import Record
 
@@ -79,6 +80,12 @@ class Reweighting:
     observables: Literal["substructure", "jet"] = "substructure"
     calibrate: bool = False
     truth: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a seed or fractions out of range."""
+        check_whole("seed", self.seed, 0)
+        for share in self.fractions:
+            check_number("fractions", share, 0, 1)
 
 
 @dataclass(frozen=True)

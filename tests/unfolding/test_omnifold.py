@@ -336,7 +336,7 @@ def test_what_cannot_be_unfolded_is_said(tmp_path):
     for changed, message in (
         ({"iterations": 0}, "iterations: found 0, expected at least 1"),
         ({"replicas": -1}, "replicas: found -1"),
-        ({"clip": 0.5}, "clip: found 0.5, expected a ratio above 1"),
+        ({"clip": 0.5}, "clip: found 0.5, expected a finite number greater than 1"),
         ({"detector": dataclasses.replace(TINY, ensemble=2)}, "expected `members` in its place"),
     ):
         with pytest.raises(InputError, match=message):
