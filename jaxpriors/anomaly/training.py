@@ -29,7 +29,7 @@ from jaxpriors.evaluation.metrics import auc
 from jaxpriors.preprocessing.clouds import DijetCloudConfig
 from jaxpriors.ratio import finetuning
 from jaxpriors.ratio.classifier import RatioClassifier
-from jaxpriors.ratio.examples import Examples, Split, check_trainable
+from jaxpriors.ratio.examples import PARTS, Examples, Split, check_trainable
 from jaxpriors.ratio.model import RatioModel
 from jaxpriors.ratio.networks import NetworkConfig
 from jaxpriors.ratio.presets import MODELS, find_model
@@ -237,7 +237,8 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
     seed = config.training.seed
     rng = np.random.default_rng([seed, len(pool), 2])  # independent of the split of the events
     parts = []
-    for index in split(len(pool), (1 - config.validation, config.validation), seed):
+    shares = split(len(pool), (1 - config.validation, config.validation), seed)
+    for part, index in zip(PARTS, shares, strict=True):
         chosen = pool[index]
         ones = round(len(index) * len(data) / len(pool))
         place = np.stack([rng.permutation(len(index)) for _ in range(config.ensemble)], axis=1)
@@ -247,7 +248,8 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
         sums = [(weight * side).sum(0) for side in (1 - label, label)]
         if not min(s.min() for s in sums) > 0:
             raise InputError(
-                f"null: {len(pool)} events leave a class without positive weight, expected more"
+                f"null, {part} part: {len(index)} events leave a class without a positive sum of "
+                "weights; give more events"
             )
         parts.append(
             Examples(chosen, weight * np.where(label, half / sums[1], half / sums[0]), label)

@@ -26,6 +26,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.preprocessing.registry import InputsConfig, Preprocessing
 from jaxpriors.ratio import finetuning
 from jaxpriors.ratio.examples import (
+    PARTS,
     Examples,
     Split,
     bootstrap_weights,
@@ -263,8 +264,8 @@ class RatioClassifier:
             simulation, data = simulation[index[0][0]], data[index[1][0]]
         select, columns = self.inputs.select, self.inputs.columns
         return (
-            Examples(two_classes(select(simulation), select(data), columns)),
-            Examples(two_classes(select(validation[0]), select(validation[1]), columns)),
+            Examples(two_classes(select(simulation), select(data), columns, PARTS[0])),
+            Examples(two_classes(*map(select, validation), columns, PARTS[1])),
         )
 
     def train(

@@ -141,7 +141,7 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     if config.truth is not None:
         true_weights(simulation, config.truth)
     for part in PARTS:
-        two_classes(*prepared.part(part))
+        two_classes(*prepared.part(part), part=part)
     _table(prepared, {"simulation": prepared.part("test")[0].weight}, config.seed)
     return prepared
 

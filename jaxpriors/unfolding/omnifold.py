@@ -42,6 +42,7 @@ import numpy as np
 from jaxpriors.data.batching import UNITS
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
+from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import Split, check_overlap, one_sample, two_samples
@@ -158,13 +159,13 @@ def check_samples(simulation: Simulation, data: Events, config: OmniFold) -> Non
     """
     measured = {"data": data.weight, "simulation": simulation.weight * simulation.pass_reco}
     for name, weight in measured.items():
+        check_sum(f"{name} at detector level", weight)
         sums = _counts(len(weight), config, name) @ weight
         if not np.all(sums > 0):
             worst = int(np.argmin(sums))
             raise InputError(
-                f"{name}: {len(weight)} events with weights that sum to {sums[worst]:g} at "
-                f"detector level{f' in replica {worst}' if worst else ''}; expected at least one "
-                "event and a positive sum"
+                f"{name} at detector level: {len(weight)} events with weights that sum to "
+                f"{sums[worst]:g} in replica {worst}; expected a positive sum: give more events"
             )
 
 
