@@ -34,7 +34,7 @@ from jaxpriors.ratio.model import RatioModel
 from jaxpriors.ratio.networks import NetworkConfig
 from jaxpriors.ratio.presets import MODELS, find_model
 from jaxpriors.run.folder import logged
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
 from jaxpriors.training.loop import Record, TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
 
@@ -259,7 +259,7 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
 
 def write_scores(path: Path, scores: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """Write scores (k, n) as float32, and columns (n,) of the same events; whole or not at all."""
-    with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+    with written_hdf5(path, overwrite=True) as file:
         for name, array in {"log_ratios": scores.astype(np.float32), **columns}.items():
             file.create_dataset(name, data=array, compression="gzip", shuffle=True)
 

@@ -265,7 +265,7 @@ class RatioClassifier:
         select, columns = self.inputs.select, self.inputs.columns
         return (
             Examples(two_classes(select(simulation), select(data), columns, PARTS[0])),
-            Examples(two_classes(*map(select, validation), columns, PARTS[1])),
+            Examples(two_classes(select(validation[0]), select(validation[1]), columns, PARTS[1])),
         )
 
     def train(

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -56,8 +55,8 @@ from jaxpriors.ratio.examples import check_overlap, two_classes
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
 from jaxpriors.run.folder import Run, logged
+from jaxpriors.run.hdf5 import written_hdf5
 from jaxpriors.run.ranges import check_number, check_whole
-from jaxpriors.run.storage import written_whole
 from jaxpriors.training.loop import Record
 
 PARTS = ("train", "validation", "test")
@@ -198,7 +197,7 @@ def reweight(
             ensembles[name] = each
         weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
         path = folder / "weights.h5"
-        with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+        with written_hdf5(path, overwrite=True) as file:
             file.create_dataset("part", data=used_for)
             for n in weights:
                 file.create_dataset(f"{n}/log_ratio", data=log_ratios[n])
