@@ -33,7 +33,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bar
 
 from jaxpriors.errors import InputError
-from jaxpriors.run import processes
+from jaxpriors.run import preemption, processes
 from jaxpriors.run.launch import set_up
 from jaxpriors.run.lock import LOCK, locked
 from jaxpriors.run.storage import exists, read_json, write_json, written_whole
@@ -114,7 +114,9 @@ class Run:
         """
         path = self.folder / "metrics.json"
         if not exists(path):
-            write_json(path, {**make(), "environment": environment()})
+            made = {**make(), "environment": environment()}
+            preemption.obey()
+            write_json(path, made)
         return read_json(path)
 
     @property
