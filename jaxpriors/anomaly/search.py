@@ -25,6 +25,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.run.folder import Run
+from jaxpriors.run.ranges import check_number
 from jaxpriors.training.loop import Record
 
 SHARES = (0.1, 0.01, 0.001)
@@ -45,8 +46,7 @@ class Search:
     least: float = 10
 
     def __post_init__(self) -> None:
-        if not self.least > 0:
-            raise InputError(f"min_background: found {self.least:g}, expected more than 0 events")
+        check_number("min_background", self.least, 0, open_at=(0,))
 
     def prepare(self, data: Events, template: Events, test: Events | None = None) -> PreparedSearch:
         """Select the events of the signal region, and check that a training can learn from them.

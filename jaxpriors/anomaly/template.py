@@ -24,6 +24,7 @@ from jaxpriors.generation.dijets import TemplateConfig, fit_generator, generate_
 from jaxpriors.generation.jets import SamplingConfig
 from jaxpriors.run import processes
 from jaxpriors.run.folder import Run
+from jaxpriors.run.ranges import check_whole
 from jaxpriors.run.storage import exists
 from jaxpriors.training.loop import Record
 
@@ -53,8 +54,7 @@ def split_region(
             f"{int(np.sum(side >= region[1]))} above {span}, expected some on both sides"
         )
     number = len(mass) if events is None else events
-    if number < 1:
-        raise InputError(f"events: found {number}, expected at least 1")
+    check_whole("events", number, 1)
     rng = np.random.default_rng([seed, len(mass), 3])
     rounds = [rng.permutation(mass) for _ in range(-(-number // len(mass)))]
     return outside, np.concatenate(rounds)[:number]

@@ -29,12 +29,12 @@ from jaxpriors.evaluation.metrics import auc
 from jaxpriors.preprocessing.clouds import DijetCloudConfig
 from jaxpriors.ratio import finetuning
 from jaxpriors.ratio.classifier import RatioClassifier
-from jaxpriors.ratio.examples import Examples, Split, check_trainable
+from jaxpriors.ratio.examples import PARTS, Examples, Split, check_trainable
 from jaxpriors.ratio.model import RatioModel
 from jaxpriors.ratio.networks import NetworkConfig
 from jaxpriors.ratio.presets import MODELS, find_model
 from jaxpriors.run.folder import logged
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
 from jaxpriors.training.loop import Record, TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
 
@@ -237,7 +237,8 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
     seed = config.training.seed
     rng = np.random.default_rng([seed, len(pool), 2])  # independent of the split of the events
     parts = []
-    for index in split(len(pool), (1 - config.validation, config.validation), seed):
+    shares = split(len(pool), (1 - config.validation, config.validation), seed)
+    for part, index in zip(PARTS, shares, strict=True):
         chosen = pool[index]
         ones = round(len(index) * len(data) / len(pool))
         place = np.stack([rng.permutation(len(index)) for _ in range(config.ensemble)], axis=1)
@@ -247,7 +248,8 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
         sums = [(weight * side).sum(0) for side in (1 - label, label)]
         if not min(s.min() for s in sums) > 0:
             raise InputError(
-                f"null: {len(pool)} events leave a class without positive weight, expected more"
+                f"null, {part} part: {len(index)} events leave a class without a positive sum of "
+                "weights; give more events"
             )
         parts.append(
             Examples(chosen, weight * np.where(label, half / sums[1], half / sums[0]), label)
@@ -257,7 +259,7 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
 
 def write_scores(path: Path, scores: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """Write scores (k, n) as float32, and columns (n,) of the same events; whole or not at all."""
-    with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+    with written_hdf5(path, overwrite=True) as file:
         for name, array in {"log_ratios": scores.astype(np.float32), **columns}.items():
             file.create_dataset(name, data=array, compression="gzip", shuffle=True)
 

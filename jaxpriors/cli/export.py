@@ -24,8 +24,10 @@ def export(run: Path, /, out: Path, model: str | None = None, overwrite: bool = 
     """
     from jaxpriors.ratio.export import PLATFORMS, write_program
     from jaxpriors.ratio.model import RatioModel
+    from jaxpriors.run.storage import check_output
 
     folder = network_folder(run, model)
+    check_output(out, *folder.iterdir())
     write_program(out, RatioModel.load(folder), overwrite=overwrite)
     size = out.stat().st_size / 1e6
     print(f"{out}: log likelihood ratio of {folder.name}, {size:.1f} MB, {' and '.join(PLATFORMS)}")

@@ -63,15 +63,19 @@ def generate(
     from jaxpriors.ratio.finetuning import SHIPPED
     from jaxpriors.run.folder import counting, environment
     from jaxpriors.run.launch import set_up
-    from jaxpriors.run.storage import write_json
+    from jaxpriors.run.ranges import check_whole
+    from jaxpriors.run.storage import check_output, write_json
 
-    if events < 1:
-        raise InputError(f"events: found {events}, expected at least 1")
+    check_whole("events", events, 1)
     if classifier_test and like is None:
         raise InputError("--classifier-test compares with a sample; give one with --like")
     results = out.with_suffix(".json")
     if results == out:
         raise InputError(f"{out}: is the name of the metrics; give events another one, such as .h5")
+    network = [] if checkpoint is None or not checkpoint.is_dir() else checkpoint.iterdir()
+    inputs = checkpoint, like, *network
+    for path in (out, results):
+        check_output(path, *inputs)
     for path in (out, *([results] if like is not None else [])):
         if path.exists() and not overwrite:
             raise InputError(f"{path}: exists already; choose another name or --overwrite")

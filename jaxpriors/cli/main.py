@@ -56,6 +56,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 GROUPS = ("data", "port")  # are no commands themselves
 ALONE = ("data", "port", "tune")  # run as a single process
+ONCE = (*ALONE, "export", "generate", "report", "unfold apply")  # leave no run to resume
 LAUNCH = """Commands that train also take --devices (a number, or all) and, for a run of several
 processes without srun or mpirun, --coordinator HOST:PORT, --processes and --process:
 docs/scaling.md."""
@@ -64,8 +65,8 @@ docs/scaling.md."""
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit.
 
-    The exit code is 0, 1 (failure), 2 (bad input), 75 (ended by SIGTERM, can be resumed) or 130
-    (interrupted).
+    The exit code is 0, 1 (failure), 2 (bad input), 75 (ended by SIGTERM, can be resumed), 130
+    (interrupted, can be resumed) or 141 (nobody reads the output on).
     """
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
@@ -94,6 +95,7 @@ def run(arguments: list[str]) -> int:
             args=rest or ["--help"],
         ),
         alone=first in ALONE,
+        again="the same command" if {first, " ".join(arguments[:2])} & {*ONCE} else "--resume",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxpriors.errors import InputError
-from jaxpriors.run.storage import read_json
+from jaxpriors.run.storage import check_output, read_json
 
 
 def port_lgatr(
@@ -50,6 +50,7 @@ def port_lgatr(
     """
     from jaxpriors.porting import lgatr
 
+    check_output(out, file, config)
     options: dict[str, Any] = {
         "num_heads": heads,
         "crossattention_num_heads": crossattention_heads,
@@ -100,6 +101,7 @@ def port_omnilearn(
     """
     from jaxpriors.porting import omnilearn
 
+    check_output(out, file)
     text = omnilearn.port(
         file,
         out,
@@ -142,6 +144,7 @@ def port_export(file: Path, out: Path, /, ema: Path | None = None) -> int:
     from jaxpriors.models.files import is_pet, read_config
     from jaxpriors.porting import lgatr, omnilearn_export
 
+    check_output(out, file, ema)
     if is_pet(read_config(file)):
         print(omnilearn_export.export(file, out, ema))
     elif ema is not None:

@@ -114,10 +114,12 @@ def apply(
     import numpy as np
 
     from jaxpriors.errors import InputError
-    from jaxpriors.run.storage import write_json
+    from jaxpriors.run.storage import check_output, write_json
     from jaxpriors.unfolding import distributions as unfolding
     from jaxpriors.unfolding.result import Unfolded
 
+    if out is not None:
+        check_output(out, result, simulation)
     found = Unfolded.read(result)
     if simulation is not None:
         found = _of_sample(found, result, simulation)

@@ -3,10 +3,10 @@
 | file             | shape      | dtype   | meaning                                               |
 |------------------|------------|---------|-------------------------------------------------------|
 | `prepared.json`  |            |         | format, events, levels, metadata, facts of each level |
-| `p4.npy`         | (total, 4) | float32 | (E, px, py, pz) in GeV of all constituents            |
+| `p4.npy`         | (total, 4) | floats  | (E, px, py, pz) in GeV of all constituents            |
 | `pid.npy`        | (total,)   | int32   | PDG code, 0 where unknown                             |
 | `offsets.npy`    | (n+1,)     | int64   | event i holds constituents offsets[i]:offsets[i+1]    |
-| `jet_p4.npy`     | (n, 4)     | float32 | (E, px, py, pz) in GeV                                |
+| `jet_p4.npy`     | (n, 4)     | floats  | (E, px, py, pz) in GeV                                |
 | `weight.npy`     | (n,)       | float64 | event weight, of either sign                          |
 | `label.npy`      | (n,)       | int32   | class of the event; may be absent                     |
 | `column-….npy`   | (n, …)     | any     | further event-level columns                           |
@@ -14,6 +14,9 @@
 A set with both levels has them in the folders `particle` and `detector`, matched event by event. A
 sample is prepared piece by piece: pieces are made by several processes and kept, so that a call
 that was killed goes on; then their arrays are joined, and they are removed.
+
+The manifest keeps a fingerprint of each array (`jaxpriors.data.arrays`), which is compared when the
+sample is opened: an array that was changed is refused. Samples of the first versions have none.
 """
 
 from __future__ import annotations
@@ -24,23 +27,31 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from jaxpriors.data.checks import located
+from jaxpriors.data.arrays import check_array, fingerprint, mapped
+from jaxpriors.data.checks import check_offsets, located
 from jaxpriors.data.events import LEVELS, Events
+from jaxpriors.data.manifest import (
+    BEGUN,
+    COLUMN,
+    FORMAT,
+    MANIFEST,
+    PREPARED,
+    VERSION,
+    check_facts,
+    check_fingerprints,
+    read_manifest,
+)
 from jaxpriors.data.stored import PreparedArrays, Rows, StoredEvents
 from jaxpriors.data.workers import done_by_processes
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
-from jaxpriors.run.storage import digest, read_json, write_json
+from jaxpriors.run.storage import digest, read_json, write_json, written_whole
 
-T = TypeVar("T")
-FORMAT, VERSION = "jaxpriors-prepared", 1
-MANIFEST, BEGUN = "prepared.json", "begun.json"
-PREPARED = "a prepared sample there"
-COLUMN = "column-"
+FLOATS = ("float32", "float64")
 
 EventsOrLevels = Events | Mapping[str, Events]  # the levels {"particle": …, "detector": …}, matched
 Piece = Callable[[], EventsOrLevels]  # a function that pickle knows by name
@@ -104,65 +115,80 @@ def finished(folder: Path) -> bool:
 
 
 def mapped_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Map all arrays into memory, by the names that they have in a file (`data.sample_files`)."""
+    """Map all arrays into memory, by the names that they have in a file (`data.sample_files`).
+
+    Raises InputError as ``open_prepared`` does.
+    """
     found = {}
-    for level, facts in _manifest(folder)["levels"].items():
-        for name in facts["arrays"]:
+    manifest = read_manifest(folder)
+    for level, facts in manifest["levels"].items():
+        for name, array in _arrays_of(folder / level, facts, manifest["events"]).items():
             column = name.startswith(COLUMN)
             inner = f"columns/{name.removeprefix(COLUMN)}" if column else name
-            found[f"{level}/{inner}" if level else inner] = _mapped(folder / level, name)
+            found[f"{level}/{inner}" if level else inner] = array
     return found
 
 
 def attributes(folder: Path) -> dict[str, dict[str, str]]:
     """Return the attributes of the root, as a file has them."""
-    return {"": {"metadata": json.dumps(_manifest(folder)["request"]["metadata"])}}
+    return {"": {"metadata": json.dumps(read_manifest(folder)["request"]["metadata"])}}
 
 
 def open_prepared(folder: str | os.PathLike[str], level: str | None = None) -> StoredEvents:
     """Open the events of a prepared sample, which are read as they are needed.
 
     level: particle or detector, of a sample that holds both. Raises InputError where the folder
-    holds no finished sample, lacks the level, or an array is missing, truncated or damaged.
+    holds no finished sample, lacks the level, or an array is missing, damaged, of another kind, or
+    was changed since it was prepared (`data.arrays`).
     """
     folder = Path(folder)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     levels = list(manifest["levels"])
     if (level or "") not in levels:
         raise InputError(f"{folder}: level {level}: found {', '.join(filter(None, levels))}")
     facts = manifest["levels"][level or ""]
     place = folder / level if level else folder
-    columns = {n: _mapped(place, n) for n in facts["arrays"] if n.startswith(COLUMN)}
+    arrays = _arrays_of(place, facts, manifest["events"])
+    columns = {n.removeprefix(COLUMN): x for n, x in arrays.items() if n.startswith(COLUMN)}
     source = PreparedArrays(
-        p4=_open(place, "p4", Rows.open),
-        pid=_open(place, "pid", Rows.open),
-        offsets=_mapped(place, "offsets"),
-        jet_p4=_mapped(place, "jet_p4"),
-        weight=_open(place, "weight", np.load),
-        label=_open(place, "label", np.load) if "label" in facts["arrays"] else None,
-        columns={name.removeprefix(COLUMN): array for name, array in columns.items()},
+        p4=Rows.of(place / "p4.npy", arrays["p4"]),
+        pid=Rows.of(place / "pid.npy", arrays["pid"]),
+        offsets=arrays["offsets"],
+        jet_p4=arrays["jet_p4"],
+        weight=np.array(arrays["weight"]),
+        label=np.array(arrays["label"]) if "label" in arrays else None,
+        columns=columns,
         **{name: facts[name] for name in ("digest", "undirected", "identities")},
     )
-    found = {
-        "constituents": (source.p4.shape[0], source.pid.shape[0], int(source.offsets[-1])),
-        "events": (len(source), len(source.jet_p4), len(source.weight), manifest["events"]),
-    }
-    for what, lengths in found.items():
-        if len(set(lengths)) != 1:
-            raise InputError(f"{place}: found arrays of {lengths} {what}, expected as many in each")
     return StoredEvents.of(source)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    if (folder / BEGUN).exists() and not (folder / MANIFEST).exists():
-        raise InputError(f"{folder}: its preparation is not finished; give the same command again")
-    content = read_json(folder / MANIFEST, PREPARED)
-    if content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise InputError(
-            f"{folder / MANIFEST}: found format {content.get('format')!r}, version "
-            f"{content.get('version')!r}; expected {FORMAT!r}, {VERSION}"
-        )
-    return content
+def _arrays_of(place: Path, facts: dict[str, Any], events: int) -> dict[str, np.ndarray]:
+    """Map the arrays of a level into memory, those that were prepared and that fit together."""
+    found = {name: mapped(place / f"{name}.npy") for name in facts["arrays"]}
+    total = len(found["p4"]) if found["p4"].ndim else 0
+    kinds: dict[str, tuple[Sequence[str], tuple[int, ...]]] = {
+        "p4": (FLOATS, (total, 4)),
+        "pid": (("int32",), (total,)),
+        "offsets": (("int64",), (events + 1,)),
+        "jet_p4": (FLOATS, (events, 4)),
+        "weight": (("float64",), (events,)),
+        "label": (("int32",), (events,)),
+    }
+    for name, array in found.items():
+        path = place / f"{name}.npy"
+        if name in kinds:
+            dtypes, shape = kinds[name]
+            check_array(path, array, dtypes, *shape)
+        elif array.shape[:1] != (events,):
+            raise InputError(f"{path}: found shape {array.shape}, expected ({events}, …)")
+    check_fingerprints(place, facts)
+    with located(place / "offsets.npy"):
+        check_offsets(found["offsets"], total)
+    bad = int(np.sum(~np.isfinite(found["weight"])))
+    if bad:
+        raise InputError(f"{place / 'weight.npy'}: {bad} values are not finite, expected none")
+    return found
 
 
 def _begin(folder: Path, request: dict[str, Any]) -> None:
@@ -188,6 +214,8 @@ def _clear(folder: Path) -> None:
     """Remove what only an unfinished preparation needs."""
     for place in (*folder.glob("piece-*"), *folder.glob(".piece-*")):
         shutil.rmtree(place)
+    for left in folder.rglob(".*.partial"):
+        left.unlink()
     (folder / BEGUN).unlink(missing_ok=True)
 
 
@@ -208,7 +236,8 @@ def _write_piece(piece: Piece, place: Path) -> None:
         with located(place.name):
             arrays = _arrays(events.validate())
         for name, array in arrays.items():
-            np.save(scratch / level / f"{name}.npy", array)
+            with written_whole(scratch / level / f"{name}.npy") as path, open(path, "wb") as file:
+                _write_array(file, array.dtype, array.shape, [array])
         facts[level] = {
             "events": len(events),
             "digest": events.digest(),
@@ -238,6 +267,9 @@ def _arrays(events: Events) -> dict[str, np.ndarray]:
 def _join(folder: Path, places: list[Path]) -> dict[str, Any]:
     """Join the pieces' arrays; the manifest without its request."""
     pieces = [read_json(place / "facts.json", PREPARED) for place in places]
+    for place, piece in zip(places, pieces, strict=True):
+        for level, facts in piece.items():
+            check_facts(place / "facts.json", level, facts)
     levels: dict[str, Any] = {}
     for level, first in pieces[0].items():
         for number, piece in enumerate(pieces):
@@ -261,6 +293,9 @@ def _join(folder: Path, places: list[Path]) -> dict[str, Any]:
                 for what in first["undirected"]
             },
             "identities": any(each["identities"] for each in of_level),
+            "fingerprints": {
+                name: fingerprint(folder / level / f"{name}.npy") for name in first["arrays"]
+            },
         }
     events = sum(next(iter(piece.values()))["events"] for piece in pieces)
     return {"format": FORMAT, "version": VERSION, "events": events, "levels": levels}
@@ -286,30 +321,18 @@ def _join_array(paths: list[Path], joined: Path, offsets: bool) -> None:
     if offsets:
         arrays = [col.offsets_of(np.concatenate([np.diff(array) for array in arrays]))]
         rows -= len(paths) - 1
-    scratch = joined.with_name(f".{joined.name}.partial")
-    with open(scratch, "wb") as file:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(dtype),
-            "fortran_order": False,
-            "shape": (rows, *shape),
-        }
-        np.lib.format.write_array_header_1_0(file, header)
-        for array in arrays:
-            np.ascontiguousarray(array).tofile(file)
-    os.replace(scratch, joined)
+    with written_whole(joined) as scratch, open(scratch, "wb") as file:
+        _write_array(file, dtype, (rows, *shape), arrays)
     for path in paths:
         path.unlink()
 
 
-def _open(place: Path, name: str, opened: Callable[[Path], T]) -> T:
-    path = place / f"{name}.npy"
-    try:
-        return opened(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: cannot be read: missing, truncated or damaged ({error})"
-        ) from None
-
-
-def _mapped(place: Path, name: str) -> np.ndarray:
-    return _open(place, name, partial(np.load, mmap_mode="r"))
+def _write_array(
+    file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+) -> None:
+    """Write an array, row-major, of which there are parts."""
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for part in parts:
+        file.write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)

@@ -41,9 +41,17 @@ class Rows:
     shape: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: Path) -> Rows:
-        """Raises OSError or ValueError where there is no such array, whole."""
-        array = np.load(path, mmap_mode="r")  # compares the file's size with the header
+    def of(cls, path: Path, array: np.ndarray) -> Rows:
+        """Open the file of an array that is mapped into memory.
+
+        Raises InputError for a column-major array.
+        """
+        assert isinstance(array, np.memmap)
+        if not array.flags.c_contiguous:
+            raise InputError(
+                f"{path}: found a column-major array (fortran_order), expected a row-major one: "
+                "np.save(path, np.ascontiguousarray(array))"
+            )
         return cls(Opened(path), array.offset, array.dtype, array.shape)
 
     def read(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -119,7 +127,7 @@ class StoredEvents:
 
     Args:
         sources: the sets.
-        which: (n,) uint8, the index of each event's set among the sources.
+        which: (n,) unsigned, the index of each event's set among the sources; one byte as a rule.
         index: (n,) uint32 or int64, the index of each event within its set.
         multiplicity: (n,) int32.
         weight: (n,) float64, of either sign.
@@ -236,11 +244,15 @@ class StoredEvents:
                 f"found samples with these columns and labels: {kinds}, expected all alike"
             )
         first = np.cumsum([0, *(len(sample.sources) for sample in samples)])
+        which = np.min_scalar_type(max(int(first[-1]) - 1, 0))
         labels = [sample.label for sample in samples if sample.label is not None]
         return cls(
             tuple(source for sample in samples for source in sample.sources),
-            np.concatenate([s.which + k for s, k in zip(samples, first[:-1], strict=True)]).astype(
-                np.uint8
+            np.concatenate(
+                [
+                    s.which.astype(which) + which.type(k)
+                    for s, k in zip(samples, first, strict=False)
+                ]
             ),
             np.concatenate([sample.index for sample in samples]),
             np.concatenate([sample.multiplicity for sample in samples]),

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.likelihood_ratio import Reliability
 from jaxpriors.evaluation.observables import OBSERVABLES
-from jaxpriors.run import processes
+from jaxpriors.run import preemption, processes
 from jaxpriors.run.storage import written_whole
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, with line styles that
@@ -150,6 +150,7 @@ def convergence_figure(
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
     """Write `path`.pdf and `path`.png (150 dpi); the files appear whole or not at all."""
+    preemption.obey()
     written = []
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", None)):
         if processes.index() > 0:

@@ -25,6 +25,7 @@ from jaxpriors.data import dijets
 from jaxpriors.data.batching import Batch, TrainingBatches, plan_buckets, split
 from jaxpriors.data.dijets import JET_COLUMNS, JETS
 from jaxpriors.data.events import Events
+from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
 from jaxpriors.generation.diffusion import Sampler, perturb, sample
 from jaxpriors.generation.jets import (
@@ -43,7 +44,7 @@ from jaxpriors.physics.jet_features import FEATURES
 from jaxpriors.preprocessing.clouds import DijetCloud, DijetCloudConfig
 from jaxpriors.preprocessing.normalisation import NORMALISATION
 from jaxpriors.preprocessing.registry import Preprocessing
-from jaxpriors.ratio.examples import check_trainable
+from jaxpriors.ratio.examples import PARTS, check_trainable
 from jaxpriors.run.storage import read_json, write_json
 from jaxpriors.training.loop import Record, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
@@ -244,13 +245,16 @@ def fit_generator(
     Raises InputError for events that are not of two jets or cannot be trained on.
     """
     dijets.check(sidebands, "sidebands")
-    check_trainable(sidebands, "sidebands")
+    total = check_trainable(sidebands, "sidebands")
     training = config.training
     least = float(kinematics.pt(sidebands.p4.astype(np.float64)).min())
     shares = (1 - config.validation, config.validation)
     events = dataclasses.replace(config.inputs.select(sidebands), label=None)
-    events = events.with_weight(events.weight * (len(events) / events.weight.sum()))
-    on, validated = (events[i] for i in split(len(events), shares, training.seed))
+    index = split(len(events), shares, training.seed)
+    for part, chosen in zip(PARTS, index, strict=True):
+        check_sum("sidebands", sidebands.weight[chosen], part)
+    events = events.with_weight(events.weight * (len(events) / total))
+    on, validated = (events[chosen] for chosen in index)
     preprocessing = Preprocessing(config.inputs, config.inputs.learn(on))
     constituents = float(on.multiplicity.mean() / JETS)
     buckets = plan_buckets(on.multiplicity, training.buckets)

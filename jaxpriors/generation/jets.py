@@ -31,6 +31,7 @@ from jaxpriors.preprocessing.clouds import PointCloudConfig
 from jaxpriors.preprocessing.normalisation import NORMALISATION
 from jaxpriors.preprocessing.registry import Preprocessing
 from jaxpriors.preprocessing.standardisation import Standardisation
+from jaxpriors.run.ranges import LARGEST_BATCH, MOST_NETWORKS, check_whole
 from jaxpriors.run.storage import read_json
 from jaxpriors.training.parallel import data_mesh, map_batches
 from jaxpriors.training.step import Precision
@@ -53,10 +54,9 @@ class SamplingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise InputError(f"{name}: found {value}, expected at least {least}")
+        check_whole("steps", self.steps, 1, MOST_NETWORKS)
+        check_whole("batch_size", self.batch_size, 1, LARGEST_BATCH)
+        check_whole("seed", self.seed, 0)
         if self.sampler not in EVALUATIONS:
             known = ", ".join(EVALUATIONS)
             raise InputError(f"sampler: found {self.sampler!r}, expected one of {known}")

@@ -16,6 +16,7 @@ from jaxpriors.data.hdf5 import open_source
 from jaxpriors.data.prepared import is_prepared, open_prepared
 from jaxpriors.data.sample_files import read_events, read_metadata
 from jaxpriors.data.stored import Sample
+from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.figures import save_figure, training_figure
 from jaxpriors.evaluation.roc import auc_one_vs_one
@@ -210,27 +211,22 @@ def prepare_pretraining(
     found = np.unique(events.label)
     if classes < 2 or not np.array_equal(found, np.arange(classes)):
         raise InputError(f"label: found {found.tolist()}, expected 0 … Y − 1, two at least")
-    total = float(events.weight.sum())
-    if not total > 0:
-        raise InputError(f"weight: the sum is {total:g}, expected a positive number")
+    total = check_sum("sample", events.weight)
     for what, bad in events.undirected().items():
         if bad:
             raise InputError(f"found {bad} {what} with pT or E of 0, expected none")
     network = dataclasses.replace(config.network, num_classes=classes)
     config = dataclasses.replace(config, network=network)
-    events = events.with_weight(events.weight * (len(events) / total)).with_columns(())
     shares = split(len(events), config.fractions, config.training.seed)
+    for name, index in zip(PARTS, shares, strict=True):
+        check_sum("sample", events.weight[index], name)
+    events = events.with_weight(events.weight * (len(events) / total)).with_columns(())
     parts = {name: events[index] for name, index in zip(PARTS, shares, strict=True)}
     for name, part in parts.items():
         assert part.label is not None
         lacking = sorted({*range(classes)} - {*part.label.tolist()})
         if lacking:
             raise InputError(f"{len(events)} events leave none of {lacking} for {name}; give more")
-        if not part.weight.sum() > 0:
-            raise InputError(
-                f"weight: the sum over the events for {name} is {part.weight.sum():g}, expected a "
-                "positive number; give more events"
-            )
     return parts, config
 
 

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
 
 CONTAINER = "_layer_checkpoint_dependencies"
 VARIABLE = re.compile(
@@ -79,7 +79,7 @@ def write_keras(
 
     Raises InputError where the place cannot be written to.
     """
-    with written_whole(path, overwrite=True) as partial, h5py.File(partial, "w") as file:
+    with written_hdf5(path, overwrite=True) as file:
         for name, value in arrays.items():
             file.create_dataset(name, data=value)
         for name in groups:

@@ -16,13 +16,13 @@ from jaxpriors.data.batching import Batch
 from jaxpriors.data.dijets import COLUMNS, JET_COLUMNS, JETS
 from jaxpriors.data.events import Events
 from jaxpriors.data.stored import Sample
-from jaxpriors.errors import InputError
+from jaxpriors.run.ranges import check_whole
 
 
 def check_constituents(number: int | None) -> None:
-    """Raise InputError for a number of constituents below one."""
-    if number is not None and number < 1:
-        raise InputError(f"constituents: found {number}, expected at least 1 of each jet")
+    """Raise InputError for a number of constituents of each jet that is below one."""
+    if number is not None:
+        check_whole("constituents", number, 1)
 
 
 def select(events: Sample, constituents: int | None) -> Events:

@@ -26,6 +26,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.preprocessing.registry import InputsConfig, Preprocessing
 from jaxpriors.ratio import finetuning
 from jaxpriors.ratio.examples import (
+    PARTS,
     Examples,
     Split,
     bootstrap_weights,
@@ -49,6 +50,7 @@ from jaxpriors.ratio.networks import (
 )
 from jaxpriors.ratio.presets import find_model
 from jaxpriors.run import processes
+from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
 from jaxpriors.run.storage import digest
 from jaxpriors.training.loop import Record, Trained, TrainingConfig, train
 from jaxpriors.training.options import Compute, TrainingOptions
@@ -121,8 +123,9 @@ class RatioClassifier:
         chosen = find_model(model)
         if size not in chosen.training:
             raise InputError(f"size: found {size!r}, expected one of {sorted(chosen.training)}")
-        if ensemble is not None and ensemble < 1:
-            raise InputError(f"ensemble: found {ensemble}, expected at least 1")
+        if ensemble is not None:
+            check_whole("ensemble", ensemble, 1, MOST_NETWORKS)
+        check_number("validation", validation, 0, 1, open_at=(0, 1))
         for name, asked in (("bootstrap", bootstrap), ("each_best", each_best)):
             if asked and ensemble is None:
                 raise InputError(f"{name}: found no ensemble, expected its number of networks")
@@ -261,8 +264,8 @@ class RatioClassifier:
             simulation, data = simulation[index[0][0]], data[index[1][0]]
         select, columns = self.inputs.select, self.inputs.columns
         return (
-            Examples(two_classes(select(simulation), select(data), columns)),
-            Examples(two_classes(select(validation[0]), select(validation[1]), columns)),
+            Examples(two_classes(select(simulation), select(data), columns, PARTS[0])),
+            Examples(two_classes(select(validation[0]), select(validation[1]), columns, PARTS[1])),
         )
 
     def train(

@@ -18,6 +18,7 @@ from jax import Array
 from jaxpriors.data.batching import Batch, split
 from jaxpriors.data.events import Events
 from jaxpriors.data.stored import Sample, StoredEvents
+from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
 from jaxpriors.preprocessing.registry import Preprocessing
 from jaxpriors.ratio.model import member_logits
@@ -45,13 +46,17 @@ class Examples:
 
 
 Split = tuple[Examples, Examples]  # to train on and to validate on
+CLASSES, PARTS = ("simulation", "data"), ("training", "validation")
 LEAST_LOSS = 0.05  # validation loss below which the samples hardly overlap
 
 
-def two_classes(simulation: Sample, data: Sample, columns: Sequence[str] = ()) -> Sample:
+def two_classes(
+    simulation: Sample, data: Sample, columns: Sequence[str] = (), part: str = ""
+) -> Sample:
     """Join two samples as the classes 0 and 1; the weights of each sum to half the events.
 
-    columns: the columns to keep. The events are in memory where those of one sample are.
+    columns: the columns to keep. part: of the samples, for messages: training, validation or test.
+    The events are in memory where those of one sample are.
 
     Raises InputError for a class without events or without a positive sum of weights, for momenta
     without direction in the transverse plane, for a missing column, and where only one class has
@@ -59,9 +64,9 @@ def two_classes(simulation: Sample, data: Sample, columns: Sequence[str] = ()) -
     """
     half = (len(simulation) + len(data)) / 2
     parts = []
-    for name, label, events in (("simulation", 0, simulation), ("data", 1, data)):
-        check_trainable(events, name)
-        scaled = events.with_weight(events.weight * (half / float(np.sum(events.weight))))
+    for label, (name, events) in enumerate(zip(CLASSES, (simulation, data), strict=True)):
+        total = check_trainable(events, name, part)
+        scaled = events.with_weight(events.weight * (half / total))
         parts.append(scaled.with_label(label))
     if simulation.identities != data.identities:
         without = "data" if simulation.identities else "simulation"
@@ -76,20 +81,17 @@ def two_classes(simulation: Sample, data: Sample, columns: Sequence[str] = ()) -
     return Events.concatenate([part.read() for part in kept])
 
 
-def check_trainable(events: Sample, name: str) -> None:
-    """Raise InputError for a sample that no network can be trained on.
+def check_trainable(events: Sample, name: str, part: str = "") -> float:
+    """Return the sum of weights; raise InputError for a sample that no network can be trained on.
 
-    It has no events, weights without a positive sum, or momenta without transverse direction.
+    It has no events, weights without a positive sum, or momenta without transverse direction. part:
+    as in ``two_classes``.
     """
-    total = float(np.sum(events.weight))
-    if len(events) == 0 or not total > 0:
-        raise InputError(
-            f"{name}: {len(events)} events with weights that sum to {total:g}; expected at "
-            "least one event and a positive sum"
-        )
+    total = check_sum(name, events.weight, part)
     for what, bad in events.undirected().items():
         if bad:
             raise InputError(f"{name}: found {bad} {what} with pT or E of 0, expected none")
+    return total
 
 
 def two_samples(
@@ -109,12 +111,12 @@ def two_samples(
     shares = (1 - validation, validation)
     index = [split(len(events), shares, seed) for events in (simulation, data)]
     parts = []
-    for a, b in zip(*index, strict=True):
+    for part, a, b in zip(PARTS, *index, strict=True):
         label = np.repeat([0, 1], [len(a), len(b)])
         weight = np.concatenate([weights[0][a], weights[1][b]])
         first = simulation[a].with_weight(weights[0][a, 0]), data[b].with_weight(weights[1][b, 0])
-        events = two_classes(*first, columns)
-        parts.append(Examples(events, with_sums(weight, label, [len(label) / 2] * 2)))
+        events = two_classes(*first, columns, part)
+        parts.append(Examples(events, with_sums(weight, label, [len(label) / 2] * 2, part)))
     return parts[0], parts[1]
 
 
@@ -130,12 +132,13 @@ def one_sample(
     The two weights of an event have the same sign. Raises InputError as ``two_samples`` does.
     """
     parts = []
-    for index in split(len(events), (1 - validation, validation), seed):
+    shares = split(len(events), (1 - validation, validation), seed)
+    for part, index in zip(PARTS, shares, strict=True):
         chosen = events[index].with_weight(weights[0][index, 0])
-        check_trainable(chosen, "simulation")
+        check_trainable(chosen, "simulation", part)
         n = len(chosen)
         both = np.concatenate([w[index] for w in weights])
-        in_both = with_sums(both, np.repeat([0, 1], n), [n / 2] * 2).reshape(2, n, -1)
+        in_both = with_sums(both, np.repeat([0, 1], n), [n / 2] * 2, part).reshape(2, n, -1)
         weight = in_both.sum(0)
         label = np.divide(in_both[1], weight, out=np.full_like(weight, 0.5), where=weight != 0)
         parts.append(Examples(chosen.with_columns(columns), weight, label))
@@ -152,7 +155,7 @@ def bootstrap_weights(events: Sample, seeds: Sequence[int]) -> np.ndarray:
     assert events.label is not None
     counts = np.stack([poisson(len(events), seed) for seed in seeds], axis=1)
     sums = [events.weight[events.label == label].sum() for label in (0, 1)]
-    return with_sums(events.weight[:, None] * counts, events.label, sums)
+    return with_sums(events.weight[:, None] * counts, events.label, sums, PARTS[0])
 
 
 def poisson(n: int, seed: int) -> np.ndarray:
@@ -161,11 +164,13 @@ def poisson(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, n, 1]).poisson(1.0, n)
 
 
-def with_sums(weight: np.ndarray, label: np.ndarray, sums: Sequence[float]) -> np.ndarray:
+def with_sums(
+    weight: np.ndarray, label: np.ndarray, sums: Sequence[float], part: str
+) -> np.ndarray:
     """Scale the weights (n, k) of k networks so that each class sums to its entry of ``sums``.
 
-    label (n,): 0 or 1; sums: of class 0 and class 1. Raises InputError where a sum is not positive
-    before.
+    label (n,): 0 or 1; sums: of class 0 and class 1; part: as in ``two_classes``. Raises InputError
+    where a sum is not positive before.
     """
     result = np.array(weight, np.float64)
     for value in (0, 1):
@@ -174,8 +179,9 @@ def with_sums(weight: np.ndarray, label: np.ndarray, sums: Sequence[float]) -> n
         if not np.all(totals > 0):
             worst = int(np.argmin(totals))
             raise InputError(
-                f"weights: those of network {worst} sum to {totals[worst]:g} in the class of "
-                f"label {value}, expected a positive number; give more events"
+                f"{CLASSES[value]}, {part} part: the {int(chosen.sum())} weights of network "
+                f"{worst} sum to {totals[worst]:g}, expected a positive number; give more events "
+                "or that part a larger share"
             )
         result[chosen] *= sums[value] / totals
     return result

@@ -1,6 +1,7 @@
 """A fitted likelihood ratio: its values for events, and the folder that holds it."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -11,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import Batch
+from jaxpriors.data.checks import located
 from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.likelihood_ratio import temperature
@@ -24,6 +26,7 @@ from jaxpriors.ratio.networks import (
     from_networks,
     networks_of,
 )
+from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
 from jaxpriors.run.storage import read_json, write_json
 from jaxpriors.training.parallel import ROWS, default_micro_batch, map_rows, predict
 from jaxpriors.training.step import Precision
@@ -56,6 +59,12 @@ class RatioModel:
     classifier: Classifier | Ensemble
     origin: Origin | None = None
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise InputError for lengths that do not rise and a temperature that is no divisor."""
+        check_number("temperature", self.temperature, 0, open_at=(0,))
+        for length, longer in itertools.pairwise((0, *self.lengths)):
+            check_whole("lengths", longer, length)
 
     def log_ratio(self, events: Sample) -> np.ndarray:
         """Give log p_data / p_simulation of each event, (n,) float64.
@@ -124,23 +133,23 @@ class RatioModel:
     def load(cls, folder: str | Path) -> "RatioModel":
         """Load the model that ``save`` wrote; raise InputError for other files."""
         folder = Path(folder)
-        content = read_json(folder / "model.json")
-        try:
-            rest = (
-                Preprocessing.from_json(content),
-                tuple(content["lengths"]),
-                Precision(**content["precision"]),
-            )
-            origin = Origin.from_json(content["origin"]) if "origin" in content else None
-            count = int(content.get("networks", 1))
-            scale = float(content.get("temperature", 1.0))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
-            ) from None
+        file = folder / "model.json"
+        content = read_json(file)
+        with located(file):
+            try:
+                preprocessing = Preprocessing.from_json(content)
+                lengths, precision = tuple(content["lengths"]), Precision(**content["precision"])
+                origin = Origin.from_json(content["origin"]) if "origin" in content else None
+            except InputError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"found {error!r}, expected what `save` writes") from None
+            count, scale = content.get("networks", 1), content.get("temperature", 1.0)
+            check_whole("networks", count, 1, MOST_NETWORKS)
         numbers = [""] if count == 1 else [f"-{i}" for i in range(count)]
-        networks = [load_network(folder / f"network{n}.safetensors") for n in numbers]
-        return cls(*rest, from_networks(networks), origin, scale)
+        loaded = [load_network(folder / f"network{n}.safetensors") for n in numbers]
+        with located(file):
+            return cls(preprocessing, lengths, precision, from_networks(loaded), origin, scale)
 
 
 def reweighted(weight: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:

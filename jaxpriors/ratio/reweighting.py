@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -54,7 +53,8 @@ from jaxpriors.ratio.examples import check_overlap, two_classes
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
 from jaxpriors.run.folder import Run, logged
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
+from jaxpriors.run.ranges import check_number, check_whole
 from jaxpriors.training.loop import Record
 
 PARTS = ("train", "validation", "test")
@@ -79,6 +79,12 @@ class Reweighting:
     calibrate: bool = False
     truth: str | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a seed or fractions out of range."""
+        check_whole("seed", self.seed, 0)
+        for share in self.fractions:
+            check_number("fractions", share, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     if config.truth is not None:
         true_weights(simulation, config.truth)
     for part in PARTS:
-        two_classes(*prepared.part(part))
+        two_classes(*prepared.part(part), part=part)
     for name, events in zip(("simulation", "data"), prepared.part("test"), strict=True):
         _check_ranges(name, prepared, events.weight, config.ranges)
     return prepared
@@ -207,7 +213,7 @@ def reweight(
             ensembles[name] = each
         weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
         path = folder / "weights.h5"
-        with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+        with written_hdf5(path, overwrite=True) as file:
             file.create_dataset("part", data=used_for)
             for n in weights:
                 file.create_dataset(f"{n}/log_ratio", data=log_ratios[n])

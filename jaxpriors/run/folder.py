@@ -33,8 +33,9 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bar
 
 from jaxpriors.errors import InputError
-from jaxpriors.run import processes
+from jaxpriors.run import preemption, processes
 from jaxpriors.run.launch import set_up
+from jaxpriors.run.lock import LOCK, locked
 from jaxpriors.run.storage import exists, read_json, write_json, written_whole
 
 Record = dict[str, Any]
@@ -45,11 +46,15 @@ PACKAGES = ("jaxpriors", "jax", "jaxlib", "optax", "orbax-checkpoint", "numpy", 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: the folder that it leaves, whether it may go on there, and how it shows progress."""
+    """One run: the folder that it leaves, whether it may go on there, and how it shows progress.
+
+    held: what ends with the run, such as the lock of its folder; None to lock nothing.
+    """
 
     folder: Path
     resume: bool
     progress: Progress
+    held: contextlib.ExitStack | None = None
 
     def begun(self, *place: str | int) -> dict[str, Any] | None:
         """Read what stands at a place of the configuration of an earlier call; None if none was."""
@@ -67,14 +72,26 @@ class Run:
         """Make the folder with this configuration, or go on with the run that has the same.
 
         Raises InputError where the folder exists and ``resume`` is false, is not a run, or has
-        another configuration; nothing is changed then.
+        another configuration, and where another process works in it; nothing is changed then.
         """
         config = json.loads(json.dumps(config, allow_nan=False))
+        self._check(config)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.held is not None:
+            self.held.enter_context(locked(self.folder))
+            self._check(config)  # another one may have begun and ended in between
+        write_json(self.folder / "config.json", config)
+        if not exists(self.folder / "environment.json"):
+            write_json(self.folder / "environment.json", environment())
+
+    def _check(self, config: dict[str, Any]) -> None:
+        """Raise InputError unless the folder can be that of a run with this configuration."""
         folder, start = self.folder, self.folder / "config.json"
         # what a start that was killed leaves does not count
         filled = folder.exists() and not folder.is_dir()
         if folder.is_dir():
-            filled = any(p.suffix not in (".partial", ".tmp") for p in folder.iterdir())
+            left = (".partial", ".tmp", LOCK)
+            filled = any(p.suffix not in left and p.name not in left for p in folder.iterdir())
         begun, filled = processes.gather((start.is_file(), filled))[0]
         if filled and not begun:
             raise InputError(f"{folder}: exists and is not the folder of a run; give another")
@@ -85,10 +102,6 @@ class Run:
         other = differences(read_json(start), config) if begun else []
         if other:
             raise InputError(f"{folder}: is a run with another configuration ({'; '.join(other)})")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(start, config)
-        if not exists(folder / "environment.json"):
-            write_json(folder / "environment.json", environment())
 
     def within(self, *names: str) -> "Run":
         """Give a run in a folder of this one, which goes on where an earlier call left it."""
@@ -101,7 +114,9 @@ class Run:
         """
         path = self.folder / "metrics.json"
         if not exists(path):
-            write_json(path, {**make(), "environment": environment()})
+            made = {**make(), "environment": environment()}
+            preemption.obey()
+            write_json(path, made)
         return read_json(path)
 
     @property
@@ -114,8 +129,8 @@ class Run:
 def started(folder: Path, resume: bool = False) -> Iterator[Run]:
     """Use all devices and the compilation cache, and show progress; write nothing yet."""
     set_up()
-    with shown() as display:
-        yield Run(folder, resume, display)
+    with shown() as display, contextlib.ExitStack() as held:
+        yield Run(folder, resume, display, held)
 
 
 def differences(found: Any, asked: Any) -> list[str]:

@@ -32,6 +32,7 @@ from jaxpriors.run.watch import FailureDetector
 
 OPTIONS = ("coordinator", "processes", "process", "devices")
 FIRST_PORT, PORTS = 61440, 4096  # from which a coordinator's is taken
+CLOSED_PIPE = 141  # the exit code of other programs in a shell then: 128 + SIGPIPE
 HEARTBEAT, SHUTDOWN = 60, 60  # seconds until JAX itself gives a process up
 MOST = 8  # cores that are devices if nothing else is asked for
 GPUS = Path("/proc/driver/nvidia/gpus")
@@ -48,23 +49,28 @@ LAUNCHERS = (
 )  # fmt: skip
 
 
-def guarded(command: Callable[[], int | None], alone: bool = False) -> int:
+def guarded(command: Callable[[], int | None], alone: bool = False, again: str = "--resume") -> int:
     """Run a command; errors that are the input's become one line, others keep their traceback.
 
-    In a run of several processes, what ends one of them ends all. alone: refuse such a run.
+    In a run of several processes, what ends one of them ends all. alone: refuse such a run. again:
+    what to give to go on with a run that was ended.
     """
     watch, failed = None, False
     try:
         with preemption.handle_sigterm():
             watch = start(alone=alone)
             code, message = command() or 0, ""
+            sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code, message, failed = CLOSED_PIPE, "", True
     except (InputError, OSError) as error:
         code, message, failed = 2, str(error), True
     except preemption.Preempted as notice:
-        how = "the same command" if alone else "--resume"
-        code, message = preemption.EXIT_CODE, f"ended by SIGTERM: {notice}; go on with {how}"
+        code, message = preemption.EXIT_CODE, f"ended by SIGTERM: {notice}; go on with {again}"
     except KeyboardInterrupt:
-        code, message, failed = 130, "interrupted", True
+        code, failed = 130, True
+        message = f"ended by Ctrl-C; go on with {again}"
     except SystemExit as error:  # of what cannot be parsed, by all processes alike
         if watch is None:
             raise

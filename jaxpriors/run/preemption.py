@@ -3,19 +3,26 @@
 A training notices it at its next step, saves a checkpoint and raises ``Preempted``; so the run
 ends with a code of its own and goes on where it was (`jaxpriors.cli.main`). Between trainings there
 is nothing to save: a process on its own ends at once, one of several at the next training's first
-step. All processes agree on the step, whichever of them got the signal.
+step, at the next figure or before the results are written (``obey``). All processes agree on the
+step, whichever of them got the signal.
+
+Python drops what is raised within the callbacks of other libraries, of which drawing has many. What
+was dropped, also of Ctrl-C, is raised again a moment later.
 """
 
 import contextlib
 import itertools
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from jaxpriors.run import processes
 
+AGAIN = 0.05  # seconds until what was dropped is raised again
 EXIT_CODE = 75  # "temporary failure; try again" of sysexits.h
 
 
@@ -25,10 +32,15 @@ class Preempted(BaseException):
 
 @dataclass
 class _Signal:
-    """received: whether SIGTERM came. training: whether a training will ask for that."""
+    """What signals have to say.
+
+    received: whether SIGTERM came. training: whether a training will ask for that. dropped: what
+    was raised for a signal where Python drops it.
+    """
 
     received: bool = False
     training: bool = False
+    dropped: BaseException | None = None
 
 
 _signal = _Signal()  # of the process, as signals are
@@ -44,12 +56,25 @@ def handle_sigterm() -> Iterator[None]:
     if processes.count() > 1 or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _on_signal)
+    before = signal.signal(signal.SIGTERM, _on_signal), signal.signal(signal.SIGALRM, _on_alarm)
+    hook = sys.unraisablehook
+
+    def on_dropped(found: Any) -> None:
+        if isinstance(found.exc_value, Preempted | KeyboardInterrupt):
+            _signal.dropped = type(found.exc_value)(*found.exc_value.args)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        else:
+            hook(found)
+
+    sys.unraisablehook = on_dropped
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        _signal.received = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        for number, handler in zip((signal.SIGTERM, signal.SIGALRM), before, strict=True):
+            signal.signal(number, handler)
+        _signal.received, _signal.dropped = False, None
 
 
 @contextlib.contextmanager
@@ -72,6 +97,18 @@ def requested() -> bool:
         reached = reached_preemption_sync_point(next(_asked))
         _signal.received = _signal.received or reached
     return _signal.received
+
+
+def obey() -> None:
+    """Raise ``Preempted`` between trainings if SIGTERM came; all processes call this alike."""
+    if not _signal.training and requested():
+        raise Preempted("nothing was left to save")
+
+
+def _on_alarm(number: int, frame: FrameType | None) -> None:
+    if _signal.dropped is not None:
+        dropped, _signal.dropped = _signal.dropped, None
+        raise dropped
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

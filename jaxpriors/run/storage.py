@@ -19,6 +19,8 @@ import numpy as np
 from jaxpriors.errors import InputError
 from jaxpriors.run import processes
 
+DEEPEST = 100  # levels of JSON
+
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
@@ -65,11 +67,13 @@ def read_json(path: Path, expected: str = "that of a finished run") -> dict[str,
     content, problem = None, ""
     if processes.index() == 0:
         try:
-            content = json.loads(path.read_text())
+            if path.is_fifo():  # which may never end
+                raise OSError("is a pipe")
+            content = parse_json(path.read_bytes())
         except FileNotFoundError:
             problem = f"no such file, expected {expected}"
         except OSError as error:
-            problem = f"cannot be read ({error.strerror})"
+            problem = f"cannot be read ({error.strerror or error}), expected {expected}"
         except ValueError as error:
             problem = f"found {error}, expected JSON"
         if not problem and not isinstance(content, dict):
@@ -78,6 +82,39 @@ def read_json(path: Path, expected: str = "that of a finished run") -> dict[str,
     if problem:
         raise InputError(f"{path}: {problem}")
     return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON of at most `DEEPEST` levels; raise ValueError for all else.
+
+    >>> parse_json("[" * 1000 + "]" * 1000)
+    Traceback (most recent call last):
+    ValueError: nesting of more than 100 levels
+    """
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nesting of more than {DEEPEST} levels") from None
+    level, depth = [content] if isinstance(content, dict | list) else [], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"nesting of more than {DEEPEST} levels")
+        nested = [x.values() if isinstance(x, dict) else x for x in level]
+        level = [x for inner in nested for x in inner if isinstance(x, dict | list)]
+    return content
+
+
+def check_output(out: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
+    """Raise InputError where a file or folder to be written is one of the inputs.
+
+    By whatever path or link; inputs that are None do not count.
+    """
+    for path in inputs:
+        if path is None or not (os.path.exists(out) and os.path.exists(path)):
+            continue
+        if os.path.samefile(out, path):
+            raise InputError(f"{out}: is the input {path} itself; choose another name to write to")
 
 
 def digest(*parts: Any) -> str:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jaxpriors.data.batching import THREADS, UNITS, prefetch
 from jaxpriors.errors import InputError
 from jaxpriors.run import preemption, processes
+from jaxpriors.run.ranges import LARGEST_BATCH, MOST, check_number, check_whole
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
 from jaxpriors.training.options import Compute, TrainingOptions
@@ -61,15 +62,23 @@ class TrainingConfig:
     ema: float | None = None
 
     def __post_init__(self) -> None:
-        least = {"batch_size": 1, "epochs": 1, "buckets": 1, "checkpoint_steps": 1, "seed": 0}
-        for name, low in (least | {"patience": 1, "micro_batch": 1}).items():
+        whole = {
+            "epochs": (1, MOST),
+            "patience": (1, MOST),
+            "checkpoint_steps": (1, MOST),
+            "seed": (0, MOST),
+            "buckets": (1, UNITS),
+            "batch_size": (1, LARGEST_BATCH),
+            "micro_batch": (1, LARGEST_BATCH),
+        }
+        for name, limits in whole.items():
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise InputError(f"{name}: found {value}, expected at least {low}")
+            if value is not None or name not in ("patience", "micro_batch"):
+                check_whole(name, value, *limits)
         if self.batch_size % UNITS:
             raise InputError(f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise InputError(f"ema: found {self.ema}, expected at least 0 and less than 1")
+        if self.ema is not None:
+            check_number("ema", self.ema, 0, 1, open_at=(1,))
 
     def with_options(
         self, options: TrainingOptions, precision: Compute | None = None

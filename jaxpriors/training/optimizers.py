@@ -1,6 +1,5 @@
 """Lion and AdamW with a cosine schedule and weight decay on the weights alone."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +9,9 @@ import optax
 from jax import Array
 
 from jaxpriors.errors import InputError
+from jaxpriors.run.ranges import check_number
+
+LEAST, MOST = 1e-37, 1e38  # of numbers that float32 holds
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,17 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.rule not in ("lion", "adamw"):
             raise InputError(f"rule: found {self.rule!r}, expected 'lion' or 'adamw'")
-        if not 0 < self.learning_rate < math.inf:
-            raise InputError(
-                f"learning_rate: found {self.learning_rate}, expected a positive number"
-            )
-        if not 0 < self.body_factor < math.inf:
-            raise InputError(f"body_factor: found {self.body_factor}, expected a positive number")
+        check_number("learning_rate", self.learning_rate, LEAST, MOST)
+        check_number("body_factor", self.body_factor, LEAST, MOST)
+        for name in ("weight_decay", "initial_rate", "final_rate"):
+            check_number(name, getattr(self, name), 0, MOST)
+        check_number("warmup", self.warmup, 0, 1)
+        if self.clip is not None:
+            check_number("clip", self.clip, 0, MOST, open_at=(0,))
+        if self.betas is not None and len(self.betas) != 2:
+            raise InputError(f"betas: found {self.betas}, expected two decay rates, or none")
+        for beta in self.betas or ():
+            check_number("betas", beta, 0, 1, open_at=(1,))
 
 
 def schedule(config: OptimizerConfig, steps: int) -> dict[str, Array]:

@@ -11,6 +11,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
 from jaxpriors.training.options import Compute
 from jaxpriors.training.parallel import sum_gradients
@@ -33,6 +34,13 @@ class Precision:
     """
 
     compute: Compute = "float32"
+
+    def __post_init__(self) -> None:
+        """Raise InputError for an unknown type."""
+        if self.compute not in _PRODUCTS:
+            raise InputError(
+                f"precision: found {self.compute!r}, expected one of {', '.join(_PRODUCTS)}"
+            )
 
     def to_compute(self, tree: Any) -> Any:
         """Return the tree with its floating-point arrays in the compute type."""

@@ -43,6 +43,7 @@ from jaxpriors.data.batching import UNITS
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
 from jaxpriors.data.units import check_units
+from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import Split, check_overlap, one_sample, two_samples
@@ -50,6 +51,7 @@ from jaxpriors.ratio.model import RatioModel
 from jaxpriors.ratio.presets import find_model
 from jaxpriors.run import processes
 from jaxpriors.run.folder import PACKAGES, differences, logged
+from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
 from jaxpriors.run.storage import exists
 from jaxpriors.training.loop import Record, TrainingConfig
 from jaxpriors.unfolding.factors import report_step, with_sum
@@ -102,11 +104,13 @@ class OmniFold:
 
     def __post_init__(self) -> None:
         """Raise InputError for options out of range and classifiers that are ensembles."""
-        for name, least in {"iterations": 1, "members": 1, "replicas": 0, "seed": 0}.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: found {getattr(self, name)}, expected at least {least}")
-        if self.clip is not None and not self.clip > 1:
-            raise InputError(f"clip: found {self.clip}, expected a ratio above 1, or none")
+        check_whole("iterations", self.iterations, 1, MOST_NETWORKS)
+        check_whole("members", self.members, 1, MOST_NETWORKS)
+        check_whole("replicas", self.replicas, 0, MOST_NETWORKS)
+        check_whole("members × (1 + replicas)", self.networks, 1, MOST_NETWORKS)
+        check_whole("seed", self.seed, 0)
+        if self.clip is not None:
+            check_number("clip", self.clip, 1, open_at=(1,))
         if self.detector.ensemble is not None or self.particle.ensemble is not None:
             raise InputError("ensemble: found one in a classifier, expected `members` in its place")
 
@@ -122,10 +126,13 @@ class OmniFold:
         if level == "particle":  # each event is in both samples
             half = -(-training.batch_size // (2 * UNITS)) * UNITS
             training = dataclasses.replace(training, batch_size=half)
-        networks = self.members * (1 + self.replicas)
-        return dataclasses.replace(
-            first, training=training, ensemble=networks if networks > 1 else None
-        )
+        networks = self.networks if self.networks > 1 else None
+        return dataclasses.replace(first, training=training, ensemble=networks)
+
+    @property
+    def networks(self) -> int:
+        """Count the networks of a step, which train as one program."""
+        return self.members * (1 + self.replicas)
 
 
 def describe(config: OmniFold) -> dict[str, Any]:
@@ -155,13 +162,13 @@ def check_samples(simulation: Simulation, data: Events, config: OmniFold) -> Non
     check_units(levels | {"the data": data})
     measured = {"data": data.weight, "simulation": simulation.weight * simulation.pass_reco}
     for name, weight in measured.items():
+        check_sum(f"{name} at detector level", weight)
         sums = _counts(len(weight), config, name) @ weight
         if not np.all(sums > 0):
             worst = int(np.argmin(sums))
             raise InputError(
-                f"{name}: {len(weight)} events with weights that sum to {sums[worst]:g} at "
-                f"detector level{f' in replica {worst}' if worst else ''}; expected at least one "
-                "event and a positive sum"
+                f"{name} at detector level: {len(weight)} events with weights that sum to "
+                f"{sums[worst]:g} in replica {worst}; expected a positive sum: give more events"
             )
 
 

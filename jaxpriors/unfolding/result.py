@@ -29,12 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from jaxpriors.data.hdf5 import open_source
 from jaxpriors.errors import InputError
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
 
 FORMAT, VERSION = "jaxpriors-unfolding", 1
 _ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas")
@@ -92,7 +91,7 @@ class Unfolded:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file whole or not at all; replace an earlier state."""
-        with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
+        with written_hdf5(path, overwrite=True) as file:
             file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
             for name in _VALUES:
                 file.attrs[name] = getattr(self, name)

@@ -17,8 +17,9 @@ import pytest
 from jaxpriors.data.batching import TrainingBatches, gather, plan_buckets
 from jaxpriors.data.events import Events
 from jaxpriors.data.hdf5 import levels
+from jaxpriors.data.manifest import BEGUN
 from jaxpriors.data.matched import read_simulation
-from jaxpriors.data.prepared import BEGUN, open_prepared, write_prepared
+from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.sample_files import read_events, read_metadata
 from jaxpriors.data.stored import StoredEvents
 from jaxpriors.errors import InputError

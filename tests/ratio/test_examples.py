@@ -58,6 +58,31 @@ def test_weights_without_a_positive_sum(weight):
         two_classes(jets, jets.with_weight(np.full(10, weight)))
 
 
+@pytest.mark.parametrize("weight", [1e308, 5e-324])
+def test_weights_beyond_what_can_be_added_up(weight):
+    jets = random_jets(10, 0)
+    with pytest.raises(InputError, match="simulation: 10 events with weights whose sizes sum to"):
+        two_classes(jets.with_weight(np.full(10, weight)), jets)
+
+
+def test_a_part_without_a_positive_sum_is_named_with_the_way_out():
+    """The weights of all sum to a positive number, those of the validation part do not."""
+    jets = random_jets(300, 0)
+    weight = np.ones(300)
+    weight[split(300, (0.85, 0.15), 0)[1][:30]] = -1
+    weighted = jets.with_weight(weight)
+    message = (
+        r"simulation, validation part: 45 events with weights that sum to -15 \(30 negative\); "
+        "expected at least one event and a positive sum: give more events or that part a larger"
+    )
+    with pytest.raises(InputError, match=message):
+        RatioClassifier("lgatr-slim").fit(weighted, jets)
+    with pytest.raises(InputError, match=message):
+        two_samples(weighted, jets, (weight[:, None], np.ones((300, 1))), 0.15, 0)
+    with pytest.raises(InputError, match=message):
+        one_sample(weighted, (weight[:, None], np.ones((300, 1))), 0.15, 0)
+
+
 def test_splits_are_disjoint_and_whole():
     parts = split(101, (0.6, 0.1, 0.3), seed=3)
     assert [len(p) for p in parts] == [61, 10, 30]
@@ -133,10 +158,12 @@ def test_a_batch_has_the_loss_of_its_events():
 
 def test_a_network_without_weights_is_refused():
     events, (own, pulled) = _twice_weighted()
-    with pytest.raises(InputError, match="simulation: 150 events with weights that sum to 0"):
+    with pytest.raises(InputError, match="training part: 150 events with weights that sum to 0"):
         one_sample(events, (0 * own, pulled), 0.25, 7)
     for make in (one_sample, lambda e, *rest: two_samples(e, e, *rest)):
-        with pytest.raises(InputError, match="those of network 1 sum to 0 in the class of label 1"):
+        with pytest.raises(
+            InputError, match="data, training part: the 150 weights of network 1 sum"
+        ):
             make(events, (own, pulled * [1, 0, 1]), 0.25, 7)
 
 

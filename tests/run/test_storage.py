@@ -1,12 +1,13 @@
 """Files appear whole or not at all; a JSON file that is not what was expected is said to be so."""
 
+import os
 import re
 
 import numpy as np
 import pytest
 
 from jaxpriors.errors import InputError
-from jaxpriors.run.storage import digest, read_json, write_json, written_whole
+from jaxpriors.run.storage import check_output, digest, read_json, write_json, written_whole
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
@@ -25,14 +26,40 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         (None, "no such file, expected a recipe"),
         ("{", "found Expecting property name .*, expected JSON"),
         ("[1]", "found list, expected a JSON object"),
+        ("[" * 20_000 + "]" * 20_000, "found nesting of more than 100 levels, expected JSON"),
+        ('{"a": ' * 101 + "1" + "}" * 101, "found nesting of more than 100 levels, expected JSON"),
+        (b"\xff{}", "found 'utf-8' codec can't decode byte 0xff .*, expected JSON"),
     ],
 )
 def test_what_is_no_json_object_is_refused(tmp_path, text, message):
     path = tmp_path / "a.json"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=f"{re.escape(str(path))}: {message}"):
         read_json(path, "a recipe")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: cannot be read \(is a pipe\), expected that of a"):
+        read_json(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path)
+
+
+def test_an_output_that_is_an_input_is_refused_by_whatever_path(tmp_path):
+    source, other, folder = tmp_path / "a.h5", tmp_path / "b.h5", tmp_path / "folder"
+    source.write_text("mine")
+    folder.mkdir()
+    check_output(other, source, None, tmp_path / "absent")
+    check_output(source, None, other)
+    os.link(source, other)
+    (tmp_path / "c.h5").symlink_to(source)
+    for path in (source, other, tmp_path / "c.h5", folder / ".." / "a.h5"):
+        with pytest.raises(InputError, match=r"is the input .*a\.h5 itself; choose another"):
+            check_output(path, None, source)
+    with pytest.raises(InputError, match="is the input"):
+        check_output(folder, tmp_path / "." / "folder")
 
 
 def test_a_digest_is_of_the_numbers_in_their_order():

@@ -251,9 +251,9 @@ def test_one_update_serves_all_schedules():
 def test_unknown_rule_and_rate():
     with pytest.raises(InputError, match="rule: found 'sgd', expected 'lion' or 'adamw'"):
         OptimizerConfig("sgd")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="learning_rate: found nan, expected a positive number"):
+    with pytest.raises(InputError, match="learning_rate: found nan, expected a finite number"):
         OptimizerConfig(learning_rate=float("nan"))
-    with pytest.raises(InputError, match=r"body_factor: found 0\.0, expected a positive number"):
+    with pytest.raises(InputError, match=r"body_factor: found 0\.0, expected a finite number"):
         OptimizerConfig(body_factor=0.0)
 
 

@@ -327,16 +327,17 @@ def test_what_cannot_be_unfolded_is_said(tmp_path):
         unfold(simulation, far, config, tmp_path / "far")
     assert len(Unfolded.read(tmp_path / "far" / RESULT).pull) == 0  # what was done before stays
     for weight, message in (
-        (0.0, "weights that sum to 0 at"),
-        (-1.0, "weights that sum to -2000 at"),
+        (0.0, "weights that sum to 0;"),
+        (-1.0, "weights that sum to -2000 "),
+        (1e308, "weights whose sizes sum to inf, expected 1e-100"),
     ):
         weighted = data.with_weight(np.full(len(data), weight))
-        with pytest.raises(InputError, match=f"data: 2000 events with {message}"):
+        with pytest.raises(InputError, match=f"data at detector level: 2000 events with {message}"):
             unfold(simulation, weighted, config, tmp_path / "weights")
     for changed, message in (
         ({"iterations": 0}, "iterations: found 0, expected at least 1"),
         ({"replicas": -1}, "replicas: found -1"),
-        ({"clip": 0.5}, "clip: found 0.5, expected a ratio above 1"),
+        ({"clip": 0.5}, "clip: found 0.5, expected a finite number greater than 1"),
         ({"detector": dataclasses.replace(TINY, ensemble=2)}, "expected `members` in its place"),
     ):
         with pytest.raises(InputError, match=message):

@@ -55,7 +55,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.physics.jet_features import FEATURES, JET_FEATURES, raw_features
 from jaxpriors.physics.particles import codes_of_classes
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
 
 
 def omnilearn_levels(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ def write_omnilearn_events(
     if len({len(events) for events in groups.values()}) > 1:
         raise InputError(f"{path}: levels differ in their numbers of events")
     width = max(int(events.multiplicity.max(initial=0)) for events in groups.values())
-    with written_whole(path, overwrite=overwrite) as part, h5py.File(part, "w") as file:
+    with written_hdf5(path, overwrite=overwrite) as file:
         for level, events in groups.items():
             data, jet, subs = names_of(level)
             _write_sample(file, data, jet, events.validate(), constituents or width, signed_eta)
