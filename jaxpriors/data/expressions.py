@@ -116,6 +116,11 @@ def evaluate(text: str, arrays: Mapping[str, Any], first: int = 0) -> Any:
         ) from None
 
 
+def branch(arrays: Mapping[str, Any], name: str) -> Any:
+    """Give a branch as an awkward array in which nothing is missing, as in `evaluate`."""
+    return _filled(_array(arrays[name]))
+
+
 def unknown(text: str, name: str, present: Iterable[str]) -> str:
     """Say that an expression needs a branch that is not there, and which come close."""
     if name in FUNCTIONS:
@@ -139,7 +144,7 @@ class _Evaluation:
         """Compute a node; what comes out of an operator is wide, a branch is as it is."""
         name = name_of(node)
         if name is not None:
-            return _filled(_array(self.arrays[name]))
+            return branch(self.arrays, name)
         match node:
             case ast.Constant(value=value):
                 return value
@@ -167,7 +172,7 @@ class _Evaluation:
 
     def condition(self, value: Any) -> Any:
         """Give a condition as it is; InputError for a number (`a > 1 & b > 2` lacks brackets)."""
-        if _dtype(value).kind != "b":
+        if dtype_of(value).kind != "b":
             self.refuse(
                 "found a number where a condition is expected; conditions that & or | joins stand "
                 "in brackets"
@@ -199,9 +204,9 @@ class _Evaluation:
         if len(parts) > 1:
             self.refuse("found a branch among several indices, expected one index")
         index = self.value(parts[0])
-        kind = _dtype(index).kind
+        kind = dtype_of(index).kind
         if not _is_array(index) or kind not in "biu":
-            self.refuse(f"found an index of {_dtype(index)}, expected integers")
+            self.refuse(f"found an index of {dtype_of(index)}, expected integers")
         if kind != "b":
             return self.at_places(_jagged(base), _jagged(index))
         if index.ndim < 2:
@@ -291,7 +296,7 @@ def _filled(array: Any) -> Any:
     return awkward.drop_none(array, axis=None)
 
 
-def _dtype(value: Any) -> np.dtype:
+def dtype_of(value: Any) -> np.dtype:
     """Find the dtype of the innermost elements."""
     import awkward
 
@@ -304,7 +309,7 @@ def _wide(value: Any) -> Any:
     """Bring to float64 or int64 (conditions as 0 and 1), with lists of any size."""
     import awkward
 
-    wanted = np.float64 if _dtype(value).kind == "f" else np.int64
+    wanted = np.float64 if dtype_of(value).kind == "f" else np.int64
     return awkward.values_astype(_jagged(value), wanted) if _is_array(value) else wanted(value)
 
 
