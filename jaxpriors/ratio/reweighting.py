@@ -3,23 +3,15 @@
 The samples are split into events to train on, to validate on and to test with. The table, AUC,
 weight report and figure of observables use only test events, which no training has seen.
 
-The event weights are written to ``weights.h5``, in the order of the simulation's file:
-
-| dataset              | shape  | dtype   | meaning                                           |
-|----------------------|--------|---------|---------------------------------------------------|
-| `<model>/log_ratio`  | (n,)   | float64 | log p_data / p_simulation of each simulated event |
-| `<model>/weight`     | (n,)   | float64 | the event's new weight; same sum as the old ones  |
-| `<model>/log_ratios` | (k, n) | float64 | of each network, where `log_ratio` is the mean    |
-| `part`               | (n,)   | bytes   | what the event was used for: train, validation, test |
+The event weights are written to ``weights.h5`` (`ratio.weights`).
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -55,8 +47,8 @@ from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import check_overlap, two_classes
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
+from jaxpriors.ratio.weights import write_weights
 from jaxpriors.run.folder import Run, logged
-from jaxpriors.run.storage import written_whole
 from jaxpriors.training.loop import Record
 
 PARTS = ("train", "validation", "test")
@@ -144,8 +136,11 @@ def reweight(
     config: Reweighting,
     folder: str | Path,
     progress: Callable[[Record], None] = lambda record: None,
+    names: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Fit every classifier, reweight, write weights and figures into a run's folder.
+
+    names: where the samples `simulation` and `data` are from, for the file of weights.
 
     Returns the metrics: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``models``
@@ -191,13 +186,7 @@ def reweight(
             ensembles[name] = each
         weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
         path = folder / "weights.h5"
-        with written_whole(path, overwrite=True) as scratch, h5py.File(scratch, "w") as file:
-            file.create_dataset("part", data=used_for)
-            for n in weights:
-                file.create_dataset(f"{n}/log_ratio", data=log_ratios[n])
-                file.create_dataset(f"{n}/weight", data=weights[n])
-            for n, ratios_of_each in ensembles.items():
-                file.create_dataset(f"{n}/log_ratios", data=ratios_of_each)
+        write_weights(path, simulation, used_for, log_ratios, weights, ensembles, names or {})
         on_data = model.log_ratios(dat).mean(0)
         of_both = (log_ratios[name][on_test], on_data, sim.weight, dat.weight)
         quality[name] = separation(*of_both, seed=config.seed)
@@ -329,4 +318,5 @@ def run_reweighting(
     )
     config = dataclasses.replace(config, classifiers=classifiers)
     run.open({**dataclasses.asdict(config), "sources": sources})
-    return run.results(lambda: reweight(prepared, config, run.folder, run.progress))
+    names = {name: str(sources[name]) for name in sources if name in ("simulation", "data")}
+    return run.results(lambda: reweight(prepared, config, run.folder, run.progress, names))

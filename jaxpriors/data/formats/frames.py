@@ -130,7 +130,7 @@ def _by_constituent(frame: Any, event: str, reading: Reading) -> Events:
     inner = needed(plan.reading.columns[ours] for ours in plan.momenta)
     for name in set(needed(plan.reading.columns[ours] for ours in plan.per_jet)) - set(inner):
         lists = columns[name]
-        if awkward.any(wrong := awkward.any(lists != lists[:, :1], axis=1), axis=0):
+        if awkward.any(wrong := awkward.any(lists != lists[:, 0], axis=1), axis=0):
             place = int(np.argmax(awkward.to_numpy(wrong)))
             number = index[order][counts[:place].sum()]
             raise InputError(

@@ -27,7 +27,7 @@ _SYSTEMS = {  # coordinates → our component → what the end of its name may b
 _MASSLESS = {"pt,eta,phi": {"pt": ("pt",), "eta": ("eta",), "phi": ("phi",)}}  # names are ours
 _IDENTITIES = ("pdgId", "pdgid", "pdg_id", "pid")
 _CONSTITUENTS = re.compile(
-    r"part(icle)?s?|.*cands?|.*candidates?|const(ituent)?s?|daughters?", re.I
+    r"part(icle)?s?|.*cands?|.*candidates?|const(ituent)?s?|daughters?|", re.IGNORECASE
 )
 _FLAGS = {  # of JetClass, and the identity of those that have one; charge is a factor
     "isChargedHadron": "211 * {charge}",
@@ -98,9 +98,8 @@ def recognise(branches: Iterable[str]) -> tuple[list[Layout], Layout | None]:
 def _collections(present: set[str]) -> list[tuple[str, str, dict[str, str]]]:
     """Find what has all components: its prefix, the coordinates, our names and the branches'."""
     found = []
-    for prefix in sorted(
-        {m[1] for m in (re.fullmatch(r"(.*[_.])[^_.]+", n) for n in present) if m}
-    ):
+    matches = (re.fullmatch(r"(.*[_.])[^_.]+", name) for name in present)
+    for prefix in ["", *sorted({match[1] for match in matches if match})]:
         for coordinates in _SYSTEMS if prefix else _SYSTEMS | _MASSLESS:
             columns = _complete(prefix, coordinates, present)
             if columns:
