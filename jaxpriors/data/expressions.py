@@ -293,7 +293,16 @@ def _filled(array: Any) -> Any:
             array = awkward.fill_none(_jagged(array), [], axis=axis)
     if awkward.any(awkward.is_none(array, axis=-1), axis=None):
         array = awkward.fill_none(awkward.values_astype(array, np.float64), np.nan, axis=-1)
-    return awkward.drop_none(array, axis=None)
+    return awkward.transform(_without_option, array)
+
+
+def _without_option(layout: Any, **kwargs: Any) -> Any:
+    """Take away from a layout that anything could be missing; nothing is."""
+    import awkward
+
+    if not layout.is_option:
+        return None
+    return awkward.transform(_without_option, layout.project(), highlevel=False)
 
 
 def dtype_of(value: Any) -> np.dtype:

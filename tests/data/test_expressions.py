@@ -130,7 +130,7 @@ def test_names():
     ],
 )
 def test_what_is_refused(text, message):
-    with pytest.raises(InputError, match="^expression ") as found:
+    with pytest.raises(InputError, match=r"^expression ") as found:
         evaluate(text, BRANCHES, first=100)
     assert message in str(found.value) and "\n" not in str(found.value)
 

@@ -36,14 +36,17 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: is no parquet file that can be read ({_line(error)})") from None
     with contextlib.closing(file):
+        leaves = list(_leaves(schema, ""))
+        paths = [file.schema.column(i).path for i in range(len(file.schema))]
+        known = dict(zip(leaves, paths, strict=False)) if len(leaves) == len(paths) else {}
 
         def read(names: Sequence[str], start: int, stop: int) -> dict[str, Any]:
             try:
-                return {name: _column(file, name, start, stop) for name in names}
+                return {n: _column(file, n, known.get(n), start, stop) for n in names}
             except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
                 raise InputError(f"{path}: cannot be read: damaged ({_line(error)})") from None
 
-        yield Table(str(path), tuple(_leaves(schema, "")), entries, read)
+        yield Table(str(path), tuple(leaves), entries, read)
 
 
 def _leaves(fields: Any, before: str) -> Iterator[str]:
@@ -60,19 +63,20 @@ def _leaves(fields: Any, before: str) -> Iterator[str]:
             yield before + field.name
 
 
-def _column(file: Any, name: str, start: int, stop: int) -> Any:
-    """Read one column of a range of rows."""
+def _column(file: Any, name: str, stored: str | None, start: int, stop: int) -> Any:
+    """Read one column of a range of rows; stored: what the file calls it, None for the whole."""
     import awkward
     import pyarrow
 
+    top, *inner = _path(file.schema_arrow, name)
     tables = []
     first = 0
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if first < stop and first + rows > start:
-            tables += _rows(file, group, name, max(start - first, 0), min(stop - first, rows))
+            low, high = max(start - first, 0), min(stop - first, rows)
+            tables += _rows(file, group, stored or top, low, high)
         first += rows
-    top, *inner = _path(file.schema_arrow, name)
     if not tables:
         whole = file.schema_arrow.empty_table().select([top])
     else:
@@ -83,14 +87,13 @@ def _column(file: Any, name: str, start: int, stop: int) -> Any:
     return array
 
 
-def _rows(file: Any, group: int, name: str, start: int, stop: int) -> list[Any]:
+def _rows(file: Any, group: int, stored: str, start: int, stop: int) -> list[Any]:
     """Read one column of some rows of a row group, decoding no more than needed at once."""
     import pyarrow
 
     found = []
     first = 0
-    leaf = [".".join(_path(file.schema_arrow, name))]
-    for batch in file.iter_batches(BATCH, row_groups=[group], columns=leaf):
+    for batch in file.iter_batches(BATCH, row_groups=[group], columns=[stored]):
         if first < stop and first + len(batch) > start:
             low, high = max(start - first, 0), min(stop - first, len(batch))
             found.append(pyarrow.Table.from_batches([batch.slice(low, high - low)]))
