@@ -33,8 +33,9 @@ from jaxpriors.data.formats import energyflow
 from jaxpriors.data.matched import Simulation, read_simulation
 from jaxpriors.data.samples import SAMPLES, zjets, zjets_path
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.figures import convergence_figure, observable_figure, save_figure
-from jaxpriors.evaluation.metrics import triangular_discriminator
+from jaxpriors.evaluation.discriminators import triangular_discriminator
+from jaxpriors.evaluation.figures import convergence_figure, save_figure
+from jaxpriors.evaluation.observable_figure import observable_figure
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.evaluation.tables import Table, discriminators, over_seeds
 from jaxpriors.ratio import reweighting

@@ -32,6 +32,8 @@ class Fit:
             log ratios, with their spread.
         bootstrap: each network of an ensemble weights the training events with its own Poisson
             counts, so that the spread covers the statistics of the samples.
+        ranges: lowest and highest value of observables in tables and figures, as in
+            "mass 0 300 width 0 1"; others follow the samples where the usual range does not.
     """
 
     model: tuple[ModelName, ...] = ("lgatr-slim",)
@@ -41,6 +43,7 @@ class Fit:
     training: In[TrainingOptions] = field(default_factory=TrainingOptions)
     ensemble: int | None = None
     bootstrap: bool = False
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def classifiers(self) -> tuple[RatioClassifier, ...]:
         """Make one classifier for each model; raise InputError for options that none has."""
@@ -84,7 +87,7 @@ def reweight(
     """
     from jaxpriors.ratio.reweighting import Reweighting
 
-    config = Reweighting(fit.classifiers(), seed=fit.training.seed)
+    config = Reweighting(fit.classifiers(), seed=fit.training.seed, ranges=fit.ranges)
     return _run(simulation, data, fit, run, config, write)
 
 
@@ -117,7 +120,12 @@ def ratio(
     from jaxpriors.ratio.reweighting import Reweighting
 
     config = Reweighting(
-        fit.classifiers(), seed=fit.training.seed, observables="jet", calibrate=True, truth=truth
+        fit.classifiers(),
+        seed=fit.training.seed,
+        observables="jet",
+        calibrate=True,
+        truth=truth,
+        ranges=fit.ranges,
     )
     return _run(simulation, data, fit, run, config, write)
 

@@ -105,7 +105,8 @@ def apply(
     Args:
         result: unfolding.h5 of a run.
         observable: one of those in the result, or a column of the simulation's particle level.
-        bins: lowest edge, highest edge and number of bins.
+        bins: lowest edge, highest edge and number of bins; by default the published ones, or those
+            that hold 99 % of the simulated events where these do not.
         iteration: None for the last, 0 for the simulation without unfolding.
         simulation: HDF5 file of the simulation, for observables that the result does not hold.
         out: JSON file for the table.
@@ -113,7 +114,6 @@ def apply(
     import numpy as np
 
     from jaxpriors.errors import InputError
-    from jaxpriors.evaluation.observables import OBSERVABLES
     from jaxpriors.run.storage import write_json
     from jaxpriors.unfolding import distributions as unfolding
     from jaxpriors.unfolding.result import Unfolded
@@ -127,10 +127,8 @@ def apply(
         if not (low < high and number > 0):
             raise InputError(f"bins: found {bins}, expected low < high and at least one bin")
         edges = np.linspace(low, high, number + 1)
-    elif observable in OBSERVABLES:
-        edges = OBSERVABLES[observable].edges
     else:
-        edges = unfolding.default_edges(values[found.pass_gen])
+        edges = unfolding.usual_edges(observable, values[found.pass_gen])
     after = unfolding.distribution(found, values, edges, iteration)
     before = unfolding.distribution(found, values, edges, 0)
     source = "replicas" if len(after.replicas) > 1 else "simulation's statistics alone"
@@ -139,6 +137,10 @@ def apply(
     print(f"{'from':>10} {'to':>10} {'simulation':>12} {'unfolded':>12} {'error':>10}")
     for row in zip(edges[:-1], edges[1:], before.content, after.content, after.error, strict=True):
         print(f"{row[0]:10.4g} {row[1]:10.4g} {row[2]:12.5g} {row[3]:12.5g} {row[4]:10.3g}")
+    for side in ("below", "above"):
+        sums = getattr(before, side), getattr(after, side)
+        if any(sums):
+            print(f"{side:>21} {sums[0]:12.5g} {sums[1]:12.5g}")
     if out is not None:
         table = {
             "observable": observable,
@@ -148,6 +150,10 @@ def apply(
             "unfolded": after.content.tolist(),
             "error": after.error.tolist(),
             "errors_of": source,
+            "outside": {
+                side: {"simulation": getattr(before, side), "unfolded": getattr(after, side)}
+                for side in ("below", "above")
+            },
         }
         write_json(out, table)
     return 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxpriors.data.events import Events
 from jaxpriors.data.sample_files import grid_rounded
+from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.physics import kinematics
 
@@ -57,10 +58,20 @@ def leading_jets(
         near: (n, 4) momenta; only jets within `distance` (Delta R) of them are looked at.
         distance: see `near`.
         number: of jets of each event.
+
+    Raises InputError for momenta that are not finite: awkward 2.14 sorts NaN before all numbers, in
+    rising and in falling order, so that such a jet would stand in the place of the hardest.
     """
     import awkward as ak
     import fastjet
 
+    finite = np.isfinite(particles.p4).all(axis=1)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise InputError(
+            f"particles: {np.sum(~finite)} of {len(finite)} have momenta that are not finite, "
+            f"first number {first}: found {particles.p4[first].tolist()}"
+        )
     starts = offsets(particles, n)
     energy, px, py, pz = particles.p4.T
     events = ak.unflatten(ak.zip({"px": px, "py": py, "pz": pz, "E": energy}), np.diff(starts))

@@ -1,4 +1,4 @@
-"""Figures: observables before and after reweighting, and training curves.
+"""Figures: training curves, calibration, convergence, rejection and improvement.
 
 Only matplotlib's objects are used: no pyplot, no global settings. Functions return a Figure;
 `save_figure` writes it.
@@ -19,8 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.likelihood_ratio import Reliability
-from jaxpriors.evaluation.metrics import Histogram, histogram
-from jaxpriors.evaluation.observables import OBSERVABLES, Observable
+from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.run import processes
 from jaxpriors.run.storage import written_whole
 
@@ -28,89 +27,6 @@ from jaxpriors.run.storage import written_whole
 # survive a black-and-white print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 LINE_STYLES = ("-", "--", "-.", ":")
-SIMULATION_FILL, SIMULATION_EDGE, BAND = "#DDDDDD", "#888888", "#BBBBBB"
-RATIO_SPANS = (0.1, 0.2, 0.4, 0.8)  # half the height of a ratio panel
-RATIO_PRECISION = 0.2  # ratios are drawn where the relative error of the data is below this
-
-
-def observable_figure(
-    data: Mapping[str, np.ndarray],
-    simulation: Mapping[str, np.ndarray],
-    models: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
-    *,
-    data_weights: np.ndarray | None = None,
-    simulation_weights: np.ndarray | None = None,
-    observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
-    data_label: str = "Data",
-    simulation_label: str = "Simulation",
-) -> Figure:
-    """Draw observables in data, simulation and reweighted simulation, as 2603.08802, Figure 1.
-
-    data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
-    of the simulation's events, or observable → such weights. Each panel holds the densities over a
-    ratio to the data: points and band are the data's statistical error, the bars of a model are
-    sqrt(Σw²) of its weights. Ratios are left out where the data's relative error exceeds
-    RATIO_PRECISION.
-    Raises InputError for an observable that is missing or data that cannot be binned.
-    """
-    missing = [o.name for o in observables if o.name not in data or o.name not in simulation]
-    if missing:
-        raise InputError(
-            f"figure of observables: {missing} not found; data has {sorted(data)}, simulation has "
-            f"{sorted(simulation)}"
-        )
-    columns = min(3, len(observables))
-    rows = -(-len(observables) // columns)
-    entries = 2 * columns  # in a line of the legend
-    head = 0.25 + 0.25 * -(-(len(models) + 2) // entries)  # inches
-    figure = Figure(figsize=(3.9 * columns, 3.7 * rows + head - 0.1))
-    top = 1 - head / figure.get_figheight()
-    outer = figure.add_gridspec(
-        rows,
-        columns,
-        left=0.7 / figure.get_figwidth(),
-        right=1 - 0.12 / figure.get_figwidth(),
-        bottom=0.55 / figure.get_figheight(),
-        top=top,
-        wspace=0.26,
-        hspace=0.2,
-    )
-    for place, observable in enumerate(observables):
-        inner = outer[place // columns, place % columns].subgridspec(
-            2, 1, height_ratios=(2.6, 1), hspace=0.06
-        )
-        main = figure.add_subplot(inner[0])
-        ratio = figure.add_subplot(inner[1], sharex=main)
-        name, edges = observable.name, observable.edges
-        _panel(
-            main,
-            ratio,
-            observable,
-            histogram(data[name], edges, data_weights),
-            {
-                label: histogram(
-                    simulation[name],
-                    edges,
-                    weights[name] if isinstance(weights, Mapping) else weights,
-                )
-                for label, weights in ((simulation_label, simulation_weights), *models.items())
-            },
-            data_label,
-        )
-        if place % columns == 0:
-            ratio.set_ylabel("Ratio", fontsize=11)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    order = np.argsort([label != data_label for label in labels], kind="stable")
-    figure.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="lower center",
-        bbox_to_anchor=(0.5, top),
-        ncols=min(len(labels), entries),
-        frameon=False,
-        fontsize=11,
-    )
-    return figure
 
 
 def training_figure(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -139,7 +55,7 @@ def training_figure(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.legend(frameon=False, fontsize=9)
-    _ticks(axes)
+    ticks(axes)
     return figure
 
 
@@ -163,7 +79,7 @@ def seeds_figure(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.legend(frameon=False, fontsize=9)
-    _ticks(axes)
+    ticks(axes)
     return figure
 
 
@@ -185,7 +101,7 @@ def calibration_figure(diagrams: Mapping[str, Reliability]) -> Figure:
     below.set_ylabel("Difference", fontsize=11)
     below.set_xlabel("Predicted share of data", fontsize=11)
     main.legend(frameon=False, fontsize=9)
-    _ticks(main, below)
+    ticks(main, below)
     return figure
 
 
@@ -225,7 +141,7 @@ def convergence_figure(
         axes.set_title(title, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
-        _ticks(axes)
+        ticks(axes)
     for axes in panels[2:]:
         axes.set_ylabel("Discriminator × 1000", fontsize=10)
     panels[0].legend(frameon=False, fontsize=8)
@@ -248,81 +164,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
     return written
 
 
-def _panel(
-    main: Axes,
-    ratio: Axes,
-    observable: Observable,
-    data: Histogram,
-    samples: Mapping[str, Histogram],
-    data_label: str,
-) -> None:
-    """Draw densities in `main` and ratios in `ratio`; the first sample is the unweighted one."""
-    edges = observable.edges
-    centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-    density, error = data.density(edges)
-    filled = density > 0
-    main.errorbar(
-        centres[filled],
-        density[filled],
-        yerr=error[filled],
-        fmt="o",
-        color="black",
-        markersize=3.5,
-        linewidth=1.0,
-        label=data_label,
-        zorder=10,
-    )
-    relative = _divide(error, density)
-    ratio.stairs(1 + relative, edges, baseline=1 - relative, fill=True, color=BAND)
-    ratio.axhline(1.0, color="black", linewidth=0.8)
-    known = np.where(relative < RATIO_PRECISION, density, 0.0)
-    ratios = []
-    for number, (label, sample) in enumerate(samples.items()):
-        sample_density, sample_error = sample.density(edges)
-        to_data, to_data_error = _divide(sample_density, known), _divide(sample_error, known)
-        if number == 0:
-            main.stairs(
-                sample_density, edges, fill=True, facecolor=SIMULATION_FILL,
-                edgecolor=SIMULATION_EDGE, linewidth=1.2, label=label,
-            )  # fmt: skip
-            colour, style = SIMULATION_EDGE, "-"
-        else:
-            colour = COLOURS[(number - 1) % len(COLOURS)]
-            style = LINE_STYLES[(number - 1) % len(LINE_STYLES)]
-            main.stairs(
-                sample_density, edges, color=colour, linestyle=style, linewidth=1.6, label=label,
-                zorder=5 + number / len(samples),
-            )  # fmt: skip
-        ratio.stairs(to_data, edges, baseline=None, color=colour, linestyle=style, linewidth=1.3)
-        # The bars of the samples stand side by side within the bin.
-        shift = half * 0.9 * ((number + 0.5) / len(samples) - 0.5)
-        ratio.errorbar(
-            centres + shift, to_data, yerr=to_data_error, fmt="none", ecolor=colour, linewidth=1.0
-        )
-        ratios.append(to_data[relative < 0.1])
-    unit = f" [{observable.unit}]" if observable.unit else ""
-    ratio.set_xlabel(f"{observable.label}{unit}", fontsize=11)
-    main.set_ylabel(f"Density{f' [1/{observable.unit}]' if unit else ''}", fontsize=11)
-    main.set_xlim(edges[0], edges[-1])
-    main.set_ylim(0, 1.12 * main.dataLim.ymax)
-    found = np.concatenate(ratios)
-    deviations = np.abs(found[np.isfinite(found)] - 1)
-    wanted = np.quantile(deviations, 0.95) if len(deviations) else 0.0  # all but a twentieth
-    span = next((span for span in RATIO_SPANS if span > wanted), RATIO_SPANS[-1])
-    ratio.set_ylim(1 - span, 1 + span)
-    main.tick_params(labelbottom=False)
-    ratio.set_yticks([1 - span / 2, 1, 1 + span / 2])
-    _ticks(main, ratio)
-    for axes in (main, ratio):
-        axes.yaxis.set_label_coords(-0.165, 0.5)
-
-
-def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Divide a by b; NaN, which is not drawn, where the data's b is empty."""
-    return np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
-
-
-def _ticks(*axes: Axes) -> None:
+def ticks(*axes: Axes) -> None:
+    """Draw ticks on all sides, inwards."""
     for each in axes:
         each.tick_params(direction="in", top=True, right=True, which="both", labelsize=9.5)
         each.minorticks_on()
@@ -369,7 +212,7 @@ def improvement_figure(
         right.plot([], [], ":", color="black", linewidth=1.0, label="labelled signal")
         handles, names = right.get_legend_handles_labels()
         right.legend(handles[-1:], names[-1:], frameon=False, fontsize=9, loc="center left")
-    _ticks(left, right)
+    ticks(left, right)
     return figure
 
 
@@ -387,5 +230,5 @@ def roc_figure(rejections: Mapping[str, Sequence[np.ndarray]], efficiencies: np.
     axes.set_xlabel(r"Signal efficiency $\varepsilon_S$", fontsize=11)
     axes.set_ylabel(r"Background rejection $1 / \varepsilon_B$", fontsize=11)
     axes.legend(frameon=False, fontsize=9)
-    _ticks(axes)
+    ticks(axes)
     return figure

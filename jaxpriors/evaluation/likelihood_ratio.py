@@ -18,7 +18,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.metrics import auc, checked, chi2_test, effective_sample_size
+from jaxpriors.evaluation.histograms import Histogram, binned, checked, merged_bins
+from jaxpriors.evaluation.metrics import auc, chi2_test, effective_sample_size
 from jaxpriors.evaluation.observables import Observable
 from jaxpriors.evaluation.roc import accuracy, rejection_with_error
 
@@ -95,20 +96,22 @@ def reliability(
 ) -> Reliability:
     """Draw up the diagram of log ratios (n,), (m,) of two samples, in bins of as many events each.
 
-    Raises InputError for values that are not finite, weights without a positive sum, and bins in
-    which negative weights prevail.
+    Bins whose negative weights bring their sum near zero join their neighbours
+    (`histograms.merged_bins`). Raises InputError for values that are not finite and weights without
+    a positive sum.
     """
     ratios, labels, weights = _joined(simulation, data, simulation_weights, data_weights)
     edges = np.quantile(ratios, np.linspace(0, 1, bins + 1)[1:-1])
     place = np.searchsorted(edges, ratios, side="right")
     _, place = np.unique(place, return_inverse=True)  # equal ratios may leave bins empty
+    found = Histogram(
+        np.bincount(place, weights),
+        np.bincount(place, weights**2),
+        np.bincount(place, weights < 0) > 0,
+    )
+    starts = merged_bins([found])
+    place = np.searchsorted(starts, place, side="right") - 1
     content = np.bincount(place, weights)
-    if not np.all(content > 0):
-        worst = int(content.argmin())
-        raise InputError(
-            f"reliability: the weights of bin {worst} add up to {content[worst]:g}, expected a "
-            "positive number: fewer bins, or more events"
-        )
     predicted = np.bincount(place, weights * expit(ratios)) / content
     observed = np.bincount(place, weights * labels) / content
     pulls = weights * (labels - observed[place])
@@ -257,15 +260,21 @@ def shapes(
     observables: Sequence[Observable],
     weights: np.ndarray,
     data_weights: np.ndarray | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Test the shapes of the reweighted simulation against the data's.
 
-    weights: the complete ones of the simulated events. Returns {observable: {"chi2", "ndf", "p"}}.
+    weights: the complete ones of the simulated events. Returns {observable: {"chi2", "ndf", "p"}};
+    all None where a sample has no weight in the range, or fewer than two bins are occupied.
     """
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for o in observables:
-        test = chi2_test(data[o.name], simulation[o.name], o.edges, data_weights, weights)
-        found[o.name] = {"chi2": test.chi2, "ndf": test.ndf, "p": test.p_value}
+        samples = (data[o.name], data_weights), (simulation[o.name], weights)
+        filled = [binned(values, o.edges, w) for values, w in samples]
+        occupied = np.count_nonzero(filled[0].variance + filled[1].variance)
+        found[o.name] = dict.fromkeys(("chi2", "ndf", "p"))
+        if all(h.usable for h in filled) and occupied > 1:
+            test = chi2_test(data[o.name], simulation[o.name], o.edges, data_weights, weights)
+            found[o.name] = {"chi2": test.chi2, "ndf": test.ndf, "p": test.p_value}
     return found
 
 

@@ -1,8 +1,7 @@
 """Metrics of reweighted samples, float64 on the host.
 
-Histograms are normalised within the range of their edges: what lies outside counts nowhere, as in
-1911.09107. The weights of a sample may be negative and need no normalisation; `None` means one
-each. Every function raises InputError for values or weights that are not finite, for shapes that
+The weights of a sample may be negative and need no normalisation; `None` means one each. Every
+function raises InputError for values or weights that are not finite, for shapes that
 do not fit and for samples whose weight within the range does not add up to a positive number.
 """
 
@@ -15,20 +14,7 @@ import numpy as np
 from scipy.special import gammaincc
 
 from jaxpriors.errors import InputError
-
-DISCRIMINATOR_UNIT = 1000.0
-
-
-class Histogram(NamedTuple):
-    """Weights of a sample in K bins: content Σw and variance Σw², both (K,) float64."""
-
-    content: np.ndarray
-    variance: np.ndarray
-
-    def density(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Density with unit integral over the edges (K + 1,), and its statistical error."""
-        scale = self.content.sum() * np.diff(edges)
-        return self.content / scale, np.sqrt(self.variance) / scale
+from jaxpriors.evaluation.histograms import checked, histogram, shape_covariance
 
 
 class AUC(NamedTuple):
@@ -61,117 +47,6 @@ class WeightReport:
     mean: float
     total: float
     effective_size: float
-
-
-def histogram(
-    values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None
-) -> Histogram:
-    """Count values (n,) by their weights in edges (K + 1,), the last of which is inclusive.
-
-    >>> histogram(np.array([0.5, 1.5, 2.0]), np.array([0.0, 1.0, 2.0])).content.tolist()
-    [1.0, 2.0]
-    >>> histogram(np.array([0.5, 0.6]), np.array([0.0, 1.0]), np.array([2.0, -1.0])).variance
-    array([5.])
-    """
-    index, inside = _bin_indices(values, edges, weights)
-    bins = len(edges) - 1
-    result = Histogram(
-        np.bincount(index, inside, minlength=bins), np.bincount(index, inside**2, minlength=bins)
-    )
-    if not result.content.sum() > 0:
-        raise InputError(
-            f"histogram: the weights within [{edges[0]:g}, {edges[-1]:g}] add up to "
-            f"{result.content.sum():g} ({len(index)} of {len(values)} values lie inside); "
-            "expected a positive number"
-        )
-    return result
-
-
-def triangular_discriminator(
-    p_values: np.ndarray,
-    q_values: np.ndarray,
-    edges: np.ndarray,
-    p_weights: np.ndarray | None = None,
-    q_weights: np.ndarray | None = None,
-) -> float:
-    """Compute the triangular discriminator ½ ∫ (p − q)² / (p + q), times 1000, of two samples.
-
-    p and q are the densities of values (n,), (m,) within edges (K + 1,); bins that are empty in
-    both count zero. 0 for equal shapes, 1000 for disjoint ones (2603.08802, Table 2). Raises
-    InputError where negative weights make p + q negative.
-
-    >>> edges = np.array([0.0, 1.0, 2.0])
-    >>> triangular_discriminator(np.array([0.5, 1.5]), np.array([0.5, 0.5]), edges)
-    333.3333333333333
-    """
-    p = histogram(p_values, edges, p_weights).content
-    q = histogram(q_values, edges, q_weights).content
-    both = p / p.sum() + q / q.sum()
-    if (both < 0).any():
-        worst = int(both.argmin())
-        raise InputError(
-            f"triangular discriminator: the densities add up to a negative number in bin {worst} "
-            f"[{edges[worst]:g}, {edges[worst + 1]:g}], where negative weights prevail; expected "
-            "wider bins or more events"
-        )
-    return float(_discriminator(p, q))
-
-
-def discriminator_floor(
-    p_values: np.ndarray,
-    q_values: np.ndarray,
-    edges: np.ndarray,
-    p_weights: np.ndarray | None = None,
-    q_weights: np.ndarray | None = None,
-) -> float:
-    """Estimate what the triangular discriminator of these samples would be on average, were p = q.
-
-    Statistics alone give each bin the expected (p − q)² of its variances,
-    500 Σ_b (V_p + V_q) / (P_b + Q_b) with bin probabilities P = Σw / W and
-    V = [Σw² (1 − 2P) + P² Σ_all w²] / W²: 500 (K − 1) / N for two unit-weight samples of N.
-    """
-    p, q = histogram(p_values, edges, p_weights), histogram(q_values, edges, q_weights)
-    both = p.content / p.content.sum() + q.content / q.content.sum()
-    variance = np.diag(_shape_covariance(p)) + np.diag(_shape_covariance(q))
-    terms = np.divide(variance, both, out=np.zeros_like(both), where=both > 0)
-    return float(0.5 * DISCRIMINATOR_UNIT * terms.sum())
-
-
-def discriminator_error(
-    p_values: np.ndarray,
-    q_values: np.ndarray,
-    edges: np.ndarray,
-    p_weights: np.ndarray | None = None,
-    q_weights: np.ndarray | None = None,
-    *,
-    replicas: int = 100,
-    seed: int = 0,
-) -> float:
-    """Estimate the statistical error of the triangular discriminator by a Poisson bootstrap.
-
-    Each replica gives every event of both samples a Poisson(1) number of copies; the weights stay
-    as they are, so that the training's own spread is not included. A replica carries the noise of
-    the samples twice, which matters where p ≈ q and the discriminator is quadratic in the noise:
-    Var D* ≈ Var D + 4 tr (AC)² with A = diag(500 / (P + Q)) and C the covariance of P − Q. The
-    excess is taken off, down to the variance 2 tr (AC)² that D has at p = q; what is left there
-    is an error too large by a third at most. Same seed, same result.
-    """
-    samples = ((p_values, p_weights), (q_values, q_weights))
-    p, q = (histogram(values, edges, weights) for values, weights in samples)
-    rng = np.random.default_rng(seed)
-    of_both = []
-    for values, weights in samples:
-        index, inside = _bin_indices(values, edges, weights)
-        drawn = (inside * rng.poisson(1.0, len(index)) for _ in range(replicas))
-        of_both.append(np.stack([np.bincount(index, w, minlength=len(edges) - 1) for w in drawn]))
-    p_replicas, q_replicas = of_both
-    usable = (p_replicas.sum(axis=1) > 0) & (q_replicas.sum(axis=1) > 0)
-    spread = np.var(_discriminator(p_replicas[usable], q_replicas[usable]), ddof=1)
-    both = p.content / p.content.sum() + q.content / q.content.sum()
-    inverse = np.divide(0.5 * DISCRIMINATOR_UNIT, both, out=np.zeros_like(both), where=both > 0)
-    noise = inverse[:, None] * (_shape_covariance(p) + _shape_covariance(q))
-    trace = np.trace(noise @ noise)
-    return float(np.sqrt(max(spread - 4 * trace, 2 * trace)))
 
 
 def wasserstein(
@@ -228,7 +103,7 @@ def chi2_test(
         raise InputError(f"chi2 test: {len(occupied)} bin is occupied; expected at least 2")
     kept = occupied[:-1]  # the contents add up to one: any bin follows from the others
     difference = (p.content / p.content.sum() - q.content / q.content.sum())[kept]
-    covariance = (_shape_covariance(p) + _shape_covariance(q))[np.ix_(kept, kept)]
+    covariance = (shape_covariance(p) + shape_covariance(q))[np.ix_(kept, kept)]
     chi2 = float(difference @ np.linalg.solve(covariance, difference))
     return Chi2Test(chi2, len(kept), float(gammaincc(len(kept) / 2, max(chi2, 0.0) / 2)))
 
@@ -313,53 +188,3 @@ def classes(
             "label 0; expected positive numbers"
         )
     return scores, one, weights
-
-
-def checked(
-    name: str, values: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turn values and weights (n,) into float64, weights of None into one each.
-
-    Raises InputError where their shapes differ or one is not finite.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if values.ndim != 1 or weights.shape != values.shape:
-        raise InputError(
-            f"{name}: values have shape {values.shape} and weights {weights.shape}; expected (n,)"
-        )
-    for kind, array in (("values", values), ("weights", weights)):
-        if not np.isfinite(array).all():
-            count, first = (~np.isfinite(array)).sum(), int((~np.isfinite(array)).argmax())
-            raise InputError(
-                f"{name}: {count} of {len(array)} {kind} are not finite (the first is number "
-                f"{first}: {array[first]}); expected finite numbers"
-            )
-    return values, weights
-
-
-def _bin_indices(
-    values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the bin and the weight of each value within the range."""
-    values, weights = checked("histogram", values, weights)
-    edges = np.asarray(edges, dtype=np.float64)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise InputError(f"histogram: edges are {edges.tolist()}; expected ascending numbers")
-    inside = (values >= edges[0]) & (values <= edges[-1])
-    index = np.searchsorted(edges, values[inside], side="right") - 1
-    return np.minimum(index, len(edges) - 2), weights[inside]
-
-
-def _discriminator(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Compute the triangular discriminators of contents (…, K) → (…)."""
-    p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
-    terms = np.divide((p - q) ** 2, p + q, out=np.zeros_like(p), where=p + q > 0)
-    return 0.5 * DISCRIMINATOR_UNIT * terms.sum(axis=-1)
-
-
-def _shape_covariance(sample: Histogram) -> np.ndarray:
-    """Compute the covariance (K, K) of the contents divided by their sum, for fixed weights."""
-    total, share = sample.content.sum(), sample.content / sample.content.sum()
-    jacobian = (np.eye(len(share)) - share[:, None]) / total
-    return (jacobian * sample.variance) @ jacobian.T

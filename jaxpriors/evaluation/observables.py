@@ -13,7 +13,7 @@ four-vectors (E scheme). Axes of arrays: B jets, m constituents, 2m − 1 nodes 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,7 +36,7 @@ CELLS_PER_BATCH = 1 << 18  # pair distances held at a time: two megabytes of flo
 class Observable:
     """What a plot and a table need to know of an observable; the bins are equal in width.
 
-    Values outside [low, high] count nowhere: histograms are normalised within their range.
+    Values outside [low, high] count in no bin: histograms are normalised within their range.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Observable:
         return np.linspace(self.low, self.high, self.bins + 1)
 
 
-# The ranges are those of 1911.09107; the bins are wide enough for samples of 10⁴ jets. A bin of
-# the multiplicity holds exactly four integers.
+# The ranges are those of 1911.09107, for jets as light as there (others: `evaluation.ranges`); the
+# bins are wide enough for samples of 10⁴ jets. A bin of the multiplicity holds four integers.
 OBSERVABLES: dict[str, Observable] = {
     observable.name: observable
     for observable in (
@@ -152,32 +152,6 @@ def jet_observables(events: Events) -> dict[str, np.ndarray]:
         "width": np.add.reduceat(transverse * delta_r, starts)
         / np.add.reduceat(transverse, starts),
     }
-
-
-def spanning(
-    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], bins: int = 20
-) -> tuple[Observable, ...]:
-    """Bin what ``jet_observables`` gave of two samples, in ranges that hold 99 % of each.
-
-    Bins of the multiplicity hold as many integers each, as few as ``bins`` at most can.
-    """
-    found = []
-    for name, symbol, label, unit in (
-        ("pt", "pT", r"Jet $p_T$", "GeV"),
-        ("mass", "m", r"Jet mass $m$", "GeV"),
-        ("multiplicity", "M", r"Constituent multiplicity $M$", ""),
-        ("width", "w", r"Jet width $w$", ""),
-    ):
-        both = [np.quantile(sample[name], (0.005, 0.995)) for sample in (one, other)]
-        low, high = min(q[0] for q in both), max(q[1] for q in both)
-        count = bins
-        if name == "multiplicity":
-            low, step = np.floor(low) - 0.5, np.ceil((np.ceil(high) - np.floor(low) + 1) / bins)
-            count = int(np.ceil((np.ceil(high) + 0.5 - low) / step))
-            high = low + count * step
-        high = high if high > low else low + 1  # all alike
-        found.append(Observable(name, symbol, label, unit, float(low), float(high), count))
-    return tuple(found)
 
 
 def with_observables(events: Events) -> Events:

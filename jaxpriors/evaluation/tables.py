@@ -12,6 +12,13 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation import metrics
+from jaxpriors.evaluation.discriminators import (
+    common_edges,
+    discriminator_error,
+    discriminator_floor,
+    triangular_discriminator,
+)
+from jaxpriors.evaluation.histograms import binned, outside
 from jaxpriors.evaluation.observables import OBSERVABLES, Observable
 
 TITLES = {
@@ -20,7 +27,7 @@ TITLES = {
 }
 PRIOR = {"table2": "unweighted", "table3": "prior"}  # what stands for no weights
 NO_ERROR = " " * len(" ± 0.00")
-Table = dict[str, dict[str, dict[str, float]]]
+Table = dict[str, dict[str, dict[str, float | None]]]
 
 
 def discriminators(
@@ -34,7 +41,7 @@ def discriminators(
     observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
     replicas: int = 100,
     seed: int = 0,
-) -> dict[str, Table]:
+) -> dict[str, Any]:
     """Measure how far the reweighted simulation is from the data, by model and observable.
 
     data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
@@ -42,57 +49,91 @@ def discriminators(
     weights. Returns {table: {model: {observable: {"value", "error", "floor", "unweighted"}}}}, all
     times 1000: the discriminator, its bootstrap error, the value that statistics alone would give,
     and the discriminator of the simulation under its own weights, which is called "prior" in
-    "table3". Raises InputError for a missing observable and for weights that cannot be used.
+    "table3"; None where a sample has no weight in the range (`histograms.Histogram.usable`).
+    "ranges" holds {table: {observable: {"low", "high", "bins", "of", "below", "above"}}}: the
+    ends of the range; the number of bins, the same for all models, of those that there were before
+    negative weights made them fewer (`evaluation.discriminators`); and the shares of both samples
+    outside, {"data": …, "simulation": …}, by their own weights.
+
+    Raises InputError for a missing observable and for weights that cannot be used.
     """
     for sample, values in (("data", data), ("simulation", simulation)):
         missing = [o.name for o in observables if o.name not in values]
         if missing:
             raise InputError(f"{table}: the {sample} lack {missing}; found {sorted(values)}")
-    unweighted = {
-        o.name: metrics.triangular_discriminator(
-            data[o.name], simulation[o.name], o.edges, data_weights, simulation_weights
-        )
-        for o in observables
-    }
-    rows: Table = {}
     for model, found in models.items():
-        rows[model] = {}
-        for o in observables:
-            weights = found[o.name] if isinstance(found, Mapping) else found
-            report = metrics.weight_report(weights)
-            if report.finite < 1:
-                first = int(np.argmin(np.isfinite(weights)))
-                raise InputError(
-                    f"weights of {model}: {np.sum(~np.isfinite(weights))} of {report.size} are not "
-                    f"finite (the first is number {first}: {weights[first]}); expected finite "
-                    "numbers"
-                )
-            if not np.any(weights):
-                raise InputError(f"weights of {model}: all {report.size} are zero")
-            samples = (data[o.name], simulation[o.name], o.edges, data_weights, weights)
-            rows[model][o.name] = {
-                "value": metrics.triangular_discriminator(*samples),
-                "error": metrics.discriminator_error(*samples, replicas=replicas, seed=seed),
-                "floor": metrics.discriminator_floor(*samples),
-                PRIOR[table]: unweighted[o.name],
-            }
-    return {table: rows}
+        for weights in found.values() if isinstance(found, Mapping) else (found,):
+            _check(model, weights)
+    rows: Table = {model: {} for model in models}
+    ranges: dict[str, Any] = {}
+    for o in observables:
+        measured, simulated = data[o.name], simulation[o.name]
+        each = {m: w[o.name] if isinstance(w, Mapping) else w for m, w in models.items()}
+        of_data = binned(measured, o.edges, data_weights)
+        filled = {w: binned(simulated, o.edges, each[w]) for w in each}
+        own = binned(simulated, o.edges, simulation_weights)
+        usable = [h for h in (own, *filled.values()) if h.usable and of_data.usable]
+        edges = common_edges(o.edges, of_data, usable) if usable else o.edges
+        before = None
+        if own.usable and of_data.usable:
+            before = triangular_discriminator(
+                measured, simulated, edges, data_weights, simulation_weights
+            )
+        for model, weights in each.items():
+            cell: dict[str, float | None] = dict.fromkeys(("value", "error", "floor"))
+            if filled[model].usable and of_data.usable:
+                samples = (measured, simulated, edges, data_weights, weights)
+                cell = {
+                    "value": triangular_discriminator(*samples),
+                    "error": discriminator_error(*samples, replicas=replicas, seed=seed),
+                    "floor": discriminator_floor(*samples),
+                }
+            rows[model][o.name] = cell | {PRIOR[table]: before}
+        shares = {
+            "data": outside(measured, o.edges, data_weights),
+            "simulation": outside(simulated, o.edges, simulation_weights),
+        }
+        ranges[o.name] = {
+            "low": o.low,
+            "high": o.high,
+            "bins": len(edges) - 1,
+            "of": o.bins,
+            "below": {sample: share[0] for sample, share in shares.items()},
+            "above": {sample: share[1] for sample, share in shares.items()},
+        }
+    return {table: rows, "ranges": {table: ranges}}
+
+
+def _check(model: str, weights: np.ndarray) -> None:
+    """Raise InputError for weights (m,) of a model that are not finite, or all zero."""
+    report = metrics.weight_report(weights)
+    if report.finite < 1:
+        first = int(np.argmin(np.isfinite(weights)))
+        raise InputError(
+            f"weights of {model}: {np.sum(~np.isfinite(weights))} of {report.size} are not "
+            f"finite (the first is number {first}: {weights[first]}); expected finite "
+            "numbers"
+        )
+    if not np.any(weights):
+        raise InputError(f"weights of {model}: all {report.size} are zero")
 
 
 def over_seeds(tables: Sequence[Table]) -> Table:
     """Average each number over tables of several seeds, and add the best value and their spread.
 
-    The best is the least of the seeds, of each observable by itself.
+    The best is the least of the seeds, of each observable by itself. None is left out.
     """
     result: Table = {}
     for model, row in tables[0].items():
         result[model] = {}
         for name, cell in row.items():
-            cells = [table[model][name] for table in tables]
-            mean = {key: float(np.mean([c[key] for c in cells])) for key in cell}
-            found = [c["value"] for c in cells]
-            spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
-            result[model][name] = mean | {"best": min(found), "spread": spread}
+            each = {key: [table[model][name][key] for table in tables] for key in cell}
+            known = {key: [x for x in found if x is not None] for key, found in each.items()}
+            mean = {key: float(np.mean(found)) if found else None for key, found in known.items()}
+            values = known["value"]
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            best = min(values, default=None)
+            result[model][name] = mean | {"best": best, "spread": spread}
     return result
 
 
@@ -126,11 +167,31 @@ def format_table(values: Mapping[str, Any]) -> str:
         ]
         for model, cells in table.items():
             rows.append([model, *(_number(cells[n]["value"], cells[n]["error"]) for n in names)])
-            if any(cells[n].get("best", cells[n]["value"]) < cells[n]["value"] for n in names):
+            if any(cells[n].get("best", cells[n]["value"]) != cells[n]["value"] for n in names):
                 rows.append(["  best of each", *(_number(cells[n]["best"], None) for n in names)])
             rows.append(["  floor", *(_number(cells[n]["floor"], None) for n in names)])
-        texts.append("\n".join([TITLES[name], "", *aligned(rows)]))
+        notes = range_notes(values.get("ranges", {}).get(name, {}))
+        texts.append("\n".join([TITLES[name], "", *aligned(rows), *notes]))
     return "\n\n".join(texts)
+
+
+def range_notes(ranges: Mapping[str, Any]) -> list[str]:
+    """Tell what lies outside of the ranges, and bins that were merged, one line for each kind."""
+    parts, merged = [], []
+    for name, found in ranges.items():
+        symbol = OBSERVABLES[name].symbol if name in OBSERVABLES else name
+        for side, end in (("below", found["low"]), ("above", found["high"])):
+            shares = found[side]["data"], found[side]["simulation"]
+            if max(shares) > 0:
+                parts.append(f"{symbol} {side} {end:.4g}: {shares[0]:.2%}, {shares[1]:.2%}")
+        if found["bins"] < found.get("of", found["bins"]):
+            merged.append(f"{symbol} {found['bins']} of {found['of']}")
+    lines = []
+    if parts:
+        lines.append(f"outside of the ranges, of data and simulation: {'; '.join(parts)}")
+    if merged:
+        lines.append(f"bins left, others are merged for negative weights: {'; '.join(merged)}")
+    return [""] * bool(lines) + lines
 
 
 def format_quality(values: Mapping[str, Any]) -> str:
@@ -194,12 +255,16 @@ def format_known(values: Mapping[str, Any], table: str = "known_ratio") -> str:
     return "\n".join([title, "", *aligned(rows)])
 
 
-def _shape(test: Mapping[str, float]) -> str:
+def _shape(test: Mapping[str, float | None]) -> str:
+    if test["chi2"] is None:
+        return "-"
     return f"{test['chi2']:.1f}/{test['ndf']} ({test['p']:.3f})"
 
 
-def _number(value: float, error: float | None) -> str:
+def _number(value: float | None, error: float | None) -> str:
     """Format a value with two decimals, and its error; columns align at the decimal point."""
+    if value is None:
+        return f"-  {NO_ERROR}"
     return f"{value:.2f}{NO_ERROR if error is None else f' ±{error:5.2f}'}"
 
 

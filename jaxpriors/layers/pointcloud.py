@@ -31,13 +31,15 @@ def nearest_real(points: Array, mask: Array, count: int, order: Array) -> tuple[
 
     points (B, P, D), mask (B, P) bool; K is count, or P if that is less. Where an event has fewer
     other particles, the last entries are not valid. Measured directions are coarse: particles that
-    are equally far come in the order of ``order`` (B, P), a permutation of the rows.
+    are equally far come in the order of ``order`` (B, P), a permutation of the rows. A row with NaN
+    is nobody's neighbour and has none: ``top_k`` would rank it first or last, by its sign bit.
     """
     size = mask.shape[1]
     points = jax.lax.stop_gradient(points)
     others, real = (jax.vmap(lambda rows, i: rows[i])(x, order) for x in (points, mask))
     allowed = real[:, None] & (order[:, None] != jnp.arange(size)[:, None])
-    distance = jnp.where(allowed, squared_distances(points, others), jnp.inf)
+    distance = squared_distances(points, others)
+    distance = jnp.where(allowed & ~jnp.isnan(distance), distance, jnp.inf)
     found, place = jax.lax.top_k(-distance, min(count, size))
     return jax.vmap(lambda rows, i: rows[i])(order, place), found > -jnp.inf
 
@@ -46,7 +48,8 @@ def nearest_shifted(points: Array, mask: Array, count: int) -> Array:
     """Find indices (B, P, count + 1) of the nearest rows, with padding, the row itself first.
 
     Every coordinate of a padded row is ``FAR`` larger, as in OmniLearn: among themselves padded
-    rows are as close as their points. Raises ValueError where there are fewer than count + 1 rows.
+    rows are as close as their points; a row with NaN is the farthest of all. Raises ValueError
+    where there are fewer than count + 1 rows.
     """
     size, dimension = points.shape[1:]
     if size <= count:
@@ -60,6 +63,7 @@ def nearest_shifted(points: Array, mask: Array, count: int) -> Array:
     by = shift[:, :, None] - shift[:, None]
     across = total[:, :, None] - total[:, None]
     distance = squared_distances(points, points) + 2 * by * across + dimension * by * by
+    distance = jnp.where(jnp.isnan(distance), jnp.inf, distance)
     return jax.lax.top_k(-distance, count + 1)[1]
 
 

@@ -8,7 +8,7 @@ The event weights are written to ``weights.h5`` (`ratio.weights`).
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +18,10 @@ from matplotlib.figure import Figure
 
 from jaxpriors.data.batching import split
 from jaxpriors.data.events import Events
+from jaxpriors.data.units import check_units
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.figures import (
-    calibration_figure,
-    observable_figure,
-    save_figure,
-    training_figure,
-)
+from jaxpriors.evaluation.figures import calibration_figure, save_figure, training_figure
+from jaxpriors.evaluation.histograms import binned
 from jaxpriors.evaluation.likelihood_ratio import (
     Reliability,
     against_truth,
@@ -34,14 +31,15 @@ from jaxpriors.evaluation.likelihood_ratio import (
     shapes,
 )
 from jaxpriors.evaluation.metrics import weight_report
+from jaxpriors.evaluation.observable_figure import observable_figure
 from jaxpriors.evaluation.observables import (
     OBSERVABLES,
     Observable,
     jet_observables,
     observables,
-    spanning,
     with_observables,
 )
+from jaxpriors.evaluation.ranges import fitting, ranged, spanning
 from jaxpriors.evaluation.tables import discriminators
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import check_overlap, two_classes
@@ -59,10 +57,11 @@ class Reweighting:
     """Configure the fits and their evaluation.
 
     fractions: of events to train, validate and test on. observables: the six of the unfolding
-    studies, or pt, mass, multiplicity and width of the jets in ranges that hold nearly all test
-    events. calibrate: whether to divide log ratios by the temperature that fits the validation
-    events best. truth: a column of the simulation with the factors on its weights that turn it
-    into the data.
+    studies, in their published ranges where these hold nearly all test events of both samples, or
+    pt, mass, multiplicity and width of the jets, in ranges that do (`evaluation.ranges`). ranges:
+    others, observable → (low, high) in its unit. calibrate: whether to divide log ratios by the
+    temperature that fits the validation events best. truth: a column of the simulation with the
+    factors on its weights that turn it into the data.
     """
 
     classifiers: tuple[RatioClassifier, ...]
@@ -71,6 +70,7 @@ class Reweighting:
     observables: Literal["substructure", "jet"] = "substructure"
     calibrate: bool = False
     truth: str | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     if any(set(OBSERVABLES) & set(one.inputs.columns) for one in config.classifiers):
         simulation, data = with_observables(simulation), with_observables(data)
     samples = {"simulation": simulation, "data": data}
+    check_units({f"the {name}": events for name, events in samples.items()})
     parts = {
         name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
         for name, e in samples.items()
@@ -119,16 +120,30 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
                 )
     of = observables if config.observables == "substructure" else jet_observables
     values = {name: of(e[parts[name]["test"]]) for name, e in samples.items()}
-    shown = tuple(OBSERVABLES.values())
-    if config.observables == "jet":
-        shown = spanning(values["simulation"], values["data"])
+    choose = fitting if config.observables == "substructure" else spanning
+    shown = ranged(choose(values["simulation"], values["data"]), config.ranges)
     prepared = Prepared(simulation, data, parts, shown, values)
     if config.truth is not None:
         true_weights(simulation, config.truth)
     for part in PARTS:
         two_classes(*prepared.part(part))
-    _table(prepared, {"simulation": prepared.part("test")[0].weight}, config.seed)
+    for name, events in zip(("simulation", "data"), prepared.part("test"), strict=True):
+        _check_ranges(name, prepared, events.weight, config.ranges)
     return prepared
+
+
+def _check_ranges(
+    sample: str, prepared: Prepared, weight: np.ndarray, given: Mapping[str, Any]
+) -> None:
+    """Raise InputError where a range that was given holds nothing of a sample's test events."""
+    for o in prepared.shown:
+        values = prepared.observables[sample][o.name]
+        if o.name in given and not binned(values, o.edges, weight).usable:
+            raise InputError(
+                f"ranges: {o.name}: found no weight of the {sample}'s {len(values)} test events "
+                f"from {o.low:g} to {o.high:g}, expected some; they range from {values.min():.4g} "
+                f"to {values.max():.4g}"
+            )
 
 
 def reweight(
@@ -143,7 +158,8 @@ def reweight(
     names: where the samples `simulation` and `data` are from, for the file of weights.
 
     Returns the metrics: ``table2`` (triangular discriminators × 1000 of six
-    observables with bootstrap errors, floors and the values before reweighting), ``models``
+    observables with bootstrap errors, floors and the values before reweighting), ``ranges`` (of
+    the observables, and what is outside), ``models``
     (loss, AUC, temperature, weight report, times; the spread of an ensemble's log ratios: their
     standard deviation, averaged over the simulated test events), ``table4``, ``closure`` and
     ``known_ratio`` (`evaluation.likelihood_ratio`), ``events``, ``environment`` (versions).

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.metrics import histogram
+from jaxpriors.evaluation.histograms import binned, groups, holds
 from jaxpriors.evaluation.observables import OBSERVABLES
+from jaxpriors.evaluation.ranges import fitted
 from jaxpriors.unfolding.result import Unfolded
 
 BINS = 20
@@ -19,11 +20,14 @@ class Distribution(NamedTuple):
 
     The errors are the spread of the bootstrap replicas (R, K), due to data, simulation and
     training; with fewer than two replicas they are sqrt(Σw²), the errors of the simulation.
+    below, above: sums of weights outside of the bins.
     """
 
     content: np.ndarray
     error: np.ndarray
     replicas: np.ndarray
+    below: float
+    above: float
 
 
 def distribution(
@@ -32,14 +36,15 @@ def distribution(
     """Fill the distribution of an observable (n,) of the simulated events in edges (K + 1,).
 
     iteration: None for the last, 0 for the simulation. Values of events without a particle level
-    are ignored. Raises InputError as `metrics.histogram` does.
+    are ignored. Raises InputError as `histograms.binned` does.
     """
     gen = result.pass_gen
-    weights = result.weights(iteration)[:, gen]
-    found = [histogram(values[gen], edges, w) for w in weights]
+    values, weights = values[gen], result.weights(iteration)[:, gen]
+    found = [binned(values, edges, w) for w in weights]
+    below, above = (float(weights[0] @ x) for x in (values < edges[0], values > edges[-1]))
     replicas = np.stack([h.content for h in found[1:]]) if len(found) > 1 else np.zeros((0, 0))
     error = replicas.std(0, ddof=1) if len(replicas) > 1 else np.sqrt(found[0].variance)
-    return Distribution(found[0].content, error, replicas)
+    return Distribution(found[0].content, error, replicas, below, above)
 
 
 def find_observable(result: Unfolded, name: str) -> np.ndarray:
@@ -52,9 +57,27 @@ def find_observable(result: Unfolded, name: str) -> np.ndarray:
     return result.observables[name]
 
 
+def usual_edges(name: str, values: np.ndarray) -> np.ndarray:
+    """Make edges (K + 1,) for the values (n,) of an observable.
+
+    Those of the published range where it holds 99 % of the finite values (`evaluation.ranges`), or
+    else, as for other observables, equal bins over their central 99 %.
+
+    >>> usual_edges("mass", np.linspace(5.0, 60.0, 99))[[0, 1, -1]].tolist()
+    [0.0, 3.75, 75.0]
+    """
+    if name in OBSERVABLES:
+        return fitted(OBSERVABLES[name], values).edges
+    return default_edges(values)
+
+
 def default_edges(values: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Make equal bins over the central 99 % of the finite values; edges (bins + 1,)."""
-    low, high = np.quantile(values[np.isfinite(values)], (0.005, 0.995))
+    values = np.asarray(values, np.float64)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        raise InputError(f"bins: none of {len(values)} values is finite, expected some")
+    low, high = np.quantile(finite, (0.005, 0.995))
     if not high > low:
         raise InputError(f"bins: all values are near {low:g}, expected some spread, or give bins")
     return np.linspace(low, high, bins + 1)
@@ -68,16 +91,11 @@ def merged_edges(
     Such a bin joins the next bin to its right, the last one the bin to its left. The effective
     number of events is (Σw)² / Σw², 0 where the sum is not positive.
     """
-    found = histogram(values, edges, weights)
-    kept, content, variance = [float(edges[0])], 0.0, 0.0
-    for k, edge in enumerate(edges[1:]):
-        content, variance = content + found.content[k], variance + found.variance[k]
-        if content > 0 and content**2 >= least * variance:
-            kept.append(float(edge))
-            content = variance = 0.0
-    if len(kept) > 1:
-        kept[-1] = float(edges[-1])
-    return np.array(kept if len(kept) > 1 else [edges[0], edges[-1]])
+    found = binned(values, edges, weights)
+    starts = groups(
+        len(edges) - 1, lambda some: holds(found.content[some], found.variance[some], least)
+    )
+    return np.append(np.asarray(edges, np.float64)[starts], edges[-1])
 
 
 def format_reports(reports: list[dict[str, Any]]) -> str:

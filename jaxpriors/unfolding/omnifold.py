@@ -42,6 +42,7 @@ import numpy as np
 from jaxpriors.data.batching import UNITS
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
+from jaxpriors.data.units import check_units
 from jaxpriors.errors import InputError
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import Split, check_overlap, one_sample, two_samples
@@ -148,8 +149,10 @@ def check_samples(simulation: Simulation, data: Events, config: OmniFold) -> Non
     """Check the samples of an unfolding before it begins.
 
     Raises InputError where the weights of the data, or of the simulated events with a detector
-    level, have no positive sum in one of the replicas.
+    level, have no positive sum in one of the replicas, and as `data.units.check_units`.
     """
+    levels = {f"the simulation's {level} level": getattr(simulation, level) for level in STEPS}
+    check_units(levels | {"the data": data})
     measured = {"data": data.weight, "simulation": simulation.weight * simulation.pass_reco}
     for name, weight in measured.items():
         sums = _counts(len(weight), config, name) @ weight

@@ -139,7 +139,13 @@ def test_apply_prints_distributions(finished, files, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "mass, iteration 3 of 3; errors: simulation's statistics alone" in printed
     table = json.loads(out.read_text())
-    assert table["edges"] == [0, 15, 30, 45, 60] and len(printed.splitlines()) == 6
+    assert table["edges"] == [0, 15, 30, 45, 60]
+    *rows, above = printed.splitlines()
+    assert len(rows) == 6 and above.split()[0] == "above"
+    outside = table["outside"]
+    assert outside["below"] == {"simulation": 0, "unfolded": 0}
+    for kind in ("simulation", "unfolded"):
+        assert f"{outside['above'][kind]:.5g}" in above
     state = Unfolded.read(result)
     weights, mass = state.weights()[0], state.observables["mass"]
     expected = np.histogram(mass[state.pass_gen], table["edges"], weights=weights[state.pass_gen])

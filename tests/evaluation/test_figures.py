@@ -4,80 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.patches import StepPatch
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation import figures as plots
 from jaxpriors.evaluation.likelihood_ratio import reliability
-from jaxpriors.evaluation.metrics import histogram
-from jaxpriors.evaluation.observables import OBSERVABLES
-
-
-@pytest.fixture(scope="module")
-def samples() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Bell-shaped values within the range of each observable, data shifted a little."""
-    rng = np.random.default_rng(5)
-
-    def draw(number: int, shift: float) -> dict[str, np.ndarray]:
-        return {
-            o.name: o.low + (o.high - o.low) * (0.4 + shift + 0.15 * rng.normal(size=number))
-            for o in OBSERVABLES.values()
-        }
-
-    return draw(2000, 0.02), draw(3000, 0.0)
-
-
-def steps(axes) -> list[StepPatch]:
-    """The step lines of a panel, in drawing order."""
-    return [patch for patch in axes.patches if isinstance(patch, StepPatch)]
-
-
-def test_six_panels_with_ratios_hold_data_simulation_and_models(samples):
-    data, simulation = samples
-    weights = {"L-GATr": np.exp(simulation["zg"]), "PET": np.ones(3000)}
-    figure = plots.observable_figure(data, simulation, weights)
-    assert len(figure.axes) == 12
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["Data", "Simulation", "L-GATr", "PET"]
-    for main, ratio, observable in zip(
-        figure.axes[::2], figure.axes[1::2], OBSERVABLES.values(), strict=True
-    ):
-        edges, name = observable.edges, observable.name
-        assert observable.label in ratio.get_xlabel() and observable.unit in main.get_ylabel()
-        drawn = steps(main)
-        assert len(drawn) == 3 and len(steps(ratio)) == 4  # the ratios and the data's band
-        for step, sample_weights in zip(drawn, [None, *weights.values()], strict=True):
-            expected = histogram(simulation[name], edges, sample_weights).density(edges)[0]
-            np.testing.assert_allclose(step.get_data().values, expected)
-        points = main.containers[0].lines[0].get_xydata()
-        density = histogram(data[name], edges).density(edges)[0]
-        np.testing.assert_allclose(points[:, 1], density[density > 0])
-        np.testing.assert_allclose(main.get_xlim(), (edges[0], edges[-1]))
-        bottom, top = ratio.get_ylim()
-        assert bottom + top == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize("models", [2, 7, 11])
-def test_the_legend_of_many_models_stays_inside(samples, models):
-    weights = {f"pet-finetuned {i}": np.ones(3000) for i in range(models)}
-    figure = plots.observable_figure(*samples, weights)
-    figure.draw_without_rendering()
-    box, whole = figure.legends[0].get_window_extent(), figure.bbox
-    assert whole.x0 <= box.x0 and box.x1 <= whole.x1
-    assert box.y1 <= whole.y1
-    assert box.y0 >= figure.axes[0].get_window_extent().y1
-
-
-def test_ratios_of_equal_samples_are_one_and_imprecise_bins_stay_empty(samples):
-    data, _ = samples
-    figure = plots.observable_figure(
-        data, data, {}, observables=[OBSERVABLES["mass"]], data_label="H1", simulation_label="MC"
-    )
-    assert len(figure.axes) == 2
-    ratio = steps(figure.axes[1])[1].get_data().values
-    counts = np.histogram(data["mass"], OBSERVABLES["mass"].edges)[0]
-    np.testing.assert_allclose(ratio[counts > 25], 1.0)
-    assert np.isnan(ratio[counts < 25]).all() and (counts < 25).any()
 
 
 def test_training_curves_mark_the_best_epoch():
@@ -128,11 +58,6 @@ def test_save_figure_writes_both_files_and_nothing_else(tmp_path):
     assert written[0].read_bytes() == before
 
 
-def test_bad_input_is_named(samples):
-    data, simulation = samples
-    with pytest.raises(InputError, match=r"\['zg'\] not found; data has"):
-        plots.observable_figure(data, {k: v for k, v in simulation.items() if k != "zg"}, {})
+def test_bad_input_is_named():
     with pytest.raises(InputError, match=r"history of \['slim'\] holds no epoch"):
         plots.training_figure({"slim": {"train": []}})
-    with pytest.raises(InputError, match="values have shape"):
-        plots.observable_figure(data, simulation, {"a": np.ones(2)})

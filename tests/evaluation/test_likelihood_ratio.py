@@ -216,7 +216,6 @@ def test_equal_ratios_share_a_bin():
     [
         ([0.0, np.inf], [0.0], None, "log ratios of simulation: 1 of 2 values are not finite"),
         ([0.0, 1.0], [0.0], [1.0, -1.0], "weights of simulation: 2 add up to 0"),
-        ([0.0, 1.0], [2.0], [2.0, -1.0], "expected a positive number: fewer bins"),
     ],
 )
 def test_samples_that_make_no_diagram_are_refused(simulation, data, weights, message):
@@ -228,3 +227,14 @@ def test_samples_that_make_no_diagram_are_refused(simulation, data, weights, mes
 def test_ratios_that_are_of_no_use_become_small():
     rng = np.random.default_rng(0)
     assert temperature(rng.normal(1, 1, 1000), rng.normal(-1, 1, 1000)) == pytest.approx(20)
+
+
+def test_bins_of_a_diagram_in_which_negative_weights_prevail_are_joined():
+    one = reliability(np.array([0.0, 1.0]), np.array([2.0]), np.array([2.0, -1.0]))
+    assert one.weight.tolist() == [1.0]
+    rng = np.random.default_rng(0)
+    simulation, data = rng.normal(-0.5, 1, 300), rng.normal(0.5, 1, 300)
+    signs = np.where(rng.random(300) < 0.3, -1.0, 1.0)
+    found = reliability(simulation, data, signs, bins=40)
+    assert 1 < len(found.weight) < 40 and np.all(found.weight > 0)
+    assert len(reliability(simulation, data, np.abs(signs), bins=40).weight) == 40

@@ -128,13 +128,3 @@ def test_jet_observables_are_those_of_the_six_and_the_transverse_momentum(jets, 
         np.testing.assert_array_equal(found[name], values[name])
     total = np.add.reduceat(jets.p4.astype(np.float64), jets.offsets[:-1])
     np.testing.assert_allclose(found["pt"], np.hypot(total[:, 1], total[:, 2]))
-
-
-def test_ranges_span_both_samples_also_where_all_are_alike(jets):
-    one = obs.jet_observables(jets)
-    other = {name: np.full(10, 7.0) for name in one}
-    for o in obs.spanning(one, other):
-        inside = (one[o.name] >= o.low) & (one[o.name] <= o.high)
-        assert inside.mean() > 0.97 and o.low <= 7.0 <= o.high
-    for o in obs.spanning(other, other):
-        assert o.low <= 7.0 <= o.high and len(o.edges) == o.bins + 1

@@ -157,3 +157,15 @@ def test_auc_one_vs_one_needs_every_class():
         auc_one_vs_one(np.eye(3)[[0, 2]], np.array([0, 2]))
     with pytest.raises(InputError, match=r"scores have shape \(3,\)"):
         auc_one_vs_one(np.arange(3.0), np.arange(3))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_nan_ranks_nothing(sign):
+    """It would be the best score or the worst, by the sorting that is used."""
+    scores = np.array([0.2, np.copysign(np.nan, sign), 0.4, 0.9])
+    labels = np.array([0, 1, 0, 1])
+    for measure in (roc, rejection_with_error, accuracy, auc):
+        with pytest.raises(InputError, match=r"1 of 4 values are not finite .* number 1: nan"):
+            measure(scores, labels)
+    with pytest.raises(InputError, match="1 of 4 values are not finite"):
+        auc_one_vs_one(np.stack([scores, 1 - scores], axis=1), labels)

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation import metrics
 from jaxpriors.evaluation import tables as report
+from jaxpriors.evaluation.discriminators import (
+    discriminator_error,
+    discriminator_floor,
+    triangular_discriminator,
+)
 from jaxpriors.evaluation.observables import Observable
 
 OBSERVABLES = (
@@ -32,7 +36,7 @@ def samples() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]
 
 @pytest.fixture(scope="module")
 def table(samples) -> dict:
-    """Their table, as it comes back from a metrics.json."""
+    """Their table, as it comes back from a discriminators.json."""
     data, simulation, ratio = samples
     models = {"exact": ratio, "none": np.full(4000, 3.0)}
     values = report.discriminators(
@@ -45,12 +49,10 @@ def test_table2_holds_the_metrics(samples, table):
     data, simulation, ratio = samples
     cell = table["table2"]["exact"]["mass"]
     arguments = (data["mass"], simulation["mass"], OBSERVABLES[0].edges)
-    assert cell["value"] == metrics.triangular_discriminator(*arguments, None, ratio)
-    assert cell["floor"] == metrics.discriminator_floor(*arguments, None, ratio)
-    assert cell["unweighted"] == metrics.triangular_discriminator(*arguments)
-    assert cell["error"] == metrics.discriminator_error(
-        *arguments, None, ratio, replicas=40, seed=1
-    )
+    assert cell["value"] == triangular_discriminator(*arguments, None, ratio)
+    assert cell["floor"] == discriminator_floor(*arguments, None, ratio)
+    assert cell["unweighted"] == triangular_discriminator(*arguments)
+    assert cell["error"] == discriminator_error(*arguments, None, ratio, replicas=40, seed=1)
 
 
 def test_the_exact_ratio_reaches_the_floor_and_equal_weights_change_nothing(table):
@@ -95,3 +97,48 @@ def test_seeds_are_summed_up():
     tables = [{"a": {"m": {"value": v, "floor": 1.0}}} for v in (2.0, 4.0)]
     cell = report.over_seeds(tables)["a"]["m"]
     assert cell["value"] == 3 and cell["best"] == 2 and cell["spread"] == pytest.approx(2**0.5)
+
+
+def test_what_lies_outside_is_told(samples, table):
+    data, simulation, _ = samples
+    narrow = (Observable("mass", "m", "Mass", "GeV", 0.2, 0.8, 10), OBSERVABLES[1])
+    found = report.discriminators(
+        data, simulation, {"none": np.ones(4000)}, observables=narrow, replicas=5
+    )
+    mass = found["ranges"]["table2"]["mass"]
+    assert (mass["low"], mass["high"], mass["bins"]) == (0.2, 0.8, 10)
+    assert mass["below"]["data"] == pytest.approx(0.04, abs=0.01)
+    assert mass["above"]["simulation"] == pytest.approx(0.2, abs=0.02)
+    line = report.format_table(found).splitlines()[-1]
+    assert line.startswith("outside of the ranges, of data and simulation: m below 0.2: ")
+    assert f"{mass['below']['data']:.2%}, {mass['below']['simulation']:.2%}; m above 0.8" in line
+    assert "own" not in line and "outside" not in report.format_table(table)
+
+
+def test_an_empty_range_has_no_numbers_and_stops_nothing(samples):
+    data, simulation, ratio = samples
+    away = (Observable("mass", "m", "Mass", "GeV", 5.0, 6.0, 10), OBSERVABLES[1])
+    found = report.discriminators(data, simulation, {"a": ratio}, observables=away, replicas=5)
+    assert set(found["table2"]["a"]["mass"].values()) == {None}
+    assert found["table2"]["a"]["own"]["value"] > 0
+    lines = report.format_table(json.loads(json.dumps(found))).splitlines()
+    assert lines[5].split()[:2] == ["a", "-"] and "m below 5: 100.00%, 100.00%" in lines[-1]
+    assert report.over_seeds([found["table2"]] * 2)["a"]["mass"]["best"] is None
+
+
+def test_models_with_negative_weights_share_their_bins(samples):
+    data, simulation, ratio = samples
+    signs = np.where(np.random.default_rng(0).random(4000) < 0.3, -1.0, 1.0)
+    few = {name: values[:300] for name, values in simulation.items()}
+    models = {"signed": (signs * ratio)[:300], "none": np.ones(300)}
+    found = report.discriminators(data, few, models, observables=OBSERVABLES[:1], replicas=20)
+    kept = found["ranges"]["table2"]["mass"]
+    assert 1 < kept["bins"] < kept["of"] == 10
+    alone = report.discriminators(
+        data, few, {"none": models["none"]}, observables=OBSERVABLES[:1], replicas=20
+    )
+    assert alone["ranges"]["table2"]["mass"]["bins"] == 10
+    shared, own = (x["table2"]["none"]["mass"]["value"] for x in (found, alone))
+    assert shared < own  # fewer bins tell less
+    note = report.format_table(found).splitlines()[-1]
+    assert note == f"bins left, others are merged for negative weights: m {kept['bins']} of 10"

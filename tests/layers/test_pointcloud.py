@@ -52,6 +52,25 @@ def test_equally_far_particles_are_taken_in_the_order():
     np.testing.assert_array_equal(index[:, 4], [[3, 1], [3, 2], [0, 1]])
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("points", [2, 16], indirect=True)
+def test_a_row_that_is_not_a_number_is_nobodys_neighbour(points, sign):
+    """In jax 0.10.2, top_k ranks NaN above all numbers, and below all if its sign bit is set."""
+    nan = np.copysign(np.float32(np.nan), np.float32(sign))
+    bad, mask = points.at[:, 3, 0].set(nan), jnp.asarray(HOLES).at[:, 3].set(False)
+    without = nearest_real(points, mask, 2, ROWS)
+    index, valid = nearest_real(bad, jnp.asarray(HOLES), 2, ROWS)
+    others = np.array([0, 1, 2, 4, 5, 6])
+    np.testing.assert_array_equal(valid[:, others], without[1][:, others])
+    kept = np.asarray(valid[:, others])
+    np.testing.assert_array_equal(
+        np.asarray(index[:, others])[kept], np.asarray(without[0][:, others])[kept]
+    )
+    assert not valid[:, 3].any()
+    shifted = nearest_shifted(bad, jnp.ones((3, 7), bool), 5)
+    assert not np.any(np.asarray(shifted[:, others]) == 3)
+
+
 def test_more_neighbours_than_rows():
     index, valid = nearest_real(jnp.zeros((1, 2, 2)), jnp.ones((1, 2), bool), 10, ROWS[:1, :2])
     assert index.shape == (1, 2, 2)

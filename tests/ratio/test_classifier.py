@@ -8,12 +8,8 @@ import pytest
 from jaxpriors import Events, InputError, RatioClassifier, RatioModel
 from jaxpriors.data.batching import split
 from jaxpriors.data.samples import zjets
-from jaxpriors.evaluation.metrics import (
-    chi2_test,
-    discriminator_floor,
-    effective_sample_size,
-    triangular_discriminator,
-)
+from jaxpriors.evaluation.discriminators import discriminator_floor, triangular_discriminator
+from jaxpriors.evaluation.metrics import chi2_test, effective_sample_size
 from jaxpriors.evaluation.observables import OBSERVABLES, observables
 from jaxpriors.ratio.presets import MODELS, preset
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpriors import RatioModel
+from jaxpriors.data.samples import zjets
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES, jet_observables
 from jaxpriors.ratio.classifier import RatioClassifier
@@ -74,10 +75,57 @@ def test_observables_span_both_samples(run):
     assert np.all(edges % 1 == 0.5) and len(set(np.diff(edges))) == 1
 
 
-def test_the_six_observables_are_the_default():
-    jets = random_jets(600, 0), random_jets(600, 1)
-    other = dataclasses.replace(CONFIG, observables="substructure", truth=None)
-    assert prepare_reweighting(*jets, other).shown == tuple(OBSERVABLES.values())
+SIX = dataclasses.replace(CONFIG, observables="substructure", truth=None)
+
+
+def scaled(events, factor):
+    """The jets with all energies times this factor."""
+    return dataclasses.replace(events, p4=factor * events.p4, jet_p4=factor * events.jet_p4)
+
+
+def test_the_six_observables_are_the_default_in_their_published_ranges():
+    samples = [zjets(name, "detector")[:1500] for name in ("simulation", "data")]
+    assert prepare_reweighting(*samples, SIX).shown == tuple(OBSERVABLES.values())
+
+
+def test_ranges_follow_heavy_jets_or_what_is_given():
+    samples = [scaled(random_jets(600, seed), 20) for seed in (0, 1)]
+    prepared = prepare_reweighting(*samples, SIX)
+    assert [o.name for o in prepared.shown] == list(OBSERVABLES)
+    mass = prepared.shown[0]
+    for values in prepared.observables.values():
+        assert np.mean((values["mass"] >= mass.low) & (values["mass"] <= mass.high)) >= 0.98
+        assert np.mean(values["mass"] > 75) > 0.5
+    given = dataclasses.replace(SIX, ranges={"mass": (0, 2000)})
+    assert prepare_reweighting(*samples, given).shown[0].high == 2000
+    empty = dataclasses.replace(SIX, ranges={"mass": (9000, 9001)})
+    message = r"mass: found no weight of the simulation's 180 test events from 9000 to 9001"
+    with pytest.raises(InputError, match=message):
+        prepare_reweighting(*samples, empty)
+
+
+def test_heavy_jets_are_reweighted_and_the_ranges_are_kept(tmp_path):
+    """Also with weights of which a tenth is negative."""
+    samples = [scaled(random_jets(900, seed), 20) for seed in (0, 1)]
+    signs = np.where(np.random.default_rng(0).random(900) < 0.1, -1.0, 1.0)
+    samples[0] = samples[0].with_weight(signs)
+    quick = dataclasses.replace(TINY, epochs=2)
+    config = dataclasses.replace(SIX, classifiers=(RatioClassifier("mlp", training=quick),))
+    metrics = run_reweighting(*samples, config, quiet_run(tmp_path), {})
+    shown = prepare_reweighting(*samples, config).shown
+    found = metrics["ranges"]["table2"]
+    assert [(o.low, o.high) for o in shown] == [(r["low"], r["high"]) for r in found.values()]
+    assert found["mass"]["low"] < found["mass"]["high"] and found["mass"]["high"] > 200
+    for cell in metrics["table2"]["mlp"].values():
+        assert 0 < cell["error"] < 10 * cell["floor"]
+    assert "outside of the ranges" in tables(metrics)
+    assert (tmp_path / "figures" / "observables.png").exists()
+
+
+def test_samples_of_different_units_are_refused():
+    one, other = random_jets(600, 0), scaled(random_jets(600, 1), 1000)
+    with pytest.raises(InputError, match=r"in the simulation and of .* in the data, a factor of"):
+        prepare_reweighting(one, other, SIX)
 
 
 def test_a_calibrated_model_divides_by_its_temperature(tmp_path):

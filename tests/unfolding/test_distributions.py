@@ -5,11 +5,13 @@ import pytest
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.figures import convergence_figure
+from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.unfolding.distributions import (
     default_edges,
     distribution,
     find_observable,
     merged_edges,
+    usual_edges,
 )
 from jaxpriors.unfolding.result import Unfolded
 
@@ -48,6 +50,18 @@ def test_content_is_in_the_datas_normalisation():
     assert before.content == pytest.approx([(x < 0.5).sum(), (x >= 0.5).sum()])
 
 
+def test_what_lies_outside_is_counted_and_nothing_inside_is_no_error():
+    result = _result(2)
+    x = result.observables["x"][result.pass_gen]
+    found = distribution(result, result.observables["x"], np.array([0.2, 0.6]))
+    assert found.below == pytest.approx((1.5 - x[x < 0.2]).sum())
+    assert found.above == pytest.approx((1.5 - x[x > 0.6]).sum())
+    total = found.below + found.content.sum() + found.above
+    assert total == pytest.approx((1.5 - x).sum())
+    away = distribution(result, result.observables["x"], np.array([2.0, 3.0]))
+    assert away.content.tolist() == [0] and away.below == pytest.approx(total)
+
+
 def test_errors_are_the_spread_of_the_replicas():
     result = _result(300)
     edges = np.linspace(0, 1, 6)
@@ -75,6 +89,23 @@ def test_bins_of_an_unknown_observable():
         default_edges(np.full(10, 2.0))
     with pytest.raises(InputError, match=r"found 'y', expected one of \['x'\]"):
         find_observable(_result(0), "y")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32])
+def test_default_bins_do_not_depend_on_the_precision_of_the_values(dtype):
+    edges = default_edges(np.arange(100, 1101).astype(dtype), 2)
+    assert edges.dtype == np.float64 and edges == pytest.approx([105, 600, 1095])
+    with pytest.raises(InputError, match="none of 3 values is finite"):
+        default_edges(np.full(3, np.nan))
+
+
+def test_bins_of_an_observable_follow_heavy_jets():
+    assert (
+        usual_edges("mass", np.linspace(5, 70, 500)).tolist() == OBSERVABLES["mass"].edges.tolist()
+    )
+    heavy = usual_edges("mass", np.linspace(100, 300, 500))
+    assert len(heavy) == 21 and 100 < heavy[0] < 102 and 298 < heavy[-1] < 300
+    assert usual_edges("own", np.linspace(0, 1, 1001))[0] == pytest.approx(0.005)
 
 
 def test_the_convergence_is_drawn():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,9 @@ def records(
             exactly this number of particles with these PDG codes (of either sign).
 
     Raises:
-        InputError: Pythia refuses the settings.
+        InputError: Pythia refuses the settings, or has no weights of a variation that they ask for:
+            VINCIA (Pythia 8.317) takes `UncertaintyBands` and gives one weight of 1, and a misspelt
+            change gives a name whose weights are all 1.
     """
     import pythia8mc
 
@@ -100,8 +103,29 @@ def records(
         raise InputError(f"Pythia cannot start with these settings: {settings}")
     info = pythia.infoPython()
     names = [info.weightNameByIndex(i) for i in range(info.numberOfWeights())]
+    wanted = _variations(settings)
+    if missing := [name for name in wanted if name not in names]:
+        raise InputError(
+            f"Pythia: asked for the weights of the variations {', '.join(wanted)}, found only "
+            f"{', '.join(names)}: this shower gives none for {', '.join(missing)}"
+        )
+    record = _record(pythia.nextBatch(BATCH), names)
+    if without := [name for name in wanted if np.all(record.weights[name] == 1)]:
+        raise InputError(
+            f"Pythia: the variations {', '.join(without)} leave all weights of {record.n} events "
+            "at 1; expected changes of the shower that these events have"
+        )
     while True:
-        yield _record(pythia.nextBatch(BATCH), names)
+        yield record
+        record = _record(pythia.nextBatch(BATCH), names)
+
+
+def _variations(settings: tuple[str, ...]) -> list[str]:
+    """Find the names of the variations that the settings ask for, as ``varied`` writes them."""
+    if not any(re.fullmatch(r"UncertaintyBands:doVariations *= *on *", s) for s in settings):
+        return []
+    lists = [s[s.index("{") + 1 : s.index("}")] for s in settings if "UncertaintyBands:List" in s]
+    return [part.split()[0] for listed in lists for part in listed.split(",") if part.strip()]
 
 
 def _product_filter(codes: tuple[int, ...], number: int) -> Any:
