@@ -23,9 +23,9 @@ class Fit:
 
     Args:
         model: one or several networks; pet-finetuned is a pet that starts from pretrained weights,
-            mlp sees only the six observables.
+            mlp sees only the six observables, or --inputs.
         network: size, start and precision of the networks.
-        tokens: inputs of lgatr and lgatr-slim.
+        tokens: inputs of lgatr and lgatr-slim, or of mlp.
         samples: how to read the files.
         training: options of the training.
         ensemble: networks of each model that train as one program; the result is the mean of their

@@ -41,10 +41,10 @@ def read_mapping(path: Path | str, given: Reading = Reading()) -> Reading:
             kind.
 
     Examples:
-        >>> import os, tempfile
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "ours.toml")
-        ...     _ = open(path, "w").write('unit = "MeV"\\n[columns]\\nweight = "w"')
+        ...     path = Path(folder, "ours.toml")
+        ...     _ = path.write_text('unit = "MeV"\\n[columns]\\nweight = "w"')
         ...     reading = read_mapping(path, Reading(columns={"pt": "PT"}))
         >>> reading.unit, reading.columns
         ('MeV', {'weight': 'w', 'pt': 'PT'})

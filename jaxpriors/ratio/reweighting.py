@@ -33,16 +33,15 @@ from jaxpriors.evaluation.likelihood_ratio import (
 from jaxpriors.evaluation.metrics import weight_report
 from jaxpriors.evaluation.observable_figure import observable_figure
 from jaxpriors.evaluation.observables import (
-    OBSERVABLES,
     Observable,
     jet_observables,
     observables,
-    with_observables,
 )
 from jaxpriors.evaluation.ranges import fitting, ranged, spanning
 from jaxpriors.evaluation.tables import discriminators
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import check_overlap, two_classes
+from jaxpriors.ratio.features import features, with_columns_seen, without_constituents
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
 from jaxpriors.ratio.weights import write_weights
@@ -58,7 +57,8 @@ class Reweighting:
 
     fractions: of events to train, validate and test on. observables: the six of the unfolding
     studies, in their published ranges where these hold nearly all test events of both samples, or
-    pt, mass, multiplicity and width of the jets, in ranges that do (`evaluation.ranges`). ranges:
+    pt, mass, multiplicity and width of the jets, in ranges that do (`evaluation.ranges`); of events
+    without constituents, the columns that networks see instead. ranges:
     others, observable → (low, high) in its unit. calibrate: whether to divide log ratios by the
     temperature that fits the validation events best. truth: a column of the simulation with the
     factors on its weights that turn it into the data.
@@ -104,9 +104,8 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     names = [c.model for c in config.classifiers]
     if not names or len(set(names)) < len(names):
         raise InputError(f"models: found {names}, expected one or several different ones")
-    if any(set(OBSERVABLES) & set(one.inputs.columns) for one in config.classifiers):
-        simulation, data = with_observables(simulation), with_observables(data)
-    samples = {"simulation": simulation, "data": data}
+    samples = with_columns_seen({"simulation": simulation, "data": data}, config.classifiers)
+    simulation, data = samples.values()
     check_units({f"the {name}": events for name, events in samples.items()})
     parts = {
         name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
@@ -118,11 +117,15 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
                 raise InputError(
                     f"{sample}: {len(samples[sample])} events leave none for {part}; give more"
                 )
-    of = observables if config.observables == "substructure" else jet_observables
-    values = {name: of(e[parts[name]["test"]]) for name, e in samples.items()}
-    choose = fitting if config.observables == "substructure" else spanning
-    shown = ranged(choose(values["simulation"], values["data"]), config.ranges)
-    prepared = Prepared(simulation, data, parts, shown, values)
+    test = {name: events[parts[name]["test"]] for name, events in samples.items()}
+    if any(map(without_constituents, test.values())):
+        values, shown = features(test, config.classifiers)
+    else:
+        of = observables if config.observables == "substructure" else jet_observables
+        values = {name: of(events) for name, events in test.items()}
+        choose = fitting if config.observables == "substructure" else spanning
+        shown = choose(values["simulation"], values["data"])
+    prepared = Prepared(simulation, data, parts, ranged(shown, config.ranges), values)
     if config.truth is not None:
         true_weights(simulation, config.truth)
     for part in PARTS:
