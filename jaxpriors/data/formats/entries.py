@@ -42,8 +42,7 @@ class Plan:
             return ("jet_p4",)
         if self.reading.coordinates is None:
             return ()
-        wanted = col.components(col.JET_COORDINATES[self.reading.coordinates])
-        found = tuple(f"jet_{name}" for name in wanted)
+        found = tuple(f"jet_{name}" for name in jet_axes(self.reading.coordinates))
         return found if set(found) & set(self.reading.columns) else ()
 
     @property
@@ -69,6 +68,11 @@ class Plan:
     def branches(self) -> tuple[str, ...]:
         """All branches that are read."""
         return needed([*self.reading.columns.values(), self.reading.group, self.reading.cut])
+
+
+def jet_axes(coordinates: str) -> tuple[str, ...]:
+    """Name the components of jets beside constituents in these coordinates."""
+    return col.components(col.JET_COORDINATES[coordinates])
 
 
 def needed(expressions: Iterable[str | None]) -> tuple[str, ...]:

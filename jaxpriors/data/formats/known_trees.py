@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jaxpriors.physics.coordinates import JET_COORDINATES, components
+from jaxpriors.data.formats.entries import jet_axes
+from jaxpriors.physics.coordinates import components
 
 _SYSTEMS = {  # coordinates → our component → what the end of its name may be
     "E,px,py,pz": {"E": ("energy", "E", "e"), "px": ("px",), "py": ("py",), "pz": ("pz",)},
@@ -132,7 +133,7 @@ def _grouped(
             continue
         pid = _identity(prefix, present)
         chosen = {ours: f"{theirs}[{index}]" for ours, theirs in (columns | pid).items()}
-        momenta = _complete(f"{jets}_", JET_COORDINATES[coordinates], present)
+        momenta = _complete(f"{jets}_", ",".join(jet_axes(coordinates)), present)
         chosen |= {f"jet_{ours}": theirs for ours, theirs in momenta.items()}
         found.append(Layout(coordinates, chosen, group))
     return found
@@ -151,7 +152,7 @@ def _identity(prefix: str, present: set[str]) -> dict[str, str]:
 
 def _jet(coordinates: str, present: set[str]) -> dict[str, str]:
     """Find the momentum of the one jet of an entry, in coordinates that go with the others."""
-    whole = _complete("jet_", JET_COORDINATES[coordinates], present)
+    whole = _complete("jet_", ",".join(jet_axes(coordinates)), present)
     if whole:
         return {f"jet_{ours}": theirs for ours, theirs in whole.items()}
     if coordinates == "E,px,py,pz" and {"jet_pt", "jet_eta", "jet_phi", "jet_energy"} <= present:

@@ -26,11 +26,12 @@ import numpy as np
 from jaxpriors.data import checks
 from jaxpriors.data.events import Events
 from jaxpriors.data.expressions import branch, evaluate, names
-from jaxpriors.data.formats.entries import Jets, Plan, depth, find_jets, of_jets, regular
+from jaxpriors.data.formats.entries import Jets, Plan, depth, find_jets, jet_axes, of_jets, regular
 from jaxpriors.data.reading import Reading
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 
+PASS = ("pass_gen", "pass_reco")  # columns of flags of events that have a level
 ENERGIES = ("E", "px", "py", "pz", "pt", "m")  # components that have a unit
 
 
@@ -128,9 +129,12 @@ def _constituents(
     rows = rows[np.argsort(number[rows], kind="stable")] if grouped else rows
     counts = np.bincount(number[rows], minlength=len(jets.kept))[jets.kept]
     numbers = np.flatnonzero(jets.kept)
-    if not counts.all():
+    empty = counts == 0
+    for flag in (name for name in PASS if name in columns):  # what fails a level needs none there
+        empty &= of_jets(flag, evaluate(columns[flag], arrays, jets.first), jets)[jets.kept] != 0
+    if empty.any():
         raise InputError(
-            f"{jets.place(numbers[np.argmin(counts)])}: no constituents ({np.sum(counts == 0)} "
+            f"{jets.place(numbers[np.argmax(empty)])}: no constituents ({empty.sum()} "
             "such jets), expected at least one, or a cut that leaves these out"
         )
 
@@ -162,13 +166,18 @@ def _momenta(
 ) -> np.ndarray:
     """Stack components, and bring those with a unit to GeV."""
     coordinates = str(reading.coordinates)
-    axes = col.components(col.JET_COORDINATES[coordinates] if jet else coordinates)
+    axes = jet_axes(coordinates) if jet else col.components(coordinates)
     p4 = values[0] if len(ours) == 1 else np.stack(values, axis=-1)
     if p4.ndim != 2 or p4.shape[1] != len(axes):
         raise InputError(
             f"{ours[0]} {reading.columns[ours[0]]!r}: found {p4.shape[1:]} numbers each, expected "
             f"{len(axes)}: {','.join(axes)}"
         )
+    if "pid" in axes:
+        place = axes.index("pid")
+        p4 = p4.astype(np.float64)
+        checks.check_integers(f"pid in {ours[0]} {reading.columns[ours[0]]!r}", p4[:, place])
+        p4[:, place] = reading.pdg_codes(p4[:, place].astype(np.int64))
     if reading.scale == 1:
         return p4
     return p4 * np.array([reading.scale if axis in ENERGIES else 1.0 for axis in axes])

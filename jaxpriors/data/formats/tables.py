@@ -12,7 +12,7 @@ import numpy as np
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
 from jaxpriors.data.expressions import names, unknown
-from jaxpriors.data.formats.entries import PER_CONSTITUENT, Jets, Plan, find_jets
+from jaxpriors.data.formats.entries import PER_CONSTITUENT, Jets, Plan, find_jets, jet_axes
 from jaxpriors.data.formats.known_trees import recognise
 from jaxpriors.data.reading import Reading
 from jaxpriors.data.unread import account, listed
@@ -88,24 +88,28 @@ def _coordinates(named: Mapping[str, str], given: str | None) -> str | None:
                 f"p4: found no coordinates, expected one of {', '.join(map(repr, col.COORDINATES))}"
             )
         return given
-    every = {axis for system in col.COORDINATES for axis in col.components(system)}
-    found = every & set(named)
+    found = _axes() & set(named)
     if not found:
         return None
     if given is not None:
-        if set(col.components(given)) != found:
+        if set(col.components(given)) - {"pid"} != found:
             raise InputError(
                 f"columns: found the components {', '.join(sorted(found))}, expected those of the "
                 f"coordinates {given}"
             )
-        return given
+        return ",".join(axis for axis in col.components(given) if axis != "pid")
     fitting = [system for system in col.COORDINATES if set(col.components(system)) == found]
-    if len(fitting) != 1:
+    if not fitting:
         raise InputError(
             f"columns: found the components {', '.join(sorted(found))}, expected those of one of "
             f"{', '.join(map(repr, col.COORDINATES))}"
         )
     return fitting[0]
+
+
+def _axes() -> set[str]:
+    """Name all components of momenta that there are."""
+    return {axis for one in col.COORDINATES for axis in col.components(one)} - {"pid"}
 
 
 def _check_names(plan: Plan) -> None:
@@ -122,8 +126,8 @@ def _check_names(plan: Plan) -> None:
         if wrong:
             raise InputError(f"columns: found {', '.join(wrong)} without momenta, expected both")
         return
-    axes = col.components(col.JET_COORDINATES[plan.reading.coordinates])
-    every = {f"jet_{axis}" for system in col.COORDINATES for axis in col.components(system)}
+    axes = jet_axes(plan.reading.coordinates)
+    every = {f"jet_{axis}" for axis in _axes()}
     given, wanted = every & set(named), {f"jet_{axis}" for axis in axes}
     if given and (given != wanted or "jet_p4" in named):
         raise InputError(
