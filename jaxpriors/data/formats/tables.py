@@ -55,7 +55,7 @@ def plan_of(table: Table, reading: Reading) -> Plan:
         named = dict(reading.columns)
         coordinates = _coordinates(named, reading.coordinates)
         if coordinates is None and "p4" not in named:
-            fitting, guess = recognise(table.branches)
+            fitting, guess = recognise({*table.branches} - {*table.counters.values()})
             features = set(named) - {*ALWAYS}
             if len(fitting) == 1 and reading.group is None:
                 found = fitting[0].fields()

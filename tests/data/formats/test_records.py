@@ -21,7 +21,7 @@ def read(branches=None, **reading):
 
 def test_one_jet_an_entry():
     weight = np.array([1.0, -2.0, 0.5, 3.0])
-    jet = {f"jet_{n}": np.array([10.0, 20.0, 30.0, 1.0]) / (1 + i) for i, n in enumerate("abcd")}
+    jet = {f"jet_{n}": np.array([10.0, 20.0, 30.0, 1.0]) / 10**i for i, n in enumerate("abcd")}
     ours = dict(zip(("jet_pt", "jet_eta", "jet_phi", "jet_m"), jet, strict=True))
     events = read(
         {"w": weight, "kind": np.array([0, 1, 1, 0]), "x": np.arange(4.0), **jet},

@@ -118,6 +118,20 @@ def test_arrays_of_a_fixed_size(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_known_tree_needs_no_names(tmp_path, kind):
+    """The branches of PFNano; uproot writes a counter beside each jagged branch of a TTree."""
+    ends = dict(zip(COLUMNS.values(), ("pt", "eta", "phi", "mass"), strict=True))
+    branches = {f"PFCands_{end}": BRANCHES[name] for name, end in ends.items()}
+    branches["FatJetPFCands_pFCandsIdx"] = awkward.local_index(BRANCHES["part_pt"])
+    branches["FatJetPFCands_jetIdx"] = 0 * branches["FatJetPFCands_pFCandsIdx"]
+    branches["genWeight"] = BRANCHES["genWeight"]
+    write_tree(tmp_path / "a.root", branches, kind)
+    events = trees.read_tree(tmp_path / "a.root", Reading(columns={"weight": "genWeight"}))
+    np.testing.assert_allclose(events.p4, momenta(BRANCHES), rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(events.columns["jet"], 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_of_several_trees_is_chosen(tmp_path, kind):
     with uproot.recreate(tmp_path / "a.root") as file:
         add_tree(file, BRANCHES, kind, "nominal")
