@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
+    from jaxpriors.data.formats.frames import events_from_awkward, events_from_pandas
     from jaxpriors.data.matched import Simulation, read_simulation
     from jaxpriors.data.sample_files import read_events, write_events
     from jaxpriors.errors import InputError
@@ -25,6 +26,8 @@ __all__ = [
     "RatioModel",
     "Simulation",
     "Unfolded",
+    "events_from_awkward",
+    "events_from_pandas",
     "read_events",
     "read_simulation",
     "unfold",
@@ -39,6 +42,8 @@ _HOMES = {
     "RatioModel": "jaxpriors.ratio.model",
     "Simulation": "jaxpriors.data.matched",
     "Unfolded": "jaxpriors.unfolding.result",
+    "events_from_awkward": "jaxpriors.data.formats.frames",
+    "events_from_pandas": "jaxpriors.data.formats.frames",
     "read_events": "jaxpriors.data.sample_files",
     "read_simulation": "jaxpriors.data.matched",
     "unfold": "jaxpriors.unfolding.omnifold",

@@ -18,6 +18,7 @@ from jaxpriors.training.options import Compute
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
     from jaxpriors.data.reading import Reading
+    from jaxpriors.preprocessing.columns import ColumnsConfig
     from jaxpriors.preprocessing.tokens import InputConfig
 
 T = TypeVar("T")
@@ -79,22 +80,25 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class TokenOptions:
-    """Choose the inputs of lgatr and lgatr-slim.
+    """Choose the inputs of lgatr and lgatr-slim, or of mlp.
 
     Args:
         features: for lgatr and lgatr-slim: full (kinematics and identities of the constituents) or
             momenta (four-vectors).
         beam: for lgatr and lgatr-slim: reference vectors that stand for the beam.
         time: for lgatr and lgatr-slim: whether a reference vector stands for the time direction.
+        inputs: for mlp: columns of the events that it sees, instead of the six observables.
     """
 
     features: Literal["full", "momenta"] = "full"
     beam: Literal["lightlike", "spacelike", "timelike", "xyplane", "none"] = "lightlike"
     time: bool = True
+    inputs: tuple[str, ...] = ()
 
-    def inputs_for(self, models: tuple[str, ...]) -> dict[str, InputConfig | None]:
-        """Give each model its inputs, None for its own; raise InputError where none has tokens."""
+    def inputs_for(self, models: tuple[str, ...]) -> dict[str, InputConfig | ColumnsConfig | None]:
+        """Give each model its inputs, None for its own; raise InputError where none has any."""
         from jaxpriors.errors import InputError
+        from jaxpriors.preprocessing.columns import ColumnsConfig
         from jaxpriors.preprocessing.tokens import InputConfig
         from jaxpriors.ratio.presets import find_model
 
@@ -104,7 +108,16 @@ class TokenOptions:
             raise InputError(
                 f"features, beam, time: found {chosen} for {models}, which have no tokens"
             )
-        return {name: chosen if taken else None for name, taken in accepting.items()}
+        if self.inputs and "mlp" not in models:
+            raise InputError(
+                f"inputs: found {', '.join(self.inputs)} for {', '.join(models)}, expected 'mlp'"
+            )
+        found: dict[str, InputConfig | ColumnsConfig | None] = {
+            name: chosen if taken else None for name, taken in accepting.items()
+        }
+        if self.inputs:
+            found["mlp"] = ColumnsConfig(self.inputs)
+        return found
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from jaxpriors.ratio.names import ModelName
 from jaxpriors.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jaxpriors.ratio.classifier import RatioClassifier
     from jaxpriors.ratio.reweighting import Reweighting
 
@@ -21,9 +23,9 @@ class Fit:
 
     Args:
         model: one or several networks; pet-finetuned is a pet that starts from pretrained weights,
-            mlp sees only the six observables.
+            mlp sees only the six observables, or --inputs.
         network: size, start and precision of the networks.
-        tokens: inputs of lgatr and lgatr-slim.
+        tokens: inputs of lgatr and lgatr-slim, or of mlp.
         samples: how to read the files.
         training: options of the training.
         ensemble: networks of each model that train as one program; the result is the mean of their
@@ -62,7 +64,14 @@ class Fit:
         )
 
 
-def reweight(simulation: Path, data: Path, /, run: In[RunOptions], fit: In[Fit] = Fit()) -> int:
+def reweight(
+    simulation: Path,
+    data: Path,
+    /,
+    run: In[RunOptions],
+    write: Path | None = None,
+    fit: In[Fit] = Fit(),
+) -> int:
     """Reweight one sample into another.
 
     Trains a classifier between the two, weights each simulated event by the likelihood ratio,
@@ -72,12 +81,14 @@ def reweight(simulation: Path, data: Path, /, run: In[RunOptions], fit: In[Fit] 
         simulation: HDF5 file of the sample to reweight.
         data: HDF5 file of the target sample.
         run: folder of the run and its processes.
+        write: a .root or .parquet file for the new weights, with the entries of the simulation's
+            tree, as a friend of it.
         fit: configuration of the fit.
     """
     from jaxpriors.ratio.reweighting import Reweighting
 
     config = Reweighting(fit.classifiers(), seed=fit.training.seed, ranges=fit.ranges)
-    return _run(simulation, data, fit, run, config)
+    return _run(simulation, data, fit, run, config, write)
 
 
 def ratio(
@@ -86,6 +97,7 @@ def ratio(
     /,
     run: In[RunOptions],
     truth: str | None = None,
+    write: Path | None = None,
     fit: In[Fit] = Fit(),
 ) -> int:
     """Learn the likelihood ratio of two samples, calibrate it, and measure how good it is.
@@ -101,6 +113,8 @@ def ratio(
         run: folder of the run and its processes.
         truth: the simulation's column with the factors on its weights that turn it into the data,
             where they are known.
+        write: a .root or .parquet file for the new weights, with the entries of the simulation's
+            tree, as a friend of it.
         fit: configuration of the fit.
     """
     from jaxpriors.ratio.reweighting import Reweighting
@@ -113,18 +127,40 @@ def ratio(
         truth=truth,
         ranges=fit.ranges,
     )
-    return _run(simulation, data, fit, run, config)
+    return _run(simulation, data, fit, run, config, write)
 
 
-def _run(simulation: Path, data: Path, fit: Fit, options: RunOptions, config: Reweighting) -> int:
-    """Run or resume a reweighting in a folder and print its tables."""
+def _run(
+    simulation: Path,
+    data: Path,
+    fit: Fit,
+    options: RunOptions,
+    config: Reweighting,
+    write: Path | None,
+) -> int:
+    """Run or resume a reweighting in a folder, write its weights back and print its tables."""
+    from jaxpriors.data.friends import check_friend
     from jaxpriors.ratio.reweighting import run_reweighting
+    from jaxpriors.ratio.weights import write_back
     from jaxpriors.report.tables import tables
     from jaxpriors.run.folder import started
 
     sources = {"simulation": str(simulation), "data": str(data), **asdict(fit.samples)}
+    if write is not None:
+        check_friend(write)
     with started(options.out, options.resume) as run:
         metrics = run_reweighting(*fit.samples.read(simulation, data), config, run, sources)
+        if write is not None:
+            write_back(options.out / "weights.h5", write, *_entries(simulation, fit))
     print(tables(metrics))
+    if write is not None:
+        print(f"\nweights by entry: {write}")
     print(f"\nweights, figures and metrics: {options.out}")
     return 0
+
+
+def _entries(simulation: Path, fit: Fit) -> tuple[int | None, np.ndarray | None]:
+    """Count the entries of the simulation's tree and the jets of each; None where none is known."""
+    from jaxpriors.data.formats.trees import is_tree, jets
+
+    return jets(simulation, fit.samples.reading()) if is_tree(simulation) else (None, None)

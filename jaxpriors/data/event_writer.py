@@ -17,7 +17,7 @@ from jaxpriors.data.named import FORMAT, VERSION
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.physics import kinematics
-from jaxpriors.run.storage import written_whole
+from jaxpriors.run.hdf5 import written_hdf5
 
 CHUNK = 2**16  # rows of an HDF5 chunk, which are compressed together
 FAST, SMALL = 1, 9  # levels of compression
@@ -63,7 +63,7 @@ class EventWriter:
             text = json.dumps(dict(metadata))
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}: metadata cannot be written as JSON ({error})") from None
-        with written_whole(path, overwrite=overwrite) as scratch, h5py.File(scratch, "w") as file:
+        with written_hdf5(path, overwrite=overwrite) as file:
             file.attrs.update({"format": FORMAT, "version": VERSION, "metadata": text})
             for level in levels:
                 group = file.require_group(level) if level else file

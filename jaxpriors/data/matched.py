@@ -13,7 +13,7 @@ from jaxpriors.data.events import LEVELS, PASS, Events
 from jaxpriors.data.hdf5 import Opened, Source, open_source
 from jaxpriors.data.named import as_flags, find_sample
 from jaxpriors.data.named_unread import unread_names
-from jaxpriors.data.reading import AS_IT_IS, Reading
+from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_named
 from jaxpriors.errors import InputError
 from jaxpriors.run.storage import digest
@@ -172,7 +172,7 @@ def check_matched(
 
 
 def read_simulation(
-    path: Opened, weight: str | None = None, reading: Reading = AS_IT_IS
+    path: Opened, weight: str | None = None, reading: Reading = Reading()
 ) -> Simulation:
     """Read the events of a file with both levels (layout: `jaxpriors.data.sample_files`).
 
@@ -221,7 +221,7 @@ def _of_level(reading: Reading, level: str, source: Source) -> Reading:
     return reading.replace(level=level, columns=names)
 
 
-def read_data(path: Opened, weight: str | None = None, reading: Reading = AS_IT_IS) -> Events:
+def read_data(path: Opened, weight: str | None = None, reading: Reading = Reading()) -> Events:
     """Read measured events: the detector level of a file, or its one sample; those `pass_reco`.
 
     weight, reading: as in ``read_simulation``. Raises InputError as `read_events` does.

@@ -85,6 +85,3 @@ class Reading:
     def replace(self, **fields: Any) -> Reading:
         """Replace some fields."""
         return dataclasses.replace(self, **fields)
-
-
-AS_IT_IS = Reading()

@@ -94,6 +94,12 @@ class RatioClassifier:
     >>> classifier = RatioClassifier("lgatr-slim", "paper")
     >>> classifier.network.num_blocks, classifier.training.epochs, classifier.inputs.beam
     (12, 20, 'lightlike')
+
+    A network of features of one's own, which are columns of the events (MultiFold):
+
+    >>> from jaxpriors.preprocessing.columns import ColumnsConfig
+    >>> RatioClassifier("mlp", inputs=ColumnsConfig(("tau21", "mass"))).inputs.columns
+    ('tau21', 'mass')
     """
 
     model: str

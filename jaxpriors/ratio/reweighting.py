@@ -3,14 +3,7 @@
 The samples are split into events to train on, to validate on and to test with. The table, AUC,
 weight report and figure of observables use only test events, which no training has seen.
 
-The event weights are written to ``weights.h5``, in the order of the simulation's file:
-
-| dataset              | shape  | dtype   | meaning                                           |
-|----------------------|--------|---------|---------------------------------------------------|
-| `<model>/log_ratio`  | (n,)   | float64 | log p_data / p_simulation of each simulated event |
-| `<model>/weight`     | (n,)   | float64 | the event's new weight; same sum as the old ones  |
-| `<model>/log_ratios` | (k, n) | float64 | of each network, where `log_ratio` is the mean    |
-| `part`               | (n,)   | bytes   | what the event was used for: train, validation, test |
+The event weights are written to ``weights.h5`` (`ratio.weights`).
 """
 
 import dataclasses
@@ -40,20 +33,19 @@ from jaxpriors.evaluation.likelihood_ratio import (
 from jaxpriors.evaluation.metrics import weight_report
 from jaxpriors.evaluation.observable_figure import observable_figure
 from jaxpriors.evaluation.observables import (
-    OBSERVABLES,
     Observable,
     jet_observables,
     observables,
-    with_observables,
 )
 from jaxpriors.evaluation.ranges import fitting, ranged, spanning
 from jaxpriors.evaluation.tables import discriminators
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import check_overlap, two_classes
+from jaxpriors.ratio.features import features, with_columns_seen, without_constituents
 from jaxpriors.ratio.model import reweighted
 from jaxpriors.ratio.networks import networks_of
+from jaxpriors.ratio.weights import write_weights
 from jaxpriors.run.folder import Run, logged
-from jaxpriors.run.hdf5 import written_hdf5
 from jaxpriors.run.ranges import check_number, check_whole
 from jaxpriors.training.loop import Record
 
@@ -66,7 +58,8 @@ class Reweighting:
 
     fractions: of events to train, validate and test on. observables: the six of the unfolding
     studies, in their published ranges where these hold nearly all test events of both samples, or
-    pt, mass, multiplicity and width of the jets, in ranges that do (`evaluation.ranges`). ranges:
+    pt, mass, multiplicity and width of the jets, in ranges that do (`evaluation.ranges`); of events
+    without constituents, the columns that networks see instead. ranges:
     others, observable → (low, high) in its unit. calibrate: whether to divide log ratios by the
     temperature that fits the validation events best. truth: a column of the simulation with the
     factors on its weights that turn it into the data.
@@ -118,9 +111,8 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     names = [c.model for c in config.classifiers]
     if not names or len(set(names)) < len(names):
         raise InputError(f"models: found {names}, expected one or several different ones")
-    if any(set(OBSERVABLES) & set(one.inputs.columns) for one in config.classifiers):
-        simulation, data = with_observables(simulation), with_observables(data)
-    samples = {"simulation": simulation, "data": data}
+    samples = with_columns_seen({"simulation": simulation, "data": data}, config.classifiers)
+    simulation, data = samples.values()
     check_units({f"the {name}": events for name, events in samples.items()})
     parts = {
         name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
@@ -132,11 +124,15 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
                 raise InputError(
                     f"{sample}: {len(samples[sample])} events leave none for {part}; give more"
                 )
-    of = observables if config.observables == "substructure" else jet_observables
-    values = {name: of(e[parts[name]["test"]]) for name, e in samples.items()}
-    choose = fitting if config.observables == "substructure" else spanning
-    shown = ranged(choose(values["simulation"], values["data"]), config.ranges)
-    prepared = Prepared(simulation, data, parts, shown, values)
+    test = {name: events[parts[name]["test"]] for name, events in samples.items()}
+    if any(map(without_constituents, test.values())):
+        values, shown = features(test, config.classifiers)
+    else:
+        of = observables if config.observables == "substructure" else jet_observables
+        values = {name: of(events) for name, events in test.items()}
+        choose = fitting if config.observables == "substructure" else spanning
+        shown = choose(values["simulation"], values["data"])
+    prepared = Prepared(simulation, data, parts, ranged(shown, config.ranges), values)
     if config.truth is not None:
         true_weights(simulation, config.truth)
     for part in PARTS:
@@ -165,8 +161,11 @@ def reweight(
     config: Reweighting,
     folder: str | Path,
     progress: Callable[[Record], None] = lambda record: None,
+    names: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Fit every classifier, reweight, write weights and figures into a run's folder.
+
+    names: where the samples `simulation` and `data` are from, for the file of weights.
 
     Returns the metrics: ``table2`` (triangular discriminators × 1000 of six
     observables with bootstrap errors, floors and the values before reweighting), ``ranges`` (of
@@ -213,13 +212,7 @@ def reweight(
             ensembles[name] = each
         weights = {n: reweighted(simulation.weight, r) for n, r in log_ratios.items()}
         path = folder / "weights.h5"
-        with written_hdf5(path, overwrite=True) as file:
-            file.create_dataset("part", data=used_for)
-            for n in weights:
-                file.create_dataset(f"{n}/log_ratio", data=log_ratios[n])
-                file.create_dataset(f"{n}/weight", data=weights[n])
-            for n, ratios_of_each in ensembles.items():
-                file.create_dataset(f"{n}/log_ratios", data=ratios_of_each)
+        write_weights(path, simulation, used_for, log_ratios, weights, ensembles, names or {})
         on_data = model.log_ratios(dat).mean(0)
         of_both = (log_ratios[name][on_test], on_data, sim.weight, dat.weight)
         quality[name] = separation(*of_both, seed=config.seed)
@@ -351,4 +344,5 @@ def run_reweighting(
     )
     config = dataclasses.replace(config, classifiers=classifiers)
     run.open({**dataclasses.asdict(config), "sources": sources})
-    return run.results(lambda: reweight(prepared, config, run.folder, run.progress))
+    names = {name: str(sources[name]) for name in sources if name in ("simulation", "data")}
+    return run.results(lambda: reweight(prepared, config, run.folder, run.progress, names))

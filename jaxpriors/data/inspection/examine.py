@@ -29,7 +29,7 @@ from jaxpriors.data.named import as_flags, find_sample
 from jaxpriors.data.named_sample import NamedSample
 from jaxpriors.data.parts import Part, Reader
 from jaxpriors.data.prepared import EventsOrLevels, open_prepared
-from jaxpriors.data.reading import AS_IT_IS, Reading
+from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_metadata
 from jaxpriors.data.stored import BLOCK
 from jaxpriors.errors import InputError
@@ -54,7 +54,7 @@ class Examination:
     undirected: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def examine(path: Path, layout: str | None = None, reading: Reading = AS_IT_IS) -> Examination:
+def examine(path: Path, layout: str | None = None, reading: Reading = Reading()) -> Examination:
     """Look at a file, or the folder of a prepared sample or of files of one kind.
 
     layout: one of `layouts.LAYOUTS`, default: the one that is recognised; ours where columns are
