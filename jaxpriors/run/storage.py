@@ -18,6 +18,8 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.run import processes
+from jaxpriors.run.forms import parse_json
+from jaxpriors.run.stored_arrays import regular_file
 
 
 @contextlib.contextmanager
@@ -59,24 +61,22 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path, expected: str = "that of a finished run") -> dict[str, Any]:
     """Read the JSON object in a file.
 
-    Raises InputError where the file is missing, saying what was ``expected``, damaged, or no
-    object.
+    Raises InputError where there is no file, saying what was ``expected``, or where it is damaged
+    (`forms.parse_json`), or holds no object.
     """
     content, problem = None, ""
     if processes.index() == 0:
         try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError:
-            problem = f"no such file, expected {expected}"
+            content = parse_json(regular_file(path, expected).read_bytes(), str(path))
+        except InputError as error:
+            problem = str(error)
         except OSError as error:
-            problem = f"cannot be read ({error.strerror})"
-        except ValueError as error:
-            problem = f"found {error}, expected JSON"
+            problem = f"{path}: cannot be read ({error.strerror})"
         if not problem and not isinstance(content, dict):
-            problem = f"found {type(content).__name__}, expected a JSON object"
+            problem = f"{path}: found {type(content).__name__}, expected a JSON object"
     content, problem = processes.gather((content, problem))[0]
     if problem:
-        raise InputError(f"{path}: {problem}")
+        raise InputError(problem)
     return content
 
 
