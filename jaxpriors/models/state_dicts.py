@@ -26,6 +26,7 @@ from jaxpriors.physics.algebra import METRIC
 LAYER = re.compile(r"^((?:(?:.*\.)?mlp\.)?layers)\.(\d{1,9})\.")
 BLOCK = re.compile(r"^(.*?)blocks\.\d{1,9}\.")
 QKV_BIAS = re.compile(r"^(.*attention\.)linear_in(?:_q)?\.linear_s\.bias$")  # L-GATr-slim of 1.4
+COMPILED = "_orig_mod."
 LISTED = 40
 
 
@@ -72,13 +73,18 @@ def strip_prefix(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
     """Return the tensors below ``prefix`` without it, the others, and the prefix.
 
-    ``prefix`` None detects it. ``_orig_mod.``, which torch.compile adds to names, is dropped.
+    ``prefix`` None detects it. ``_orig_mod.``, which torch.compile adds to names, is dropped from
+    names and prefix. Raises InputError where that makes two names one, and as ``detect_prefix``.
     """
-    clean = {name.replace("_orig_mod.", ""): value for name, value in state.items()}
+    clean = {name.replace(COMPILED, ""): value for name, value in state.items()}
+    if len(clean) < len(state):
+        names = [name.replace(COMPILED, "") for name in state]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"found {twice} twice, with and without {COMPILED!r}")
     if prefix is None:
         prefix = detect_prefix(clean)
-    elif prefix and not prefix.endswith("."):
-        prefix += "."
+    elif prefix:
+        prefix = f"{prefix.removesuffix('.')}.".replace(COMPILED, "")
     inside = {n[len(prefix) :]: v for n, v in clean.items() if n.startswith(prefix)}
     return inside, {n: v for n, v in clean.items() if not n.startswith(prefix)}, prefix
 
