@@ -26,10 +26,19 @@ Set = Literal[
     "omnilearn-jetclass",
     "omnilearn-omnifold",
     "omnilearn-dijets",
+    "omnilearned",
+    "omnilearned-momenta",
 ]
 Kind = Literal["jaxpriors", "prepared", "tree"] | Set
 Layout = Literal[
-    "named", "omnilearn", "omnilearn-jetclass", "omnilearn-dijets", "energyflow", "lhco"
+    "named",
+    "omnilearn",
+    "omnilearn-jetclass",
+    "omnilearn-dijets",
+    "omnilearned",
+    "omnilearned-momenta",
+    "energyflow",
+    "lhco",
 ]
 
 
@@ -259,7 +268,8 @@ def data_convert(
         layout: named (columns with names), omnilearn (datasets data, jet, pid, or reco and gen),
             omnilearn-jetclass (the same as made from JetClass: delta eta has the sign of the
             jet's eta, and jets with fewer than two constituents are left out), omnilearn-dijets
-            (two jets an event, as of the LHC Olympics), energyflow (the Z+jets samples of Zenodo
+            (two jets an event, as of the LHC Olympics), omnilearned (and omnilearned-momenta, where
+            column 4 is no identity), energyflow (the Z+jets samples of Zenodo
             3548091), or lhco (the particles of the LHC Olympics' R&D set, Zenodo 4536377, which
             are clustered into two jets).
         sample: for energyflow: pythia21, pythia25, pythia26 or herwig.
@@ -341,8 +351,9 @@ def _read_layout(
         chunks = energyflow_files(source, sample or "")
         return read_energyflow(chunks, events), {"sample": sample}
     if layout == "lhco":
-        from jaxpriors.data.formats.lhco import read_lhco_events
+        from jaxpriors.data.formats.lhco import lhco_rows, read_lhco_events
 
+        lhco_rows(source)  # which tells what is not read
         with counting("events", console) as show:
             progress = partial(show, "reading and clustering")
             found = read_lhco_events(source, window=window, stop=events, progress=progress)
@@ -351,6 +362,12 @@ def _read_layout(
         from jaxpriors.data.formats.omnilearn_dijets import read_omnilearn_dijets
 
         return read_omnilearn_dijets(source, stop=events), {}
+    if layout in ("omnilearned", "omnilearned-momenta"):
+        from jaxpriors.data.formats.omnilearned import omnilearned_jets, read_omnilearned_events
+
+        identities = layout == "omnilearned"
+        omnilearned_jets(source, identities=identities)  # which tells what is not read
+        return read_omnilearned_events(source, identities=identities, stop=events), {}
     from jaxpriors.data.formats.omnilearn import omnilearn_levels, read_omnilearn_events
 
     jetclass = layout == "omnilearn-jetclass"

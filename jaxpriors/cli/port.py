@@ -33,7 +33,7 @@ def port_lgatr(
     Sizes follow from the tensors; options here give the rest, or --config gives everything.
 
     Args:
-        file: .safetensors, .pt or .pth with the state dict, also within a training checkpoint.
+        file: of safetensors or PyTorch with the state dict, also within a training checkpoint.
         out: the ported network, one safetensors file.
         config: JSON with the constructor's arguments, {"cls": …, "ctor": {…}, "lgatr": version}.
         prefix: prefix of the network's names; found automatically unless there are several.
@@ -46,7 +46,8 @@ def port_lgatr(
         bivector: whether the geometric products keep grade 2.
         reinsert_mv: indices of the multivector channels to reinsert.
         reinsert_s: indices of the scalar channels to reinsert.
-        key: which state dict of a training checkpoint, such as ema.
+        key: which set of weights of a training checkpoint, such as model or ema.shadow_params;
+            needed where it holds several.
     """
     from jaxpriors.porting import lgatr
 
@@ -120,13 +121,17 @@ def port_inspect(file: Path, /, prefix: str | None = None, key: str | None = Non
     """List the tensors of a file and the properties of the network that follow.
 
     Args:
-        file: .safetensors, .pt, .pth or .h5.
+        file: of safetensors, PyTorch or Keras (.weights.h5).
         prefix: prefix of the network's names; found automatically unless there are several.
-        key: which state dict of a training checkpoint, such as ema.
+        key: which set of weights of a training checkpoint, such as model or ema.shadow_params.
     """
-    from jaxpriors.porting import lgatr, omnilearn
+    import h5py
 
-    if file.suffix in (".h5", ".hdf5"):
+    from jaxpriors.porting import lgatr, omnilearn
+    from jaxpriors.run.stored_arrays import regular_file
+
+    regular_file(file, "weights of safetensors, PyTorch or Keras")
+    if file.suffix in (".h5", ".hdf5") or h5py.is_hdf5(file):
         print(omnilearn.inspect(file))
     else:
         print(lgatr.inspect(file, prefix, key))

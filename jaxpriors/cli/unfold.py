@@ -172,7 +172,9 @@ def _of_sample(found: Any, result: Path, path: Path) -> Any:
 
     sample = read_simulation(path)
     columns = sample.particle_columns()
-    same = sample.digest() == found.metadata["samples"]["simulation"] and all(
+    samples = found.metadata.get("samples")
+    known = samples.get("simulation") if isinstance(samples, dict) else None
+    same = sample.digest() == known and all(
         np.array_equal(columns[name], found.observables[name], equal_nan=True)
         for name in columns.keys() & found.observables.keys()
     )

@@ -21,6 +21,16 @@ from jaxpriors.data.events import LEVELS
 from jaxpriors.errors import InputError
 from jaxpriors.run.stored_arrays import npz_array, npz_names, regular_file, stored_whole
 
+_DAMAGE = (  # whatever h5py and zipfile make of a damaged file
+    OSError,
+    RuntimeError,
+    KeyError,
+    EOFError,
+    TypeError,
+    ValueError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 MOST_NAMES = 100_000  # in one file; links in a circle would go on for ever
 KINDS = "biuf"  # of dtypes that are numbers
 
@@ -150,7 +160,9 @@ def open_source(path: Opened) -> Iterator[Source]:
         regular_file(where, "an HDF5 or npz file, or the folder of a prepared sample")
         if h5py.is_hdf5(where):
             with h5py.File(where, "r") as file:
-                yield _hdf5(where, file)
+                with _undamaged(str(where)):
+                    source = _hdf5(where, file)
+                yield source
         elif zipfile.is_zipfile(where):
             with zipfile.ZipFile(where) as archive:
                 yield Source(where, Arrays(where, _npz(where, archive)), {"": {}})
@@ -159,10 +171,26 @@ def open_source(path: Opened) -> Iterator[Source]:
                 start = raw.read(8)
             raise InputError(f"{where}: starts with {start!r}, expected an HDF5 or npz file")
     except (OSError, RuntimeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{where}: cannot be read: truncated, damaged or forbidden ({reason})"
+            f"{where}: cannot be read: truncated, damaged or forbidden ({_short(error)})"
         ) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def _undamaged(place: str) -> Iterator[None]:
+    """Turn whatever h5py makes of damage into an InputError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{place} cannot be read: truncated or damaged ({_short(error)})"
+        ) from None
 
 
 def _npz(path: Path, archive: zipfile.ZipFile) -> dict[str, Callable[[], Any]]:
@@ -182,12 +210,14 @@ def _hdf5(path: Path, file: h5py.File) -> Source:
         prefix, group, above = waiting.pop()
         above |= {_address(group)}
         for key in group:
+            if isinstance(key, bytes):
+                raise InputError(f"{path}: found the name {key!r} in {prefix!r}, expected UTF-8")
             name = prefix + key
             if len(opened) + len(attributes) > MOST_NAMES:
                 raise InputError(f"{path}: found more than {MOST_NAMES} names, by links of groups")
             try:
                 item = group[key]
-            except (KeyError, OSError, RuntimeError) as error:
+            except _DAMAGE as error:
                 opened[name] = _broken(path, name, group, key, error)
                 continue
             if isinstance(item, h5py.Group):
@@ -220,7 +250,7 @@ def _broken(
 ) -> Callable[[], Any]:
     """Make the refusal of a name that leads nowhere."""
     link = group.get(key, getlink=True)
-    what = f"cannot be opened ({' '.join(str(error).split())})"
+    what = f"cannot be opened ({_short(error)})"
     if isinstance(link, h5py.SoftLink):
         what = f"is a link to {link.path!r}, which is not there"
     elif isinstance(link, h5py.ExternalLink):
@@ -232,13 +262,41 @@ def _broken(
     return refused
 
 
-def _dataset(path: Path, name: str, dataset: h5py.Dataset) -> Callable[[], Any]:
-    def checked() -> Any:
-        check_filters(path, dataset)
-        stored_whole(dataset, f"{path}: {name!r}")
-        return dataset
+class Stored:
+    """A dataset of an HDF5 file, which is compared with what was written of it before it is read.
 
-    return checked
+    Raises InputError where it has no data space, or `stored_arrays.stored_whole` refuses it, or its
+    compression cannot be read here.
+    """
+
+    def __init__(self, path: Path, name: str, dataset: h5py.Dataset) -> None:
+        self._path, self._place, self._dataset = path, f"{path}: {name!r}", dataset
+        self._whole = False
+
+    def __getattr__(self, name: str) -> Any:
+        with _undamaged(self._place):
+            found = getattr(self._dataset, name)
+        if name == "shape" and found is None:
+            raise InputError(f"{self._place} has a null data space, expected an array")
+        return found
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, rows: Any) -> Any:
+        with _undamaged(self._place):
+            if not self._whole:
+                check_filters(self._path, self._dataset)
+                stored_whole(self._dataset, self._place)
+                self._whole = True
+            return self._dataset[rows]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[()], dtype)
+
+
+def _dataset(path: Path, name: str, dataset: h5py.Dataset) -> Callable[[], Any]:
+    return lambda: Stored(path, name, dataset)
 
 
 def check_filters(path: Path, array: h5py.Dataset) -> None:

@@ -45,6 +45,7 @@ from jaxpriors.preprocessing.clouds import DijetCloud, DijetCloudConfig
 from jaxpriors.preprocessing.normalisation import NORMALISATION
 from jaxpriors.preprocessing.registry import Preprocessing
 from jaxpriors.ratio.examples import PARTS, check_trainable
+from jaxpriors.run.forms import checked
 from jaxpriors.run.storage import read_json, write_json
 from jaxpriors.training.loop import Record, TrainingConfig, train
 from jaxpriors.training.optimizers import OptimizerConfig
@@ -129,13 +130,10 @@ class DijetGenerator:
     @classmethod
     def load(cls, folder: Path) -> DijetGenerator:
         """Load the generator that ``save`` wrote; raise InputError for other files."""
+        place = str(folder / "model.json")
         content = read_json(folder / "model.json")
-        try:
-            preprocessing, least = Preprocessing.from_json(content), float(content["least_pt"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{folder / 'model.json'}: found {error!r}, expected what `save` writes"
-            ) from None
+        preprocessing = Preprocessing.from_json(content, place)
+        least = checked(content.get("least_pt"), float, f"{place}: least_pt")
         network = load_network(folder / "network.safetensors")
         kind = preprocessing.config.KIND
         if not isinstance(network, PETTwoJetGenerator) or kind != DijetCloudConfig.KIND:

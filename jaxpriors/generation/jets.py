@@ -154,13 +154,8 @@ class Generator:
         path = Path(path)
         if path.is_dir():
             path = path / "model" if (path / "model" / "model.json").exists() else path
-            content = read_json(path / "model.json")
-            try:
-                preprocessing = Preprocessing.from_json(content)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise InputError(
-                    f"{path / 'model.json'}: found {error!r}, expected that of a trained model"
-                ) from None
+            model = path / "model.json"
+            preprocessing = Preprocessing.from_json(read_json(model), str(model))
             file = next((path / n for n in NETWORKS if (path / n).exists()), path / NETWORKS[-1])
         else:
             if normalisation not in NORMALISATION:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -32,7 +33,9 @@ from jaxpriors.models.pet_dijet import (
     PETTwoJetGeneratorConfig,
 )
 from jaxpriors.models.state_dicts import network_from_state, state_from_network
+from jaxpriors.run.forms import checked, made, parse_json
 from jaxpriors.run.storage import written_whole
+from jaxpriors.run.stored_arrays import regular_file
 
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "LGATr": (LGATr, LGATrConfig),
@@ -51,6 +54,7 @@ NAMES = {config: name for name, (_, config) in FAMILIES.items()}
 
 HEADS = ("cls", "gen")  # parts of a PET that may be absent
 CLASSES = ("cls.out.weight", "cls.out.bias", "gen.label.weight")  # as large as there are classes
+COUNTS = re.compile(r"num_(\w+_)?(layers|blocks|local)(_mlp)?")  # of layers, each with tensors
 METADATA = "jaxpriors"
 FORMAT = 1
 
@@ -63,11 +67,15 @@ def is_pet(config: Any) -> bool:
 def skeleton(config: Any, heads: tuple[str, ...] = HEADS) -> Any:
     """Make the tree of a network with ShapeDtypeStructs in place of the arrays.
 
-    ``heads`` are those of a PET.
+    ``heads`` are those of a PET. Raises InputError for sizes that make no network.
     """
     network, _ = FAMILIES[NAMES[type(config)]]
     options = {"heads": heads} if network is PET else {}
-    return jax.eval_shape(lambda key: network.init(key, config, **options), jax.random.key(0))
+    try:
+        return jax.eval_shape(lambda key: network.init(key, config, **options), jax.random.key(0))
+    except (ArithmeticError, TypeError, ValueError) as error:  # shapes beyond what arrays have
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the configuration makes no network: {reason}") from error
 
 
 def build(config: Any, state: Mapping[str, np.ndarray], prefix: str | None = None) -> Any:
@@ -75,6 +83,7 @@ def build(config: Any, state: Mapping[str, np.ndarray], prefix: str | None = Non
 
     A PET has those of its heads that have tensors.
     """
+    _check_counts(config, len(state))
     start = prefix or ""
     heads = [h for h in HEADS if any(name.startswith(f"{start}{h}.") for name in state)]
     return network_from_state(skeleton(config, tuple(heads)), state, prefix)
@@ -101,10 +110,21 @@ def load_network(path: str | Path) -> Any:
     Raises InputError where the file is absent, not one of these or damaged.
     """
     config = read_config(path)
+    state = read_safetensors(path)
     try:
-        return build(config, read_safetensors(path), prefix="")
+        return build(config, state, prefix="")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _check_counts(config: Any, tensors: int) -> None:
+    """Raise InputError for more layers than there are tensors, before any is made."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if COUNTS.fullmatch(field.name) and value > tensors:
+            raise InputError(
+                f"{field.name}: found {value}, expected no more than the {tensors} tensors"
+            )
 
 
 def read_config(path: str | Path) -> Any:
@@ -115,16 +135,12 @@ def read_config(path: str | Path) -> Any:
             f"{path}: no configuration in the file, so it is not a ported network; "
             "make one with `jaxpriors port lgatr` or `jaxpriors port omnilearn`"
         )
-    try:
-        table = json.loads(text)
-        if table["format"] != FORMAT:
-            raise InputError(f"{path}: found format {table['format']!r}, expected {FORMAT}")
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in table["config"].items()}
-        return FAMILIES[table["family"]][1](**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: the configuration cannot be read: {error!r}") from error
+    place = f"{path}: metadata {METADATA}"
+    table = checked(parse_json(text, place), dict, place)
+    if type(table.get("format")) is not int or table["format"] != FORMAT:
+        raise InputError(f"{path}: found format {table.get('format')!r}, expected {FORMAT}")
+    family = checked(table.get("family"), Literal[*FAMILIES], f"{place}.family")
+    return made(FAMILIES[family][1], table.get("config"), f"{place}.config")
 
 
 def describe_network(path: str | Path) -> list[str]:
@@ -186,8 +202,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
     """Open a safetensors file; InputError where it cannot be read."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+    regular_file(path, "a safetensors file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             yield file

@@ -23,9 +23,10 @@ import numpy as np
 from jaxpriors.errors import InputError
 from jaxpriors.physics.algebra import METRIC
 
-LAYER = re.compile(r"^((?:(?:.*\.)?mlp\.)?layers)\.(\d+)\.")
-BLOCK = re.compile(r"^(.*?)blocks\.\d+\.")
+LAYER = re.compile(r"^((?:(?:.*\.)?mlp\.)?layers)\.(\d{1,9})\.")
+BLOCK = re.compile(r"^(.*?)blocks\.\d{1,9}\.")
 QKV_BIAS = re.compile(r"^(.*attention\.)linear_in(?:_q)?\.linear_s\.bias$")  # L-GATr-slim of 1.4
+COMPILED = "_orig_mod."
 LISTED = 40
 
 
@@ -72,13 +73,18 @@ def strip_prefix(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
     """Return the tensors below ``prefix`` without it, the others, and the prefix.
 
-    ``prefix`` None detects it. ``_orig_mod.``, which torch.compile adds to names, is dropped.
+    ``prefix`` None detects it. ``_orig_mod.``, which torch.compile adds to names, is dropped from
+    names and prefix. Raises InputError where that makes two names one, and as ``detect_prefix``.
     """
-    clean = {name.replace("_orig_mod.", ""): value for name, value in state.items()}
+    clean = {name.replace(COMPILED, ""): value for name, value in state.items()}
+    if len(clean) < len(state):
+        names = [name.replace(COMPILED, "") for name in state]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"found {twice} twice, with and without {COMPILED!r}")
     if prefix is None:
         prefix = detect_prefix(clean)
-    elif prefix and not prefix.endswith("."):
-        prefix += "."
+    elif prefix:
+        prefix = f"{prefix.removesuffix('.')}.".replace(COMPILED, "")
     inside = {n[len(prefix) :]: v for n, v in clean.items() if n.startswith(prefix)}
     return inside, {n: v for n, v in clean.items() if not n.startswith(prefix)}, prefix
 
@@ -110,7 +116,6 @@ def network_from_state(
         elif not np.array_equal(value, METRIC):
             faults.append(f"wrong {name}: found {value.tolist()}, expected (+1, -1, -1, -1)")
     leaves, tree = jax.tree_util.tree_flatten(skeleton)
-    filled = [np.zeros(leaf.shape, leaf.dtype) for leaf in leaves]
     for key, slot in expected.items():
         if key not in names:
             if 0 not in slot.shape:
@@ -121,16 +126,17 @@ def network_from_state(
             faults.append(f"misshapen {name}: found {_shape(value)}, expected {_shape(slot)}")
         elif value.dtype.kind != "f":
             faults.append(f"not floating {name}: found {value.dtype}")
-        else:
-            with np.errstate(over="ignore"):
-                target = filled[slot.leaf]
-                where = target if slot.block is None else target[slot.block : slot.block + 1]
-                where[...] = value
-            if not np.isfinite(where).all():
-                faults.append(f"not finite {name}: {int((~np.isfinite(where)).sum())} values")
+        elif bad := int((~np.isfinite(_cast(value, leaves[slot.leaf].dtype))).sum()):
+            faults.append(f"not finite {name}: {bad} values")
     if faults:
         shown = faults[:LISTED] + [f"and {len(faults) - LISTED} more"] * (len(faults) > LISTED)
         raise InputError("the tensors do not fit the network:\n  " + "\n  ".join(shown))
+    filled = [np.zeros(leaf.shape, leaf.dtype) for leaf in leaves]  # as large as the state at most
+    for key, slot in expected.items():
+        if key in names:
+            target = filled[slot.leaf]
+            where = target if slot.block is None else target[slot.block : slot.block + 1]
+            where[...] = _cast(inside[names[key]], target.dtype)
     return jax.tree_util.tree_unflatten(tree, [jnp.asarray(value) for value in filled])
 
 
@@ -173,6 +179,12 @@ def canonical(names: Iterable[str]) -> dict[str, str]:
         return f"{match[1]}.#{order[match[1], int(match[2])]}."
 
     return {LAYER.sub(renumber, name): name for name in names}
+
+
+def _cast(value: np.ndarray, dtype: Any) -> np.ndarray:
+    """Give the numbers in another precision; those that are too large become infinite."""
+    with np.errstate(over="ignore"):
+        return value.astype(dtype, copy=False)
 
 
 def _is_metric(key: str, value: np.ndarray, expected: Mapping[str, Slot]) -> bool:

@@ -21,12 +21,15 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.run.hdf5 import written_hdf5
+from jaxpriors.run.stored_arrays import read_numbers, regular_file
 
 CONTAINER = "_layer_checkpoint_dependencies"
-VARIABLE = re.compile(
-    rf"^(?P<model>.+)/(?P<container>{CONTAINER}|layers)/(?P<cls>[A-Za-z][A-Za-z0-9_]*?)"
-    r"(?:_(?P<number>\d+))?(?P<rest>(?:/\w+)?/vars/\d+)$"
+_LAYER = (
+    rf"(?P<container>{CONTAINER}|layers)/(?P<cls>[A-Za-z][A-Za-z0-9_]*?)"
+    r"(?:_(?P<number>\d{1,9}))?(?P<rest>(?:/\w+)?/vars/\d+)$"
 )
+ALONE = re.compile(rf"^{_LAYER}")
+VARIABLE = re.compile(rf"^(?P<model>.+)/{_LAYER}")
 
 
 def read_keras(path: str | Path) -> dict[str, np.ndarray]:
@@ -35,9 +38,7 @@ def read_keras(path: str | Path) -> dict[str, np.ndarray]:
     Raises InputError where the file is absent, damaged, not HDF5, or written in the older format
     of Keras.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = regular_file(path, "weights of Keras")
     if not h5py.is_hdf5(path):
         what = "a zip archive; the weights of a .keras file are its model.weights.h5"
         found = what if zipfile.is_zipfile(path) else f"{path.stat().st_size} bytes"
@@ -46,7 +47,7 @@ def read_keras(path: str | Path) -> dict[str, np.ndarray]:
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            found_arrays[name] = np.asarray(item[()])
+            found_arrays[name] = read_numbers(item, f"{path}: {name!r}")
 
     try:
         with h5py.File(path, "r") as file:
@@ -84,6 +85,17 @@ def write_keras(
             file.create_dataset(name, data=value)
         for name in groups:
             file.require_group(name)
+
+
+def alone(paths: Iterable[str]) -> dict[str, int]:
+    """Count the layers by class of a file that holds one functional or sequential model alone.
+
+    >>> alone(["layers/dense/vars/0", "layers/dense_1/vars/0", "layers/dense_1/vars/1"])
+    {'dense': 2}
+    """
+    matches = (ALONE.match(path) for path in paths)
+    layers = {(match["cls"], match["number"]) for match in matches if match}
+    return {cls: [c for c, _ in layers].count(cls) for cls in sorted({c for c, _ in layers})}
 
 
 def layer_name(cls: str, rank: int) -> str:

@@ -42,9 +42,15 @@ def port(
     ``given`` are fields of the configuration that do not follow from the tensors. ``case`` holds
     the constructor call instead: {"cls", "ctor", "lgatr" (version), "gatr_config"}; the tensors
     give the first and third where they are absent. ``key`` chooses among the state dicts of a
-    PyTorch file.
+    PyTorch file, and must be given where there are several.
     """
     state, metadata = read_tensors(path, key)
+    if key is None and "other state dicts" in metadata:
+        raise InputError(
+            f"{path}: found several sets of weights, {metadata.get('state dict', '')!r} and "
+            f"{metadata['other state dicts']}; choose one with --key (averages are what trainers "
+            "that keep them evaluate)"
+        )
     try:
         if case is None:
             inferred = infer(state, prefix)

@@ -321,7 +321,7 @@ def _read_slim(sizes: Sizes, conditional: bool) -> Fields:
 
 
 def _count_blocks(names: Iterable[str]) -> int:
-    found = [int(match[1]) for name in names if (match := re.match(r"blocks\.(\d+)\.", name))]
+    found = [int(match[1]) for name in names if (match := re.match(r"blocks\.(\d{1,9})\.", name))]
     if not found:
         raise InputError("missing blocks.0.…, expected at least one block")
     return 1 + max(found)

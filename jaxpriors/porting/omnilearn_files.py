@@ -17,10 +17,18 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.porting import omnilearn_names
-from jaxpriors.porting.keras import CONTAINER, VARIABLE, count_layers, gaps, rank_layers, read_keras
+from jaxpriors.porting.keras import (
+    CONTAINER,
+    VARIABLE,
+    alone,
+    count_layers,
+    gaps,
+    rank_layers,
+    read_keras,
+)
 
 IGNORED = re.compile(r"^((?:.*/)?(?:_?metrics|\w+_tracker|\w*optimizer))(?:/.*)?/vars/\d+$")
-MODERN = re.compile(r"^layers/functional(?:_(\d+))?$")
+MODERN = re.compile(r"^layers/functional(?:_(\d{1,9}))?$")
 LISTED = 40
 
 FILES: dict[str, dict[str, tuple[str, str]]] = {
@@ -122,6 +130,11 @@ def recognise(arrays: Mapping[str, np.ndarray]) -> Contents:
             weights.append(path)
     found = rank_layers(weights)
     modern = bool(found) and all(MODERN.match(group) for group in found)
+    if not found and (layers := alone(weights)):
+        raise InputError(
+            f"not of OmniLearn: found one functional or sequential model of Keras with "
+            f"{_count_text(layers)}, expected several in groups such as {', '.join(FILES['PET'])}"
+        )
     writer, table = _from_contents(found) if modern else _from_groups(found)
     faults = [f"unknown {path}" for path in weights if not VARIABLE.match(path)]
     faults += [f"unknown group {group}" for group in found if group not in table]

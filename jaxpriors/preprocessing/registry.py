@@ -7,14 +7,22 @@ function from a batch to inputs (``build``). A new kind is a new file and an ent
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from jaxpriors.data.batching import Batch
+from jaxpriors.data.dijets import JET_COLUMNS
 from jaxpriors.errors import InputError
+from jaxpriors.physics.jet_features import JET_FEATURES
 from jaxpriors.preprocessing.clouds import DijetCloudConfig, PointCloudConfig
 from jaxpriors.preprocessing.columns import ColumnsConfig
 from jaxpriors.preprocessing.standardisation import Standardisation
-from jaxpriors.preprocessing.tokens import DijetConfig, InputConfig
+from jaxpriors.preprocessing.tokens import (
+    CONSTITUENT_FEATURES,
+    KINEMATICS,
+    DijetConfig,
+    InputConfig,
+)
+from jaxpriors.run.forms import checked, made
 
 InputsConfig = InputConfig | PointCloudConfig | ColumnsConfig | DijetConfig | DijetCloudConfig
 KINDS: dict[str, type[InputsConfig]] = {
@@ -49,13 +57,30 @@ class Preprocessing(Generic[C]):
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Preprocessing[Any]":
+    def from_json(cls, data: dict[str, Any], place: str) -> "Preprocessing[Any]":
         """Read what ``to_json`` gave; data without a kind are "tokens".
 
-        Raises InputError for an unknown kind, KeyError, TypeError or ValueError for other data.
+        place: the file, for messages. Raises InputError for an unknown kind and other data.
         """
-        kind = data.get("kind", "tokens")
-        if kind not in KINDS:
-            raise InputError(f"kind: found {kind!r}, expected one of {sorted(KINDS)}")
-        config: Any = KINDS[kind](**data["inputs"])
-        return cls(config, Standardisation.from_json(data["standardisation"]))
+        kind = checked(data.get("kind", "tokens"), Literal[*KINDS], f"{place}: kind")
+        config: Any = made(KINDS[kind], data.get("inputs"), f"{place}: inputs")
+        learnt = made(Standardisation, data.get("standardisation"), f"{place}: standardisation")
+        if len(learnt.mean) != (expected := _learnt(config)):
+            raise InputError(
+                f"{place}: standardisation: found {len(learnt.mean)} numbers, expected {expected}, "
+                "one for each input"
+            )
+        return cls(config, learnt)
+
+
+def _learnt(config: InputsConfig) -> int:
+    """Count the inputs that a standardisation is learnt of."""
+    if isinstance(config, ColumnsConfig):
+        return len(config.columns)
+    if isinstance(config, PointCloudConfig):
+        return len(JET_FEATURES)
+    if isinstance(config, DijetCloudConfig):
+        return len(JET_COLUMNS) + 1
+    if isinstance(config, DijetConfig):
+        return len(KINEMATICS) + len(JET_FEATURES) + 1
+    return len(CONSTITUENT_FEATURES) + len(JET_FEATURES)

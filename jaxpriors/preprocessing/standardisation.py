@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,14 @@ class Standardisation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     momentum_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise InputError for numbers that standardise nothing."""
+        if len(self.mean) != len(self.std):
+            raise InputError(f"std: found {len(self.std)} numbers, expected {len(self.mean)}")
+        for name, values in (("std", self.std), ("momentum_scale", (self.momentum_scale,))):
+            if wrong := [x for x in values if not 0 < x < math.inf]:
+                raise InputError(f"{name}: found {wrong[0]:g}, expected a positive number")
 
     @classmethod
     def of(
@@ -53,9 +61,3 @@ class Standardisation:
             tuple(s if s > constant else 1.0 for s in std),
             momentum_scale,
         )
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Standardisation:
-        """Read the fields; raise KeyError, TypeError or ValueError for other data."""
-        scale = float(data.get("momentum_scale", 1.0))
-        return cls(tuple(data["mean"]), tuple(data["std"]), scale)

@@ -11,7 +11,6 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jax import Array
@@ -77,11 +76,6 @@ class Origin:
             new = tuple(f"{count} of {part}" for part, count in parts.items())
         return f"{self.kept} tensors of {self.file}; new: {', '.join(new)}{dropped}"
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Origin":
-        """Read what ``dataclasses.asdict`` gave, from JSON."""
-        return cls(**{**data, "new": tuple(data["new"]), "dropped": tuple(data["dropped"])})
-
 
 def find(source: str | Path | None) -> Pretrained:
     """Find the pretrained weights in a file or the folder of a run; None for the package's own.
@@ -127,11 +121,7 @@ def inputs_config(pretrained: Pretrained) -> PointCloudConfig:
     file = pretrained.path.with_name("model.json")
     if not file.is_file():
         return PointCloudConfig()
-    content = read_json(file)
-    try:
-        found = Preprocessing.from_json(content).config
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{file}: found {error!r}, expected that of a PET") from None
+    found = Preprocessing.from_json(read_json(file), str(file)).config
     if not isinstance(found, PointCloudConfig):
         raise InputError(f"{file}: found inputs of tokens, expected point clouds")
     return found

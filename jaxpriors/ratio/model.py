@@ -8,25 +8,27 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import Batch
-from jaxpriors.data.checks import located
 from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.likelihood_ratio import temperature
 from jaxpriors.models.files import load_network, save_network
-from jaxpriors.preprocessing.registry import Preprocessing
+from jaxpriors.preprocessing.registry import InputsConfig, Preprocessing
 from jaxpriors.ratio.finetuning import Origin
 from jaxpriors.ratio.networks import (
     Classifier,
     Ensemble,
     ensemble_rows,
     from_networks,
+    init_classifier,
     networks_of,
 )
-from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
+from jaxpriors.run.forms import checked, made
+from jaxpriors.run.ranges import check_number, check_whole
 from jaxpriors.run.storage import read_json, write_json
 from jaxpriors.training.parallel import ROWS, default_micro_batch, map_rows, predict
 from jaxpriors.training.step import Precision
@@ -132,24 +134,49 @@ class RatioModel:
     @classmethod
     def load(cls, folder: str | Path) -> "RatioModel":
         """Load the model that ``save`` wrote; raise InputError for other files."""
-        folder = Path(folder)
-        file = folder / "model.json"
-        content = read_json(file)
-        with located(file):
-            try:
-                preprocessing = Preprocessing.from_json(content)
-                lengths, precision = tuple(content["lengths"]), Precision(**content["precision"])
-                origin = Origin.from_json(content["origin"]) if "origin" in content else None
-            except InputError:
-                raise
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise InputError(f"found {error!r}, expected what `save` writes") from None
-            count, scale = content.get("networks", 1), content.get("temperature", 1.0)
-            check_whole("networks", count, 1, MOST_NETWORKS)
+        folder, place = Path(folder), str(Path(folder) / "model.json")
+        content = read_json(folder / "model.json")
+
+        def value(name: str, form: Any, default: Any = None) -> Any:
+            return checked(content.get(name, default), form, f"{place}: {name}")
+
+        preprocessing = Preprocessing.from_json(content, place)
+        precision = made(Precision, content.get("precision"), f"{place}: precision")
+        lengths, count = value("lengths", tuple[int, ...]), value("networks", int, 1)
+        scale = value("temperature", float, 1.0)
+        origin = None
+        if "origin" in content:
+            origin = made(Origin, content["origin"], f"{place}: origin")
+        if not lengths or min(lengths) < 0:
+            raise InputError(f"{place}: lengths: found {lengths}, expected numbers of constituents")
+        if not scale > 0:
+            raise InputError(f"{place}: temperature: found {scale:g}, expected a positive number")
+        there = sum(1 for _ in folder.glob("network*.safetensors"))
+        if not 1 <= count <= max(there, 1):
+            raise InputError(
+                f"{place}: networks: found {count}, expected the {there} in the folder"
+            )
         numbers = [""] if count == 1 else [f"-{i}" for i in range(count)]
-        loaded = [load_network(folder / f"network{n}.safetensors") for n in numbers]
-        with located(file):
-            return cls(preprocessing, lengths, precision, from_networks(loaded), origin, scale)
+        networks = [load_network(folder / f"network{n}.safetensors") for n in numbers]
+        try:
+            classifier = from_networks(networks)
+            _check_network(networks[0].config, preprocessing.config)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
+        return cls(preprocessing, lengths, precision, classifier, origin, scale)
+
+
+def _check_network(config: Any, inputs: InputsConfig) -> None:
+    """Raise InputError for a network that is not one of these inputs."""
+    start = partial(init_classifier, config=config, inputs=inputs)
+    expected = jax.eval_shape(start, jax.random.key(0)).network.config
+    for field in dataclasses.fields(config):
+        found, wanted = getattr(config, field.name), getattr(expected, field.name)
+        if found != wanted:
+            raise InputError(
+                f"found a network with {field.name} {found}, expected {wanted} for the "
+                f"inputs in model.json ({inputs.KIND})"
+            )
 
 
 def reweighted(weight: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from jaxpriors.errors import InputError
 
 T = TypeVar("T")
+DEEPEST = 100  # levels of JSON
 SHOWN = 60  # characters of a value that a message shows
 
 
@@ -28,13 +29,29 @@ def parse_json(text: str | bytes, place: str) -> Any:
     {'epochs': [1, 2.5]}
     """
     try:
-        return json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
+        found = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
+        if _deeper(found, DEEPEST):
+            raise RecursionError
     except RecursionError:
         raise InputError(
-            f"{place}: found JSON that is nested too deeply, expected a table"
+            f"{place}: found JSON that is nested too deeply, expected a table of at most {DEEPEST} "
+            "levels"
         ) from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{place}: found {error}, expected JSON") from None
+    return found
+
+
+def _deeper(content: Any, most: int) -> bool:
+    """Tell whether JSON has more than so many levels."""
+    level, depth = [content], 0
+    while level:
+        nested = [list(x.values()) if isinstance(x, dict) else x for x in level]
+        level = [x for inner in nested if isinstance(inner, list) for x in inner]
+        depth += 1
+        if depth > most + 1:
+            return True
+    return False
 
 
 def _integer(text: str) -> int:

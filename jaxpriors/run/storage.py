@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.run import processes
-
-DEEPEST = 100  # levels of JSON
+from jaxpriors.run.forms import parse_json
+from jaxpriors.run.stored_arrays import regular_file
 
 
 @contextlib.contextmanager
@@ -61,47 +61,22 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path, expected: str = "that of a finished run") -> dict[str, Any]:
     """Read the JSON object in a file.
 
-    Raises InputError where the file is missing, saying what was ``expected``, damaged, or no
-    object.
+    Raises InputError where there is no file, saying what was ``expected``, or where it is damaged
+    (`forms.parse_json`), or holds no object.
     """
     content, problem = None, ""
     if processes.index() == 0:
         try:
-            if path.is_fifo():  # which may never end
-                raise OSError("is a pipe")
-            content = parse_json(path.read_bytes())
-        except FileNotFoundError:
-            problem = f"no such file, expected {expected}"
+            content = parse_json(regular_file(path, expected).read_bytes(), str(path))
+        except InputError as error:
+            problem = str(error)
         except OSError as error:
-            problem = f"cannot be read ({error.strerror or error}), expected {expected}"
-        except ValueError as error:
-            problem = f"found {error}, expected JSON"
+            problem = f"{path}: cannot be read ({error.strerror})"
         if not problem and not isinstance(content, dict):
-            problem = f"found {type(content).__name__}, expected a JSON object"
+            problem = f"{path}: found {type(content).__name__}, expected a JSON object"
     content, problem = processes.gather((content, problem))[0]
     if problem:
-        raise InputError(f"{path}: {problem}")
-    return content
-
-
-def parse_json(text: str | bytes) -> Any:
-    """Parse JSON of at most `DEEPEST` levels; raise ValueError for all else.
-
-    >>> parse_json("[" * 1000 + "]" * 1000)
-    Traceback (most recent call last):
-    ValueError: nesting of more than 100 levels
-    """
-    try:
-        content = json.loads(text)
-    except RecursionError:
-        raise ValueError(f"nesting of more than {DEEPEST} levels") from None
-    level, depth = [content] if isinstance(content, dict | list) else [], 0
-    while level:
-        depth += 1
-        if depth > DEEPEST:
-            raise ValueError(f"nesting of more than {DEEPEST} levels")
-        nested = [x.values() if isinstance(x, dict) else x for x in level]
-        level = [x for inner in nested for x in inner if isinstance(x, dict | list)]
+        raise InputError(problem)
     return content
 
 

@@ -29,16 +29,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from jaxpriors.data.hdf5 import open_source
 from jaxpriors.errors import InputError
+from jaxpriors.run.forms import checked, parse_json
 from jaxpriors.run.hdf5 import written_hdf5
+from jaxpriors.run.stored_arrays import regular_file
 
 FORMAT, VERSION = "jaxpriors-unfolding", 1
 _ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas")
 _VALUES = ("iterations", "scale")
-_TEXTS = ("metadata", "reports")
+_TEXTS = {"metadata": dict[str, Any], "reports": list[dict[str, Any]]}
+_FACTORS = ("pull", "push", "replicas", "scale")
+_KINDS = {"b": "booleans", "iu": "integers", "f": "floating numbers"}
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,14 @@ class Unfolded:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Unfolded:
         """Read the result from a file; raise InputError for another or a damaged file."""
+        regular_file(path, "what `jaxpriors unfold` writes")
         with open_source(path) as source:
             attributes = source.attributes[""]
-            if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+            found = [attributes.get(name) for name in ("format", "version")]
+            if not _equal(found[0], FORMAT) or not _equal(found[1], VERSION):
                 raise InputError(
-                    f"{Path(path)}: found format {attributes.get('format')!r}, version "
-                    f"{attributes.get('version')}; expected {FORMAT!r}, version {VERSION}, which "
-                    "`jaxpriors unfold` writes"
+                    f"{Path(path)}: found format {found[0]!r}, version {found[1]}; expected "
+                    f"{FORMAT!r}, version {VERSION}, which `jaxpriors unfold` writes"
                 )
             prefix = "observables/"
             arrays: dict[str, Any] = {name: source.read(name) for name in _ARRAYS}
@@ -121,16 +127,68 @@ class Unfolded:
                 for name in source.arrays
                 if name.startswith(prefix)
             }
-            try:
-                texts = {name: json.loads(attributes[name]) for name in _TEXTS}
-            except (TypeError, ValueError) as error:
+            if missing := [n for n in (*_VALUES, *_TEXTS) if n not in attributes]:
                 raise InputError(
-                    f"{source.path}: found {error} in {_TEXTS}, expected JSON"
-                ) from None
-            return cls(
-                **arrays,
-                scale=np.asarray(attributes["scale"]),
-                iterations=int(attributes["iterations"]),
-                observables=observables,
-                **texts,
+                    f"{source.path}: found no attribute {missing[0]!r}, expected "
+                    f"{', '.join((*_VALUES, *_TEXTS))}"
+                )
+            texts = {
+                name: checked(parse_json(attributes[name], place), form, place)
+                for name, form in _TEXTS.items()
+                for place in [f"{source.path}: attribute {name!r}"]
+            }
+            arrays["scale"] = np.asarray(attributes["scale"])
+            iterations = np.asarray(attributes["iterations"])
+            if iterations.ndim or iterations.dtype.kind not in "iu" or iterations < 1:
+                raise InputError(
+                    f"{source.path}: attribute 'iterations': found {iterations}, expected an "
+                    "integer of at least 1"
+                )
+            result = cls(**arrays, iterations=int(iterations), observables=observables, **texts)
+            if fault := result._fault():
+                raise InputError(f"{source.path}: {fault}")
+            return result
+
+    def _fault(self) -> str | None:
+        """Say what contradicts the table of the module, or the rest of the result."""
+        number, replicas = self.weight.shape, self.replicas.shape
+        first = replicas[:1] if len(replicas) == 2 else (1,)
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight": number[:1] if self.weight.ndim else (1,),
+            "pass_gen": number,
+            "pass_reco": number,
+            "replicas": (*first, *number),
+            "pull": (*self.pull.shape[:1], *first, *number),
+            "push": (*self.push.shape[:1], *first, *number),
+            "scale": first,
+        }
+        arrays = {name: getattr(self, name) for name in shapes} | {
+            f"observables/{name}": values for name, values in self.observables.items()
+        }
+        for name, array in arrays.items():
+            expected = shapes.get(name, number)
+            if array.shape != expected:
+                return f"{name!r}: found shape {array.shape}, expected {expected}"
+            kinds = "b" if name.startswith("pass_") else "iu" if name == "replicas" else "f"
+            if array.dtype.kind not in kinds and name in shapes:
+                return f"{name!r}: found dtype {array.dtype}, expected {_KINDS[kinds]}"
+            if name in shapes and not np.isfinite(array).all():
+                return f"{name!r}: found {array[~np.isfinite(array)][0]}, expected finite numbers"
+            if name in _FACTORS and array.size and array.min() < 0:
+                return f"{name!r}: found {array.min():g}, expected no negative number"
+        if not first[0] or not np.all(self.replicas[0] == 1):
+            return "'replicas': found other counts than 1 in replica 0, expected the result there"
+        done, begun = len(self.push), len(self.pull)
+        if not (done <= begun <= done + 1 and begun <= self.iterations):
+            return (
+                f"found {begun} and {done} iterations in 'pull' and 'push', expected as many, or "
+                f"one more in 'pull', of the {self.iterations} in 'iterations'"
             )
+        if len(self.reports) != done + begun:
+            return f"'reports': found {len(self.reports)}, expected {done + begun}, one a step"
+        return None
+
+
+def _equal(found: Any, expected: Any) -> bool:
+    """Compare an attribute, which may be anything, with a number or text."""
+    return np.ndim(found) == 0 and not isinstance(found, h5py.Empty) and bool(found == expected)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from jaxpriors.errors import InputError
 from jaxpriors.models.files import read_safetensors
 from jaxpriors.run.storage import read_json
+from jaxpriors.run.stored_arrays import read_npz
 
 OUTPUT_TOLERANCE = 2e-5
 GRADIENT_TOLERANCE = 1e-4
@@ -84,22 +83,14 @@ def relative_error(ours: np.ndarray, recorded: np.ndarray) -> float:
 
 
 def read_case(path: Path) -> Case:
-    """Read the files of a case; FileNotFoundError or InputError where one is missing or damaged."""
+    """Read the files of a case; raise InputError where one is missing or damaged."""
     if path.suffix != ".json":
         raise InputError(f"{path}: found suffix {path.suffix!r}, expected the .json of a case")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    table = read_json(path)
+    table = read_json(path, "the .json of a case")
     weights, arrays = path.with_suffix(".safetensors"), path.with_suffix(".npz")
     ours = "cls" in table and not str(table["cls"]).startswith(OMNILEARN)
     state = read_safetensors(weights) if ours else {}
-    if not arrays.is_file():
-        raise FileNotFoundError(f"{arrays}: no such file")
-    try:
-        with open(arrays, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return Case(path.stem, table, state, {name: file[name] for name in file.files})
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{arrays}: not a readable .npz file: {error}") from error
+    return Case(path.stem, table, state, read_npz(arrays, "the arrays of a case"))
 
 
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from jaxpriors.data.arrays import BLOCK, BLOCKS, ENDS, fingerprint
-from jaxpriors.data.hdf5 import read_metadata
 from jaxpriors.data.manifest import MANIFEST
 from jaxpriors.data.prepared import open_prepared, write_prepared
-from jaxpriors.data.sample_files import read_events
+from jaxpriors.data.sample_files import read_events, read_metadata
 from jaxpriors.data.stored import StoredEvents
 from jaxpriors.errors import InputError
 from tests.data.test_prepared import PIECES, WHOLE, same

@@ -203,9 +203,12 @@ def test_files_that_hold_no_generator_are_refused(tmp_path):
         Generator.load(folder)
     with pytest.raises(InputError, match="normalisation: found 'x'"):
         Generator.load(folder / "network.safetensors", "x")
-    for content, error in (("{}", "KeyError"), ("[]", "list, expected a JSON object")):
+    for content, error in (
+        ("{}", "null, expected a table"),
+        ("[]", "list, expected a JSON object"),
+    ):
         (folder / "model.json").write_text(content)
-        with pytest.raises(InputError, match=rf"model\.json: found {error}"):
+        with pytest.raises(InputError, match=rf"model\.json: (inputs: )?found {error}"):
             Generator.load(folder)
 
 

@@ -94,7 +94,7 @@ def damaged(path):
         (older_model, "older format of Keras"),
         (lambda path: write_keras(path, {}, ["vars"]), "no dataset"),
         (truncated, "truncated or damaged HDF5 file"),
-        (damaged, "truncated or damaged HDF5 file"),
+        (damaged, "'a/vars/0' cannot be read: truncated or damaged"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, make, message):

@@ -90,6 +90,40 @@ def test_tensors_outside_of_the_prefix():
     build(config, twice, prefix="ema.")
 
 
+@pytest.mark.parametrize("given", ["module._orig_mod.", "module._orig_mod", "module.", "module"])
+def test_a_prefix_is_found_with_and_without_what_compilation_adds(given):
+    _, state, config = read("lgatr/slim_tiny")
+    compiled = {f"module._orig_mod.{name}": value for name, value in state.items()}
+    assert same(state_from_network(build(config, compiled, prefix=given)), state)
+    twice = compiled | {"module.linear_in.weight_v": state["linear_in.weight_v"]}
+    with pytest.raises(InputError, match=r"found module\.linear_in\.weight_v twice, with and with"):
+        build(config, twice)
+
+
+def test_a_checkpoint_with_an_average_must_be_told_which_weights(tmp_path):
+    torch = pytest.importorskip("torch", reason="`make test-peers` runs this with PyTorch")
+    _, state, _ = read("lgatr/slim_tiny")
+    plain = {name: torch.tensor(value) for name, value in state.items()}
+    moved = {name: value + 1 for name, value in plain.items() if not name.endswith("metric")}
+    average = {"decay": 0.999, "shadow_params": list(moved.values()), "collected_params": None}
+    path, out = tmp_path / "a.pt", tmp_path / "a.safetensors"
+    torch.save({"model": plain, "ema": average}, path)
+    given = {"num_heads": 2}
+    with pytest.raises(InputError) as caught:
+        port(path, out, given)
+    assert (
+        f"found several sets of weights, 'model' and 'ema.shadow_params' (a list of {len(moved)} "
+        "tensors without names); choose one with --key"
+    ) in str(caught.value)
+    assert "others, chosen with --key: 'ema.shadow_params'" in inspect(path)
+    port(path, out, given, key="model")
+    assert same(read_safetensors(out), state)
+    port(path, out, given, key="ema.shadow_params")
+    found = read_safetensors(out)
+    for name, value in moved.items():
+        np.testing.assert_array_equal(found[name], value.numpy())
+
+
 def test_every_fault_is_named_in_one_error():
     _, state, config = read("lgatr/lgatr_tiny")
     state = dict(state)
@@ -317,9 +351,12 @@ def test_ported_file_is_checked(tmp_path):
     path = tmp_path / "a.safetensors"
     state = read_safetensors(source)
     for text, message in (
-        ("[", "cannot be read"),
+        ("[", r"metadata jaxpriors: found Expecting value.*, expected JSON"),
         ('{"format": 2}', "found format 2, expected 1"),
-        ('{"format": 1, "family": "LGATr", "config": {"width": 2}}', "cannot be read"),
+        (
+            '{"format": 1, "family": "LGATr", "config": {"width": 2}}',
+            r"metadata jaxpriors\.config: found 'width', expected some of",
+        ),
     ):
         write_safetensors(path, state, {"jaxpriors": text})
         with pytest.raises(InputError, match=message):

@@ -107,7 +107,7 @@ def test_the_folder_of_a_pretraining_tells_its_inputs(tmp_path):
     write_json(tmp_path / "model" / "model.json", content)
     assert classifier().inputs == PointCloudConfig("h1")
     write_json(tmp_path / "model" / "model.json", {})
-    with pytest.raises(InputError, match=r"model.json: found KeyError\('inputs'\)"):
+    with pytest.raises(InputError, match=r"model.json: inputs: found null, expected a table"):
         classifier()
 
 

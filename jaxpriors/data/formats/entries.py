@@ -72,7 +72,7 @@ class Plan:
 
 def jet_axes(coordinates: str) -> tuple[str, ...]:
     """Name the components of jets beside constituents in these coordinates."""
-    return col.components(col.JET_COORDINATES[coordinates])
+    return col.components(col.jet_coordinates(coordinates))
 
 
 def needed(expressions: Iterable[str | None]) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ def read_range(
             weight=joined([block.weight for block in blocks]),
             label=joined([block.label for block in blocks]),
             columns=columns,
-            validated=False,
+            faults=[],  # those that lack the level may hold anything
         )
         flags = columns.get(PASS[level]) if level else None
         if flags is None:

@@ -207,7 +207,7 @@ def _read_block(sample: _Sample, rows: slice) -> Events:
         pid=_codes(sample, particles, event),
         label=None if sample.label is None else class_labels(sample.path, sample.label, rows),
         columns={} if sample.numbers is None else {"global": as_float64(sample.numbers, rows)},
-        validated=False,
+        faults=[],
     )
 
 

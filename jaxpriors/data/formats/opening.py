@@ -71,7 +71,9 @@ def _of_tree(
         for part in trees.parts(path, reading):
             stop = part.events if left is None else min(part.events, left)
             if stop:
-                yield {name: part.open()(0, stop)}
+                events = part.open()(0, stop)
+                assert isinstance(events, Events)
+                yield {name: events}
             left = None if left is None else left - stop
         return
     found = {name: trees.read_tree(path, reading)[:most] for name, reading in readings.items()}
