@@ -1,6 +1,9 @@
 """Checkpoints with Orbax: atomic, asynchronous, resumable, self-describing."""
 
+import json
 import logging
+import textwrap
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from operator import itemgetter
 from pathlib import Path
@@ -9,12 +12,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+import tensorstore
 from jax import Array
 
 from jaxpriors.errors import InputError
 from jaxpriors.run import processes
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its every move at WARNING
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # all faults of a damaged checkpoint
 
 
 def flatten(tree: Any) -> dict[str, Array]:
@@ -40,6 +45,13 @@ def rename_schedule(arrays: dict[str, Array]) -> dict[str, Array]:
     return found
 
 
+class DamagedCheckpoint(InputError):
+    """A checkpoint that cannot be read, or not all of it."""
+
+
+FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)  # of reading one
+
+
 class Checkpoints(AbstractContextManager["Checkpoints"]):
     """The checkpoints of one run: the last one, to go on from, and the best one, to use.
 
@@ -49,9 +61,12 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
 
     ``latest()`` and ``best()`` give the step of the last one and of the one with the least
     validation loss, None where there is none; ``wait()`` waits until all is on disk.
+
+    Raises InputError where the validation loss of a checkpoint cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
+        _check_losses(folder.absolute())
         policies = ocp.checkpoint_managers.preservation_policy
         validation_loss = itemgetter("validation_loss")
         self.folder = folder.absolute()
@@ -94,19 +109,16 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
     def restore(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
         """Return state and progress of a step; the arrays lie where the template's do.
 
-        Raises InputError naming an array that is missing, unknown, or of another shape or dtype.
+        Raises InputError naming an array that is missing, unknown, or of another shape or dtype,
+        DamagedCheckpoint where the files cannot be read.
         """
-        read = ocp.args.Composite(progress=ocp.args.JsonRestore())
-        progress = self._manager.restore(step, args=read)["progress"]
-        for old, new in RENAMED.items():
-            progress["identity"] = progress["identity"].replace(old, new)
         leaves, structure = jax.tree.flatten(template)
-        target = {
-            name: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=leaves[0].sharding)
-            for name, m in self._manager.item_metadata(step)["state"].items()
-        }
-        read = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        arrays = self._manager.restore(step, args=read)["state"]
+        try:
+            arrays, progress = self._read(step, leaves[0].sharding)
+        except FAULTS as error:
+            raise DamagedCheckpoint(
+                f"checkpoint {self.folder / str(step)}: damaged ({_short(error)})"
+            ) from None
         if any("/course/" in name for name in arrays):
             arrays = rename_schedule(arrays)
         where, wanted = f"checkpoint {self.folder / str(step)}", flatten(template)
@@ -125,8 +137,94 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                 )
         return jax.tree.unflatten(structure, [arrays[name] for name in wanted]), progress
 
+    def _read(self, step: int, sharding: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Read the arrays of a checkpoint and its progress."""
+        read = ocp.args.Composite(progress=ocp.args.JsonRestore())
+        progress = self._manager.restore(step, args=read)["progress"]
+        for old, new in RENAMED.items():
+            progress["identity"] = progress["identity"].replace(old, new)
+        for record in progress["history"]:
+            float(record["validation_loss"])
+        sum(progress["seconds"].values())
+        _check_arrays(self.folder / str(step) / "state")
+        known = self._manager.item_metadata(step)["state"]
+        if known is None:
+            raise FileNotFoundError("the list of its arrays is missing")
+        target = {
+            name: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding)
+            for name, m in known.items()
+        }
+        read = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        return self._manager.restore(step, args=read)["state"], progress
+
+    def restore_last(
+        self, template: Any, progress: Callable[[dict[str, Any]], None]
+    ) -> tuple[Any, dict[str, Any]] | None:
+        """Return state and progress of the last checkpoint that can be read; None if there is none.
+
+        Those after it are renamed to ``damaged-STEP``, and ``progress`` is told. Raises InputError
+        as ``restore`` does, and where none can be read.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step, before in zip(steps, [*steps, None][1:], strict=True):
+            try:
+                return self.restore(step, template)
+            except DamagedCheckpoint as error:
+                if before is None:
+                    raise InputError(f"{error}; delete {self.folder} to train anew") from None
+                progress({"stage": f"  {error}; going on from that of step {before}"})
+            if processes.index() == 0:
+                (self.folder / str(step)).rename(self.folder / f"damaged-{step}")
+            processes.wait()
+            self._manager.reload()
+        return None
+
+    def restore_best(self, template: Any, history: Sequence[dict[str, Any]]) -> Any:
+        """Return the state of a history's best epoch; raise InputError where it cannot be read."""
+        step, losses = self.best(), {r["step"]: r["validation_loss"] for r in history}
+        if step is None or losses.get(step) != min(losses.values()):
+            raise InputError(
+                f"{self.folder}: the checkpoint of the best epoch is not there; delete the folder "
+                "to train anew"
+            )
+        try:
+            return self.restore(step, template)[0]
+        except DamagedCheckpoint as error:
+            raise InputError(
+                f"{error}; it is that of the best epoch: delete {self.folder} to train anew"
+            ) from None
+
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         """Close, but for a process that fails alone: it would wait for others who wait for it."""
         if kind is None or processes.count() == 1:
             self.wait()
             self._manager.close()
+
+
+def _check_losses(folder: Path) -> None:
+    """Raise InputError for a checkpoint whose validation loss cannot be read, as Orbax does it."""
+    for path in sorted(folder.glob("[0-9]*/metrics/metrics")):
+        try:
+            float(json.loads(path.read_text())["validation_loss"])
+        except FAULTS as error:
+            raise InputError(
+                f"checkpoint {path.parents[1]}: damaged ({_short(error)}); delete this folder to "
+                "go on from another checkpoint, if there is one"
+            ) from None
+
+
+def _check_arrays(folder: Path) -> None:
+    """Read all arrays once: Orbax reads them side by side, where one fault leaves many messages."""
+    base = {"driver": "file", "path": f"{folder}/"}
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    names = store.list().result()
+    if not names:
+        raise FileNotFoundError("its arrays are missing")
+    for name in names:
+        store.read(name).result()
+
+
+def _short(error: BaseException) -> str:
+    """Give the first line of an error's message, not too long."""
+    line = (str(error).splitlines() or [""])[0]
+    return textwrap.shorten(line, 160, placeholder=" …") or type(error).__name__
