@@ -197,16 +197,15 @@ def read_log(path: Path) -> list[Record]:
     if processes.index() > 0 or not path.exists():
         return []
     records = []
-    try:
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
             records.append(parse_json(line))
             if not isinstance(records[-1], dict):
                 raise ValueError(type(records[-1]).__name__)
-    except ValueError as error:
-        raise InputError(
-            f"{path}: line {number}: found {error}, expected a JSON object; delete the file, or "
-            "that line"
-        ) from None
+        except ValueError as error:
+            raise InputError(
+                f"{path}: line {number}: found {error}, expected a JSON object; delete that line"
+            ) from None
     return records
 
 

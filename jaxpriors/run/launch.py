@@ -187,8 +187,8 @@ def _slurm_step(environment: Mapping[str, str]) -> tuple[str, int]:
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
     text = environment.get(name)
-    if text is not None and not text.isdecimal():
-        raise InputError(f"{name}: found {text!r}, expected a number")
+    if text is not None and not (text.isdecimal() and len(text) < 10):
+        raise InputError(f"{name}: found {text[:40]!r}, expected a number of at most 9 digits")
     return None if text is None else int(text)
 
 

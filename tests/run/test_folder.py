@@ -89,9 +89,7 @@ def test_a_damaged_log_names_the_line(tmp_path, text, found):
     path = tmp_path / "log.jsonl"
     assert read_log(path) == []
     path.write_text(f'{{"epoch": 1}}\n{text}\n')
-    with pytest.raises(
-        InputError, match=rf"log\.jsonl: line 2: found {found}, expected a JSON obj"
-    ):
+    with pytest.raises(InputError, match=rf"log\.jsonl: line 2: found {found}, expected a JSON"):
         read_log(path)
 
 
