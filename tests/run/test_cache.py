@@ -1,6 +1,8 @@
 """Compiled programs are found again where the cache folder has another name.
 
-Seen with jax 0.11: the keys of programs do not hold the folder's path.
+jax 0.10.2 by itself compiles anew: with `jax_persistent_cache_enable_xla_caches` at its default, the
+folder's path is part of the compiler's options (`xla_gpu_per_fusion_autotune_cache_dir`), on CPUs as
+well, and these are part of a program's key.
 """
 
 import json
@@ -31,6 +33,7 @@ print(json.dumps(counts | {"version": jax.__version__}))
 
 def _counts(cache):
     environment = {**os.environ, "JAXPRIORS_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
+    environment.pop("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", None)
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
