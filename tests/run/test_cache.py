@@ -1,8 +1,8 @@
 """Compiled programs are found again where the cache folder has another name.
 
-jax 0.10.2 by itself compiles anew: with `jax_persistent_cache_enable_xla_caches` at its default, the
-folder's path is part of the compiler's options (`xla_gpu_per_fusion_autotune_cache_dir`), on CPUs as
-well, and these are part of a program's key.
+jax 0.10.2 by itself compiles anew: with `jax_persistent_cache_enable_xla_caches` at its default,
+the folder's path is part of the compiler's options (`xla_gpu_per_fusion_autotune_cache_dir`), on
+CPUs as well, and these are part of a program's key.
 """
 
 import json
