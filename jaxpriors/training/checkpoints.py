@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
+import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from jax import Array
 from jaxpriors.errors import InputError
 from jaxpriors.run import processes
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its every move at WARNING
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # all faults of a damaged checkpoint
+for name in ("absl", "asyncio"):  # Orbax tells its every move, and each fault of every array
+    logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def flatten(tree: Any) -> dict[str, Array]:
@@ -49,6 +51,7 @@ class DamagedCheckpoint(InputError):
     """A checkpoint that cannot be read, or not all of it."""
 
 
+STORAGE_FAULT = re.compile("[A-Z_]+: ")  # such as RESOURCE_EXHAUSTED, of tensorstore
 FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)  # of reading one
 
 
@@ -89,22 +92,41 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             ),
         )
         self.latest, self.best = self._manager.latest_step, self._manager.best_step
-        self.wait = self._manager.wait_until_finished
 
     def save(self, step: int, state: Any, progress: dict[str, Any], validation_loss: float) -> None:
         """Save a copy in the background, so that the state's own memory may be given away.
 
-        Steps that end no epoch have a validation loss of infinity.
+        Steps that end no epoch have a validation loss of infinity. Raises InputError where this
+        checkpoint, or the one before, cannot be written.
         """
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(flatten(jax.tree.map(jnp.copy, state))),
-                progress=ocp.args.JsonSave(progress),
-            ),
-            metrics={"validation_loss": min(validation_loss, 1e30)},
-            force=True,
-        )
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(flatten(jax.tree.map(jnp.copy, state))),
+                    progress=ocp.args.JsonSave(progress),
+                ),
+                metrics={"validation_loss": min(validation_loss, 1e30)},
+                force=True,
+            )
+
+    def wait(self) -> None:
+        """Wait until all is on disk; raise InputError where it cannot be written."""
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what Orbax and its storage say of a full disk into one line."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if not isinstance(error, OSError) and not STORAGE_FAULT.match(str(error)):
+                raise
+            raise InputError(
+                f"{self.folder}: a checkpoint cannot be written ({_short(error)}); the one before "
+                "stays"
+            ) from None
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
         """Return state and progress of a step; the arrays lie where the template's do.
@@ -136,6 +158,17 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                     f"{leaf.dtype}{list(leaf.shape)}"
                 )
         return jax.tree.unflatten(structure, [arrays[name] for name in wanted]), progress
+
+    def __enter__(self) -> "Checkpoints":
+        """Drop what Orbax's threads say of a loop that a fault has closed; that fault is told."""
+        self._hook = hook = sys.unraisablehook
+
+        def on_dropped(found: Any) -> None:
+            if str(found.exc_value) != "Event loop is closed":
+                hook(found)
+
+        sys.unraisablehook = on_dropped
+        return self
 
     def _read(self, step: int, sharding: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         """Read the arrays of a checkpoint and its progress."""
@@ -196,9 +229,15 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         """Close, but for a process that fails alone: it would wait for others who wait for it."""
-        if kind is None or processes.count() == 1:
-            self.wait()
-            self._manager.close()
+        try:
+            if kind is None:
+                self.wait()
+                self._manager.close()
+            elif processes.count() == 1:
+                with suppress(*FAULTS):  # the first error is the one to tell
+                    self._manager.close()
+        finally:
+            sys.unraisablehook = self._hook
 
 
 def _check_losses(folder: Path) -> None:

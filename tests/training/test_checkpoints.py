@@ -1,5 +1,6 @@
 """Damaged checkpoints: the last good one is taken, or it is said which folder to delete."""
 
+import resource
 import shutil
 
 import numpy as np
@@ -100,3 +101,22 @@ def test_a_damaged_loss_names_the_checkpoint_to_delete(run, text):
     (run / "20" / "metrics" / "metrics").write_text(text)
     with pytest.raises(InputError, match=f"checkpoint {run}/20: damaged .*; delete this folder"):
         _train(run)
+
+
+def test_a_full_disk_is_one_line_and_the_training_goes_on_later(tmp_path, whole, capfd):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(record):
+        if (record.get("epoch"), record.get("step")) == (4, 1):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+
+    try:
+        with pytest.raises(
+            InputError, match=r"run: a checkpoint cannot be written \(.*\); the one before stays$"
+        ):
+            _train(tmp_path / "run", validate=_validate(), progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capfd.readouterr().err == ""
+    again = _train(tmp_path / "run", validate=lambda params: 4.0)
+    np.testing.assert_array_equal(again.params["weight"], whole.params["weight"])
