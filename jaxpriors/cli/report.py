@@ -9,8 +9,17 @@ def report(run: Path, /) -> int:
     Args:
         run: folder of the run.
     """
+    from jaxpriors.errors import InputError
     from jaxpriors.report.tables import tables
     from jaxpriors.run.storage import read_json
 
-    print(tables(read_json(run / "metrics.json")))
+    path = run / "metrics.json"
+    metrics = read_json(path)
+    try:
+        text = tables(metrics)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: found {error!r}, expected what a run writes") from None
+    print(text)
     return 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from jaxpriors.cli.options import In, NetworkOptions, RunOptions
 from jaxpriors.ratio.names import ModelName
 from jaxpriors.training.options import TrainingOptions
+
+MOST_BINS = 100_000
 
 
 def unfold(
@@ -126,8 +129,8 @@ def apply(
     values = unfolding.find_observable(found, observable)
     if bins is not None:
         low, high, number = bins
-        if not (low < high and number > 0):
-            raise InputError(f"bins: found {bins}, expected low < high and at least one bin")
+        if not (math.isfinite(high - low) and low < high and 0 < number <= MOST_BINS):
+            raise InputError(f"bins: found {bins}, expected low < high and 1 … {MOST_BINS} of them")
         edges = np.linspace(low, high, number + 1)
     else:
         edges = unfolding.usual_edges(observable, values[found.pass_gen])

@@ -36,7 +36,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.run import preemption, processes
 from jaxpriors.run.launch import set_up
 from jaxpriors.run.lock import LOCK, locked
-from jaxpriors.run.storage import exists, read_json, write_json, written_whole
+from jaxpriors.run.storage import exists, parse_json, read_json, write_json, written_whole
 
 Record = dict[str, Any]
 Progress = Callable[[Record], None]
@@ -187,6 +187,26 @@ def logged(
         progress(record)
 
     return log
+
+
+def read_log(path: Path) -> list[Record]:
+    """Read the records that ``logged`` wrote, none where there is no file.
+
+    Raises InputError for a line that is no JSON object.
+    """
+    if processes.index() > 0 or not path.exists():
+        return []
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            records.append(parse_json(line))
+            if not isinstance(records[-1], dict):
+                raise ValueError(type(records[-1]).__name__)
+        except ValueError as error:
+            raise InputError(
+                f"{path}: line {number}: found {error}, expected a JSON object; delete that line"
+            ) from None
+    return records
 
 
 @contextlib.contextmanager

@@ -105,6 +105,9 @@ def set_up() -> None:
     with contextlib.suppress(RuntimeError):  # the devices are in use
         jax.config.update("jax_num_cpu_devices", 1 << (cores.bit_length() - 1))
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    # JAX 0.10 would put the path of its cache of GPUs' tuning into the key of every program, which
+    # were lost when the folder is moved
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -187,8 +190,8 @@ def _slurm_step(environment: Mapping[str, str]) -> tuple[str, int]:
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
     text = environment.get(name)
-    if text is not None and not text.isdecimal():
-        raise InputError(f"{name}: found {text!r}, expected a number")
+    if text is not None and not (text.isdecimal() and len(text) < 10):
+        raise InputError(f"{name}: found {text[:40]!r}, expected a number of at most 9 digits")
     return None if text is None else int(text)
 
 

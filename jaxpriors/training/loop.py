@@ -160,8 +160,8 @@ def train(
     alone would have the same, so that another number of them can go on). Each validates by itself.
 
     Raises:
-        InputError: the folder's checkpoints have another identity; a batch that cannot be divided
-            among the devices (`parallel.devices_for`).
+        InputError: the folder's checkpoints have another identity, or none can be read; a batch
+            that cannot be divided among the devices (`parallel.devices_for`).
         TrainingError: a loss or gradient that is not finite; the last checkpoint stays.
         Preempted: SIGTERM came, and a checkpoint was saved.
     """
@@ -183,14 +183,16 @@ def train(
         started = time.perf_counter()
 
         # Where an earlier call stopped.
-        if (latest := checkpoints.latest()) is not None:
-            state, saved = checkpoints.restore(latest, state)
+        if (last := checkpoints.restore_last(state, progress)) is not None:
+            state, saved = last
             history, seconds = saved["history"], saved["seconds"]
             if saved["identity"] != identity:
                 raise InputError(
                     f"{checkpoints.folder}: holds the checkpoints of a training on other data or "
                     "with other settings; expected an empty folder or those of this training"
                 )
+            if history and state.best is None and checkpoints.best() != int(state.step):
+                checkpoints.restore_best(state, history)  # before hours of training
             for earlier in history:
                 progress(earlier)
         done = _finished(history, config)
@@ -274,9 +276,7 @@ def train(
         checkpoints.wait()
         if state.best is not None:
             return Trained(local_replica(state.best.params), history, seconds)
-        best_step = checkpoints.best()
-        assert best_step is not None
-        state, _ = checkpoints.restore(best_step, state)
+        state = checkpoints.restore_best(state, history)
         return Trained(local_replica(state.params), history, seconds, local_replica(state.average))
 
 

@@ -50,7 +50,7 @@ from jaxpriors.ratio.examples import Split, check_overlap, one_sample, two_sampl
 from jaxpriors.ratio.model import RatioModel
 from jaxpriors.ratio.presets import find_model
 from jaxpriors.run import processes
-from jaxpriors.run.folder import PACKAGES, differences, logged
+from jaxpriors.run.folder import PACKAGES, differences, logged, read_log
 from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
 from jaxpriors.run.storage import exists
 from jaxpriors.training.loop import Record, TrainingConfig
@@ -365,10 +365,8 @@ def _fit(
             seed=classifier.training.seed,
             columns=classifier.inputs.columns,
         )
-        path, place = folder / "log.jsonl", (iteration, STEPS.index(level))
-        lines = path.read_text().splitlines() if processes.index() == 0 and path.exists() else []
-        records = [json.loads(line) for line in lines]
-        earlier = [r for r in records if (r["iteration"], STEPS.index(r["level"])) < place]
+        path, done = folder / "log.jsonl", [(r["iteration"], r["level"]) for r in state.reports]
+        earlier = [r for r in read_log(path) if (r.get("iteration"), r.get("level")) in done]
         log = logged(path, progress, earlier, iteration=iteration, level=level)
         model, trained = classifier.train(
             trained_on, validated_on, folder / "checkpoints" / name, log, start

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -224,3 +226,65 @@ def test_unknown_words_exit_with_2(capsys):
     with pytest.raises(SystemExit) as stop:
         run(["reweigh"])
     assert stop.value.code == 2
+
+
+WRITTEN = Path(__file__).parents[1] / "fixtures" / "written"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "list, expected a JSON object"),
+        ('{"table4": [1]}', "metrics: found no 'table4' of {model:"),
+        ('{"table2": {}}', "metrics: found no 'table2' of {model:"),
+        ('{"reports": null}', "TypeError"),
+        ('{"mine": 1}', "metrics: found ['mine'], expected a run with tables"),
+    ],
+)
+def test_damaged_metrics_are_one_line(tmp_path, capsys, text, found):
+    (tmp_path / "metrics.json").write_text(text)
+    assert run(["report", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path}/metrics.json: ") and found in said
+    assert said.count("\n") == 1
+
+
+def test_a_pipe_that_is_closed_is_no_error(cache):
+    """`jaxpriors report RUN | head` when head has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "jaxpriors", "report", str(WRITTEN / "run")]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_ports_and_programs_never_replace_their_input(tmp_path, capsys):
+    network = tmp_path / "network.safetensors"
+    shutil.copyfile(WRITTEN / "ported_lgatr.safetensors", network)
+    model = Path(shutil.copytree(WRITTEN / "run" / "model" / "lgatr-slim", tmp_path / "model"))
+    before = network.read_bytes()
+    inner, made = str(model / "network.safetensors"), ["generate", "--events", "4", "--out"]
+    for command in (
+        ["port", "lgatr", str(network), str(network)],
+        ["port", "omnilearn", str(network), str(network)],
+        ["port", "export", str(network), str(network)],
+        ["export", str(model), "--out", inner, "--overwrite"],
+        [*made, inner, "--checkpoint", str(model), "--overwrite"],
+        [*made, str(tmp_path / "network.h5"), "--like", str(tmp_path / "network.json")],
+    ):
+        (tmp_path / "network.json").write_text("{}")
+        assert run(command) == 2
+        assert "itself; choose another name to write to" in capsys.readouterr().err
+    assert network.read_bytes() == before
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", interrupted)
+    for command, how in ((["reweight"], "--resume"), (["report"], "the same command")):
+        assert run(command) == 130
+        assert capsys.readouterr().err == f"ended by Ctrl-C; go on with {how}\n"

@@ -163,6 +163,8 @@ def test_apply_prints_distributions(finished, files, tmp_path, capsys):
         (["--observable", "spin"], "observable: found 'spin', expected one of ['groomed_mass'"),
         (["--iteration", "4"], "iteration: found 4, expected 0 to 3"),
         (["--bins", "5", "1", "3"], "bins: found (5.0, 1.0, 3)"),
+        (["--bins", "0", "inf", "3"], "bins: found (0.0, inf, 3)"),
+        (["--bins", "0", "1", str(10**20)], f"bins: found (0.0, 1.0, {10**20})"),
         (["--simulation", "OTHER"], "is of another simulation than"),
     ],
 )
@@ -171,6 +173,16 @@ def test_apply_says_what_it_cannot_use(finished, files, arguments, message, caps
     arguments = [str(files / "other.h5") if a == "OTHER" else a for a in arguments]
     assert run(["unfold", "apply", result, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_table_never_replaces_the_result_or_the_simulation(finished, files, capsys):
+    result, simulation = finished[0] / "unfolding.h5", files / "sim.h5"
+    before = [path.read_bytes() for path in (result, simulation)]
+    for path in (result, simulation):
+        given = ["--simulation", str(simulation), "--out", str(path.parent / "." / path.name)]
+        assert run(["unfold", "apply", str(result), *given]) == 2
+        assert f"is the input {path} itself; choose another name" in capsys.readouterr().err
+    assert [path.read_bytes() for path in (result, simulation)] == before
 
 
 def test_bad_input_leaves_nothing_behind(files, tmp_path, capsys):
@@ -184,7 +196,9 @@ def test_bad_input_leaves_nothing_behind(files, tmp_path, capsys):
     negative = tmp_path / "negative.h5"
     write_events(negative, random_jets(20, 0).with_weight(np.full(20, -1.0)))
     assert run(["unfold", sim, str(negative), "--out", str(out)]) == 2
-    assert "data: 20 events with weights that sum to -20" in capsys.readouterr().err
+    assert (
+        "data at detector level: 20 events with weights that sum to -20" in capsys.readouterr().err
+    )
     assert not out.exists()
     assert run(["unfold", sim, data, "--out", str(out), "--pretrained", sim]) == 2
     assert "expected 'pet-finetuned'" in capsys.readouterr().err and not out.exists()

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from jaxpriors.errors import InputError
-from jaxpriors.run.folder import Run, differences, logged, shown
+from jaxpriors.run.folder import Run, differences, logged, read_log, shown
 from tests.helpers.runs import quiet_run
 
 
@@ -79,6 +79,18 @@ def test_the_log_keeps_epochs_after_the_earlier_ones_and_passes_everything_on(tm
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines == [{"model": "pet"}, {"model": "mlp", "epoch": 1, "validation_loss": 0.5}]
     assert passed == [{"model": "mlp", "step": 1, "steps": 2}, lines[1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("{", "Expecting property name .*"), ("[1]", "list"), ("[" * 5000, "nesting of more .*")],
+)
+def test_a_damaged_log_names_the_line(tmp_path, text, found):
+    path = tmp_path / "log.jsonl"
+    assert read_log(path) == []
+    path.write_text(f'{{"epoch": 1}}\n{text}\n')
+    with pytest.raises(InputError, match=rf"log\.jsonl: line 2: found {found}, expected a JSON"):
+        read_log(path)
 
 
 def test_progress_without_a_terminal_is_a_line_for_a_stage_and_for_an_epoch():

@@ -76,6 +76,7 @@ def test_a_named_coordinator():
     for name, value, message in (
         ("PROCESS", "2", r"process: found 2 of 2, expected 0 … 1"),
         ("PROCESS", "x", "JAXPRIORS_PROCESS: found 'x', expected a number"),
+        ("PROCESS", "9" * 5000, "JAXPRIORS_PROCESS: found '9+', expected a number of at most 9"),
         ("COORDINATOR", "h", "coordinator: found 'h', expected HOST:PORT"),
     ):
         with pytest.raises(InputError, match=message):

@@ -14,6 +14,7 @@ from jaxpriors.training import loop
 from jaxpriors.training.checkpoints import Checkpoints, flatten
 from jaxpriors.training.loop import TrainingConfig, TrainingError, train
 from jaxpriors.training.optimizers import OptimizerConfig
+from jaxpriors.training.step import Best
 
 WRITTEN = Path(__file__).parents[1] / "fixtures/written/checkpoint"
 RNG = np.random.default_rng(0)
@@ -172,6 +173,19 @@ def test_the_last_good_checkpoint_survives_a_nan(tmp_path):
         _train(tmp_path / "run", validate=lambda params: next(losses))
     with Checkpoints(tmp_path / "run") as checkpoints:
         assert checkpoints.best() == 6
+
+
+def test_the_best_of_each_network_survives_a_nan_of_one(tmp_path):
+    """A NaN is less than nothing: it never becomes the best one."""
+    validate, _ = _scripted([(1, 9), (2, float("nan"))])
+    with pytest.raises(TrainingError, match="validation loss is nan after epoch 2"):
+        _train_two(tmp_path / "run", validate)
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.best() == 6
+    now = Best.before(TWO).after(jnp.array([1.0, 9.0]), TWO)
+    after = now.after(jnp.array([jnp.nan, 8.0]), jax.tree.map(lambda x: x + 1, TWO))
+    assert after.losses.tolist() == [1.0, 8.0]
+    assert np.array_equal(after.params["bias"], TWO["bias"] + np.array([0, 1]))
 
 
 def test_only_the_last_and_the_best_checkpoint_are_kept(tmp_path):
