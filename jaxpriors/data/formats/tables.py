@@ -34,7 +34,7 @@ class Table:
         branches: names of all that can be read.
         entries: how many there are.
         read: some branches of a range of entries, as awkward arrays.
-        counters: branch → the one that counts its elements, which needs no reading.
+        counters: branch → the one that counts its elements, which nobody needs to read.
     """
 
     place: str
@@ -139,12 +139,11 @@ def _check_names(plan: Plan) -> None:
 
 def unread_of(table: Table, plan: Plan) -> tuple[str, ...]:
     """Name the branches that are not read; raise InputError where they look as if they mattered."""
-    read = set(plan.branches)
-    read |= {table.counters[name] for name in read if name in table.counters}
+    counters = set(table.counters.values()) - set(plan.reading.ignore)
     return account(
         table.place,
-        table.branches,
-        read,
+        [name for name in table.branches if name not in counters],
+        plan.branches,
         plan.reading.ignore,
         "event weights are read from the branch that the column `weight` names",
     )
