@@ -31,7 +31,7 @@ from tests.helpers.malformed_kinds import KINDS, targets
 
 TRIED = int(os.environ.get("JAXPRIORS_MALFORMED", "300"))
 ONLY = os.environ.get("JAXPRIORS_MALFORMED_KIND")
-PATIENCE = 60  # seconds, for machines that are busy; a hang has no end
+PATIENCE = 30  # seconds, for machines that are busy; a hang has no end
 MEMORY = 300e6  # bytes beyond 100 times the file, for what a program needs at its first call
 
 

@@ -1,5 +1,6 @@
 """The console command `jaxpriors`."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The exit code is 0, 1 (failure), 2 (bad input), 75 (ended by SIGTERM, can be resumed) or 130
     (interrupted).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jaxpriors.errors import InputError
 
 T = TypeVar("T")
+DEEPEST = 100  # levels of JSON
 SHOWN = 60  # characters of a value that a message shows
 
 
@@ -28,13 +29,29 @@ def parse_json(text: str | bytes, place: str) -> Any:
     {'epochs': [1, 2.5]}
     """
     try:
-        return json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
+        found = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
+        if _deeper(found, DEEPEST):
+            raise RecursionError
     except RecursionError:
         raise InputError(
-            f"{place}: found JSON that is nested too deeply, expected a table"
+            f"{place}: found JSON that is nested too deeply, expected a table of at most {DEEPEST} "
+            "levels"
         ) from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{place}: found {error}, expected JSON") from None
+    return found
+
+
+def _deeper(content: Any, most: int) -> bool:
+    """Tell whether JSON has more than so many levels."""
+    level, depth = [content], 0
+    while level:
+        nested = [list(x.values()) if isinstance(x, dict) else x for x in level]
+        level = [x for inner in nested if isinstance(inner, list) for x in inner]
+        depth += 1
+        if depth > most + 1:
+            return True
+    return False
 
 
 def _integer(text: str) -> int:
@@ -96,8 +113,10 @@ def checked(value: Any, form: Any, place: str) -> Any:
     raise InputError(f"{place}: found {_short(value)}, expected {_words(form)}")
 
 
-def made(cls: type[T], table: Any, place: str) -> T:
-    """Make a dataclass from a JSON object with its fields; those with a default may be left out.
+def made(cls: type[T], table: Any, place: str, optional: Collection[str] = ()) -> T:
+    """Make a dataclass from a JSON object with its fields, of which only ``optional`` may lack.
+
+    A default that the file does not hold would be another network, without a word.
 
     Raises:
         InputError: the object lacks a field, has one that is unknown, or a value of another form,
@@ -107,8 +126,7 @@ def made(cls: type[T], table: Any, place: str) -> T:
         raise InputError(f"{place}: found {_short(table)}, expected a table")
     fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
     known = {field.name for field in fields if field.init}
-    missing = dataclasses.MISSING
-    needed = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    needed = [f.name for f in fields if f.init and f.name not in optional]
     if unknown := sorted(set(table) - known):
         raise InputError(f"{place}: found {unknown[0]!r}, expected some of {sorted(known)}")
     if lacking := [name for name in needed if name not in table]:

@@ -371,12 +371,15 @@ KINDS: dict[str, Kind] = {
         (),
     ),
     "micro-batches": Kind(
-        tuned, {"read": read_tuned_at}, {"": of_json(r"\.key\.|whole|device|network")}
+        tuned,
+        {"read": read_tuned_at},
+        {"": {n: f for n, f in of_json(r"\.key\.").items() if n not in ("gone", "dangling link")}},
     ),
     "recorded case": Kind(
         a_case,
         {"read": lambda path: read_case(path / "slim_tiny.json")},
-        {"slim_tiny.npz": NPZ, "slim_tiny.json": of_json(r"\.")},
+        {"slim_tiny.npz": NPZ, "slim_tiny.json": of_json()},
+        (),
     ),
 }
 with contextlib.suppress(ImportError):
