@@ -35,6 +35,7 @@ from jaxpriors.ratio.networks import NetworkConfig
 from jaxpriors.ratio.presets import MODELS, find_model
 from jaxpriors.run.folder import logged
 from jaxpriors.run.hdf5 import written_hdf5
+from jaxpriors.run.stored_arrays import read_numbers, regular_file
 from jaxpriors.training.loop import Record, TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
 
@@ -265,6 +266,9 @@ def write_scores(path: Path, scores: np.ndarray, columns: dict[str, np.ndarray])
 
 
 def read_scores(path: Path) -> np.ndarray:
-    """Read the scores (k, n) that ``write_scores`` wrote, as float64."""
-    with h5py.File(path) as file:
-        return np.asarray(file["log_ratios"][:], np.float64)
+    """Read the scores (k, n) that ``write_scores`` wrote, as float64; InputError for others."""
+    try:
+        with h5py.File(regular_file(path, "the scores of a run")) as file:
+            return read_numbers(file["log_ratios"], f"{path}: 'log_ratios'").astype(np.float64)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise InputError(f"{path}: truncated, damaged or without scores ({error})") from None

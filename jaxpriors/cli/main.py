@@ -1,5 +1,6 @@
 """The console command `jaxpriors`."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The exit code is 0, 1 (failure), 2 (bad input), 75 (ended by SIGTERM, can be resumed), 130
     (interrupted, can be resumed) or 141 (nobody reads the output on).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

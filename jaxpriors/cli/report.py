@@ -19,7 +19,5 @@ def report(run: Path, /) -> int:
         text = tables(metrics)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: found {error!r}, expected what a run writes") from None
     print(text)
     return 0

@@ -12,6 +12,7 @@ itself. Three things differ, and only these are translated:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +79,8 @@ def strip_prefix(
     """
     clean = {name.replace(COMPILED, ""): value for name, value in state.items()}
     if len(clean) < len(state):
-        names = [name.replace(COMPILED, "") for name in state]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name.replace(COMPILED, "") for name in state)
+        twice = counts.most_common(1)[0][0]
         raise InputError(f"found {twice} twice, with and without {COMPILED!r}")
     if prefix is None:
         prefix = detect_prefix(clean)

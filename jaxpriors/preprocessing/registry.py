@@ -64,7 +64,8 @@ class Preprocessing(Generic[C]):
         """
         kind = checked(data.get("kind", "tokens"), Literal[*KINDS], f"{place}: kind")
         config: Any = made(KINDS[kind], data.get("inputs"), f"{place}: inputs")
-        learnt = made(Standardisation, data.get("standardisation"), f"{place}: standardisation")
+        at = f"{place}: standardisation"
+        learnt = made(Standardisation, data.get("standardisation"), at, ("momentum_scale",))
         if len(learnt.mean) != (expected := _learnt(config)):
             raise InputError(
                 f"{place}: standardisation: found {len(learnt.mean)} numbers, expected {expected}, "

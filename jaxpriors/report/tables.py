@@ -20,8 +20,33 @@ Metrics = dict[str, Any]
 
 
 def tables(metrics: Any) -> str:
-    """Format all tables of a run; raise InputError where there is none."""
+    """Format all tables of a run; raise InputError where there is none, or one lacks something."""
     held: Metrics = metrics if isinstance(metrics, dict) else {}
+    try:
+        found = _formatted(held)
+    except InputError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        StopIteration,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise InputError(
+            f"metrics: no table can be made ({type(error).__name__}: {error}), expected what a run "
+            "writes"
+        ) from None
+    if not found:
+        raise InputError(
+            f"metrics: found {sorted(held) or type(metrics).__name__}, expected a run with tables, "
+            "such as 'table2', 'table4' or 'max_sic'"
+        )
+    return "\n\n".join(found)
+
+
+def _formatted(held: Metrics) -> list[str]:
     found = []
     if held.keys() & TITLES.keys():
         found.append(format_table(held))
@@ -30,13 +55,7 @@ def tables(metrics: Any) -> str:
     elif "closure" in held:
         found.append(format_closures(held["closure"]))
     found += [format_known(held, name) for name in held if name.startswith("known_ratio")]
-    found += [text(held) for name, text in FORMATS.items() if name in held]
-    if not found:
-        raise InputError(
-            f"metrics: found {sorted(held) or type(metrics).__name__}, expected a run with tables, "
-            "such as 'table2', 'table4' or 'max_sic'"
-        )
-    return "\n\n".join(found)
+    return found + [text(held) for name, text in FORMATS.items() if name in held]
 
 
 def format_pretraining(metrics: Metrics) -> str:

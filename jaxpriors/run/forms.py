@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jaxpriors.errors import InputError
@@ -113,8 +113,10 @@ def checked(value: Any, form: Any, place: str) -> Any:
     raise InputError(f"{place}: found {_short(value)}, expected {_words(form)}")
 
 
-def made(cls: type[T], table: Any, place: str) -> T:
-    """Make a dataclass from a JSON object with its fields; those with a default may be left out.
+def made(cls: type[T], table: Any, place: str, optional: Collection[str] = ()) -> T:
+    """Make a dataclass from a JSON object with its fields, of which only ``optional`` may lack.
+
+    A default that the file does not hold would be another network, without a word.
 
     Raises:
         InputError: the object lacks a field, has one that is unknown, or a value of another form,
@@ -124,8 +126,7 @@ def made(cls: type[T], table: Any, place: str) -> T:
         raise InputError(f"{place}: found {_short(table)}, expected a table")
     fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
     known = {field.name for field in fields if field.init}
-    missing = dataclasses.MISSING
-    needed = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    needed = [f.name for f in fields if f.init and f.name not in optional]
     if unknown := sorted(set(table) - known):
         raise InputError(f"{place}: found {unknown[0]!r}, expected some of {sorted(known)}")
     if lacking := [name for name in needed if name not in table]:

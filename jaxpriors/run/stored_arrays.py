@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -212,6 +213,7 @@ def npz_array(archive: zipfile.ZipFile, name: str, place: str) -> np.ndarray:
         OverflowError,
         NotImplementedError,
         RuntimeError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

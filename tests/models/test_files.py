@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from jaxpriors.errors import InputError
-from jaxpriors.models.files import read_metadata, read_safetensors, write_safetensors
+from jaxpriors.models.files import (
+    load_network,
+    read_metadata,
+    read_safetensors,
+    write_safetensors,
+)
+from jaxpriors.porting.lgatr import port
 from tests.helpers.recorded import FIXTURES
 
 DTYPES = "F64 F32 F16 I64 I32 I16 I8 U64 U32 U16 U8"
@@ -106,6 +112,45 @@ def test_a_damaged_file_is_one_line_with_its_name(tmp_path, name):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.safetensors: [^\n]+$"):
         read_safetensors(path)
+
+
+HUGE = {
+    "num_blocks": (10**9, "num_blocks: found 1000000000, expected no more than the"),
+    "num_layers_mlp": (10**9, "num_layers_mlp: found 1000000000"),
+    "hidden_mv_channels": (10**9, "misshapen"),
+    "in_mv_channels": (2**63, "makes no network|misshapen"),
+    "num_heads": (2.0, "num_heads: found 2.0, expected an integer"),
+    "use_bivector": (1, "use_bivector: found 1, expected true or false"),
+    "num_layers": (1, "found 'num_layers', expected some of"),
+    "mlp_ratio": (None, "mlp_ratio: found null, expected an integer"),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_configuration_that_was_edited(tmp_path, name):
+    value, message = HUGE[name]
+    path, source = tmp_path / "a.safetensors", FIXTURES / "written" / "ported_lgatr.safetensors"
+    table = json.loads(read_metadata(source)["jaxpriors"])
+    write_safetensors(path, read_safetensors(source), {"jaxpriors": json.dumps(table)})
+    load_network(path)
+    table["config"][name] = value
+    write_safetensors(path, read_safetensors(source), {"jaxpriors": json.dumps(table)})
+    with pytest.raises(InputError, match=rf"a\.safetensors: (.|\n)*({message})"):
+        load_network(path)
+    del table["config"][name]
+    if name != "num_layers":
+        write_safetensors(path, read_safetensors(source), {"jaxpriors": json.dumps(table)})
+        with pytest.raises(InputError, match=f"found no '{name}'"):  # no default of another network
+            load_network(path)
+
+
+def test_blocks_that_are_numbered_without_end(tmp_path):
+    path = tmp_path / "a.safetensors"
+    state = read_safetensors(FIXTURES / "lgatr" / "slim_tiny.safetensors")
+    for number in (10**8, 10**30, "9" * 5000):
+        write_safetensors(path, state | {f"blocks.{number}.x": np.ones(2, np.float32)})
+        with pytest.raises(InputError, match=r"a\.safetensors: "):
+            port(path, tmp_path / "b.safetensors", {"num_heads": 2})
 
 
 def test_another_file_is_one_line_with_its_name(tmp_path):

@@ -1,5 +1,6 @@
 """Keras' weights files: every dataset is read, other files are refused by name."""
 
+import os
 import zipfile
 
 import h5py
@@ -8,6 +9,7 @@ import pytest
 
 from jaxpriors.errors import InputError
 from jaxpriors.porting.keras import count_layers, gaps, rank_layers, read_keras, write_keras
+from jaxpriors.porting.omnilearn import inspect, read_omnilearn
 
 INSIDE = "_layer_checkpoint_dependencies"
 
@@ -54,6 +56,22 @@ def test_layers_are_ranked_within_model_and_class():
     assert gaps(names[3:4]) == []
 
 
+@pytest.mark.parametrize("container", [INSIDE, "layers"])
+def test_a_functional_model_alone_is_named(tmp_path, container):
+    path = tmp_path / "a.weights.h5"
+    names = ["dense/vars/0", "dense_1/vars/0", "dense_1/vars/1", "batch_normalization/vars/0"]
+    write_keras(path, {f"{container}/{name}": np.zeros(2) for name in names}, ["vars"])
+    message = "one functional or sequential model of Keras with 1 batch_normalization, 2 dense"
+    with pytest.raises(InputError, match=f"not of OmniLearn: found {message}, expected several"):
+        read_omnilearn(path)
+    assert message in inspect(path)
+
+
+def claimed(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a/vars/0", (2**40,), "f4", chunks=(1024,), compression="gzip")
+
+
 def older(path):
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = ["dense"]
@@ -90,6 +108,9 @@ def damaged(path):
         (lambda path: path.write_bytes(b""), "not an HDF5 file, found 0 bytes"),
         (lambda path: path.write_text("{}"), "not an HDF5 file, found 2 bytes"),
         (archive, "found a zip archive"),
+        (claimed, r"'a/vars/0' claims float32 of shape \(1099511627776,\)"),
+        (lambda path: write_keras(path, {"a/vars/0": "text"}), "'a/vars/0' has dtype object"),
+        (os.mkfifo, "is a pipe, a socket or a device"),
         (older, "older format of Keras"),
         (older_model, "older format of Keras"),
         (lambda path: write_keras(path, {}, ["vars"]), "no dataset"),
