@@ -28,6 +28,7 @@ _DAMAGE = (  # whatever h5py and zipfile make of a damaged file
     EOFError,
     TypeError,
     ValueError,
+    MemoryError,
     zlib.error,
     zipfile.BadZipFile,
 )
@@ -89,7 +90,7 @@ class Source:
         for name in names:
             if name not in self.arrays:
                 raise InputError(f"{self.path}: no dataset {name!r}; found: {self.found}")
-        return [self.numbers(name) for name in names]
+        return [self.arrays[name] for name in names]
 
     def numbers(self, name: str) -> Any:
         """Find an array, which is not yet read; raise InputError where it is not numeric."""
@@ -104,11 +105,10 @@ class Source:
         Raises:
             InputError: there is none (the message lists what there is), or it is not numeric.
         """
-        [dataset] = self.datasets(name)
-        try:
+        self.datasets(name)
+        dataset = self.numbers(name)
+        with _undamaged(f"{self.path}: {name!r}"):
             return np.asarray(dataset[rows] if dataset.ndim else dataset[()])
-        except (ValueError, TypeError, MemoryError) as error:
-            raise InputError(f"{self.path}: {name!r} cannot be read ({error})") from error
 
     def unread(
         self,
@@ -207,7 +207,7 @@ def _hdf5(path: Path, file: h5py.File) -> Source:
     places: dict[tuple[int, int], set[str]] = {}
     waiting: list[tuple[str, h5py.Group, frozenset[tuple[int, int]]]] = [("", file, frozenset())]
     while waiting:
-        prefix, group, above = waiting.pop()
+        prefix, group, above = waiting.pop(0)
         above |= {_address(group)}
         for key in group:
             if isinstance(key, bytes):

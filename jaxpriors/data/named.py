@@ -170,33 +170,38 @@ def _measured(sample: NamedSample) -> NamedSample:
 def _offsets(sample: NamedSample, total: int) -> np.ndarray:
     """Read the offsets (n+1,) of flat momenta, from offsets or multiplicities."""
     source, at, place = sample.source, sample.at, sample.place
-    with checks.located(place):
-        if "mask" in at:
-            raise InputError("found a mask beside flat momenta, expected offsets or multiplicity")
-        if not {"offsets", "multiplicity"} & at.keys():
-            raise InputError(
-                f"p4 has shape ({total}, …) and there is neither `offsets` nor `multiplicity`; "
-                "expected one of them, or padded momenta (n, P, 4)"
-            )
-        found = []
-        if "offsets" in at:
-            offsets = source.read(at["offsets"])
+    if "mask" in at:
+        raise InputError(
+            f"{place}: found a mask beside flat momenta, expected offsets or multiplicity"
+        )
+    if not {"offsets", "multiplicity"} & at.keys():
+        raise InputError(
+            f"{place}: p4 has shape ({total}, …) and there is neither `offsets` nor "
+            "`multiplicity`; expected one of them, or padded momenta (n, P, 4)"
+        )
+    found = []
+    if "offsets" in at:
+        offsets = source.read(at["offsets"])
+        with checks.located(place):
             checks.check_offsets(offsets, total)
-            found.append(offsets.astype(np.int64))
-        if "multiplicity" in at:
-            counts = source.read(at["multiplicity"])
+        found.append(offsets.astype(np.int64))
+    if "multiplicity" in at:
+        counts = source.read(at["multiplicity"])
+        with checks.located(place):
             checks.check_integers("multiplicity", counts)
-            if counts.ndim != 1 or counts.min(initial=0) < 0:
-                raise InputError(f"multiplicity has shape {counts.shape}, expected (n,), none < 0")
-            offsets = col.offsets_of(counts.astype(np.int64))
-            if offsets[-1] != total:
-                raise InputError(
-                    f"the multiplicities sum to {offsets[-1]}, expected {total}, the number of "
-                    "constituents"
-                )
-            found.append(offsets)
-        if len(found) == 2 and not np.array_equal(found[0], found[1]):
-            raise InputError("offsets and multiplicity: found other numbers of constituents")
+        if counts.ndim != 1 or counts.min(initial=0) < 0:
+            raise InputError(
+                f"{place}: multiplicity has shape {counts.shape}, expected (n,), none < 0"
+            )
+        offsets = col.offsets_of(counts.astype(np.int64))
+        if offsets[-1] != total:
+            raise InputError(
+                f"{place}: the multiplicities sum to {offsets[-1]}, expected {total}, the number "
+                "of constituents"
+            )
+        found.append(offsets)
+    if len(found) == 2 and not np.array_equal(found[0], found[1]):
+        raise InputError(f"{place}: offsets and multiplicity: found other numbers of constituents")
     return found[0]
 
 

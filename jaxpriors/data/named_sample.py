@@ -91,20 +91,23 @@ class NamedSample:
         stop = self.size if stop is None else stop
         events = slice(start, stop)
         passing = None if self.flags is None else self.flags[events]
+        found = {
+            n: self.source.read(self.at[n], events)
+            for n in ("jet_p4", "weight", "label")
+            if n in self.at
+        }
+        columns = {n: self.source.read(at, events) for n, at in self.columns.items()}
+        p4, pid, counts = self._constituents(start, stop)
+        if passing is not None and not passing.all():
+            rows = np.repeat(passing, counts)
+            p4, pid = p4[rows], None if pid is None else pid[rows]
+            counts = np.where(passing, counts, 0) if whole else counts[passing]
+            if not whole:
+                found = {name: array[passing] for name, array in found.items()}
+                columns = {name: array[passing] for name, array in columns.items()}
+            elif "jet_p4" in found:
+                found["jet_p4"] = np.where(passing[:, None], found["jet_p4"], 0)
         with checks.located(self.place):
-            found = {n: self.source.read(self.at[n], events) for n in ("jet_p4", "weight", "label")
-                     if n in self.at}  # fmt: skip
-            columns = {n: self.source.read(at, events) for n, at in self.columns.items()}
-            p4, pid, counts = self._constituents(start, stop)
-            if passing is not None and not passing.all():
-                rows = np.repeat(passing, counts)
-                p4, pid = p4[rows], None if pid is None else pid[rows]
-                counts = np.where(passing, counts, 0) if whole else counts[passing]
-                if not whole:
-                    found = {name: array[passing] for name, array in found.items()}
-                    columns = {name: array[passing] for name, array in columns.items()}
-                elif "jet_p4" in found:
-                    found["jet_p4"] = np.where(passing[:, None], found["jet_p4"], 0)
             return Events.from_flat(
                 p4,
                 counts,
@@ -133,7 +136,9 @@ class NamedSample:
                    if n in self.at}  # fmt: skip
             counts = own.get("mask", own.get("multiplicity"))
             if len(own) == 2 and not np.array_equal(own["mask"].sum(1), own["multiplicity"]):
-                raise InputError("mask and multiplicity: found other numbers of constituents")
+                raise InputError(
+                    f"{self.place}: mask and multiplicity: found other numbers of constituents"
+                )
         parts = [self.source.read(self.at[n], rows) for n in self.momenta]
         p4 = parts[0] if self.momenta == ("p4",) else np.stack(parts, axis=-1)
         pid = self.source.read(self.at["pid"], rows) if "pid" in self.at else None
@@ -142,7 +147,8 @@ class NamedSample:
             place = names.index(col.IDENTITY)
             p4[..., place] = self.reading.pdg_codes(p4[..., place])
         if self.offsets is None:
-            filled = col.filled_rows(p4, self.coordinates, counts, self.reading.padding)
+            with checks.located(self.place):
+                filled = col.filled_rows(p4, self.coordinates, counts, self.reading.padding)
             p4, pid = p4[filled], None if pid is None else pid[filled]
             counts = filled.sum(axis=1)
         assert counts is not None

@@ -101,9 +101,8 @@ def learn(config: Any, events: Sample) -> Standardisation:
     names = (*(CONSTITUENT_FEATURES if config.jets == 1 else KINEMATICS), *JET_FEATURES)
     names += () if config.jets == 1 else ("m_jj",)
     columns = [c for part in (constituents, jets, event) for c in np.moveaxis(part, -1, 0)]
-    return Standardisation.of(
-        names, columns, float(np.sqrt(np.mean(np.square(momenta, dtype=np.float64))))
-    )
+    scale = np.sqrt(np.mean(np.square(momenta, dtype=np.float64)))
+    return Standardisation.of(names, columns, float(scale))
 
 
 def build(config: Any, batch: Batch, learnt: Standardisation) -> Inputs:

@@ -34,9 +34,10 @@ from rich.progress import Progress as Bar
 
 from jaxpriors.errors import InputError
 from jaxpriors.run import preemption, processes
+from jaxpriors.run.forms import checked, parse_json
 from jaxpriors.run.launch import set_up
 from jaxpriors.run.lock import LOCK, locked
-from jaxpriors.run.storage import exists, parse_json, read_json, write_json, written_whole
+from jaxpriors.run.storage import exists, read_json, write_json, written_whole
 
 Record = dict[str, Any]
 Progress = Callable[[Record], None]
@@ -198,14 +199,11 @@ def read_log(path: Path) -> list[Record]:
         return []
     records = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        place = f"{path}: line {number}"
         try:
-            records.append(parse_json(line))
-            if not isinstance(records[-1], dict):
-                raise ValueError(type(records[-1]).__name__)
-        except ValueError as error:
-            raise InputError(
-                f"{path}: line {number}: found {error}, expected a JSON object; delete that line"
-            ) from None
+            records.append(checked(parse_json(line, place), dict, place))
+        except InputError as error:
+            raise InputError(f"{error}; delete that line") from None
     return records
 
 

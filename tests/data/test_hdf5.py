@@ -195,7 +195,7 @@ def test_damaged_data_are_an_error(tmp_path):
     raw = bytearray((tmp_path / "a.h5").read_bytes())
     raw[position + 50 : position + 5000] = bytes(4950)
     (tmp_path / "a.h5").write_bytes(raw)
-    with pytest.raises(InputError, match=r"a\.h5: cannot be read"):
+    with pytest.raises(InputError, match=r"a\.h5: .*cannot be read"):
         read_events(tmp_path / "a.h5")
 
 

@@ -28,11 +28,11 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         ("[1]", "found list, expected a JSON object"),
         (
             "[" * 20_000 + "]" * 20_000,
-            "found JSON that is nested too deeply, expected a table of at most 100",
+            "found JSON that is nested too deeply",
         ),
         (
             '{"a": ' * 101 + "1" + "}" * 101,
-            "found JSON that is nested too deeply, expected a table of at most 100",
+            "found JSON that is nested too deeply",
         ),
         (b"\xff{}", "found 'utf-8' codec can't decode byte 0xff .*, expected JSON"),
     ],
@@ -47,9 +47,7 @@ def test_what_is_no_json_object_is_refused(tmp_path, text, message):
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(
-        InputError, match=r"pipe: is a pipe, a socket or a device, expected that of a"
-    ):
+    with pytest.raises(InputError, match=r"pipe: is a pipe, a socket or a device, expected"):
         read_json(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"is a folder, expected that of a finished run"):
         read_json(tmp_path)
