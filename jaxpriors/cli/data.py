@@ -232,6 +232,8 @@ def data_check(
         say(json.dumps(found.metadata, indent=2))
     if found.unread:
         say(f"not read: {listed(found.unread)}")
+    for note in found.notes:
+        say(f"note: {note}")
     if command := command_for(file, found.layout, reading):
         say(f"to read it: {command}")
     say(f"problems: {len(found.problems) or 'none found'}")

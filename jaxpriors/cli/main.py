@@ -3,8 +3,9 @@
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import tyro
 
@@ -17,7 +18,10 @@ from jaxpriors.cli.report import report
 from jaxpriors.cli.reweight import ratio, reweight
 from jaxpriors.cli.tune import tune
 from jaxpriors.cli.unfold import apply, unfold
+from jaxpriors.data.units import Unit
+from jaxpriors.data.unread import Unread
 from jaxpriors.errors import InputError
+from jaxpriors.run import processes
 from jaxpriors.run.launch import OPTIONS, guarded
 
 
@@ -90,16 +94,34 @@ def run(arguments: list[str]) -> int:
         for name, command in COMMANDS.items()
         if name.startswith(before) and " " not in name.removeprefix(before)
     }
-    return guarded(
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            offered,
-            prog=f"jaxpriors {before}".rstrip(),
-            description=None if before else LAUNCH,
-            args=rest or ["--help"],
-        ),
-        alone=first in ALONE,
-        again="the same command" if {first, " ".join(arguments[:2])} & {*ONCE} else "--resume",
-    )
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.showwarning = _noted
+        return guarded(
+            lambda: tyro.extras.subcommand_cli_from_dict(
+                offered,
+                prog=f"jaxpriors {before}".rstrip(),
+                description=None if before else LAUNCH,
+                args=rest or ["--help"],
+            ),
+            alone=first in ALONE,
+            again="the same command" if {first, " ".join(arguments[:2])} & {*ONCE} else "--resume",
+        )
+
+
+def _noted(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of what a file holds as one line, and others as Python does."""
+    if processes.index() == 0:
+        ours = issubclass(category, (Unread, Unit))
+        usual = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(f"note: {message}\n" if ours else usual)
 
 
 def with_launch(arguments: list[str]) -> list[str]:

@@ -20,7 +20,11 @@ SHOWN = 12  # names that a message lists
 
 
 class Unread(UserWarning):
-    """Say which parts of a file were not read."""
+    """Say which parts of a file were not read: `path` and `names`."""
+
+    def __init__(self, path: Path | str, names: Iterable[str]) -> None:
+        self.path, self.names = path, tuple(names)
+        super().__init__(f"{path}: not read: {listed(self.names)}")
 
 
 def account(
@@ -79,7 +83,7 @@ def tell(path: Path | str, unread: Iterable[str]) -> None:
     """Warn (`Unread`) of what was not read, if there is any."""
     unread = list(unread)
     if unread:
-        warnings.warn(f"{path}: not read: {listed(unread)}", Unread, stacklevel=3)
+        warnings.warn(Unread(path, unread), stacklevel=3)
 
 
 def listed(names: Iterable[str]) -> str:

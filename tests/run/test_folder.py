@@ -83,13 +83,13 @@ def test_the_log_keeps_epochs_after_the_earlier_ones_and_passes_everything_on(tm
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("{", "Expecting property name .*"), ("[1]", "list"), ("[" * 5000, "nesting of more .*")],
+    [("{", "Expecting property name"), ("[1]", r"\[1\]"), ("[" * 5000, "JSON that is nested")],
 )
 def test_a_damaged_log_names_the_line(tmp_path, text, found):
     path = tmp_path / "log.jsonl"
     assert read_log(path) == []
     path.write_text(f'{{"epoch": 1}}\n{text}\n')
-    with pytest.raises(InputError, match=rf"log\.jsonl: line 2: found {found}, expected a JSON"):
+    with pytest.raises(InputError, match=rf"line 2: found {found}.*; delete that line"):
         read_log(path)
 
 

@@ -72,6 +72,17 @@ def _unread(place: Path | str, tree: Any) -> tuple[str, ...]:
     return unread.account(place, tree.keys(), read, places="labels: label_QCD, …; no weights")
 
 
+def is_jetclass(path: Path) -> bool:
+    """Tell whether a ROOT file has the tree of JetClass, or is an archive."""
+    if tarfile.is_tarfile(path):
+        return True
+    try:
+        with _tree(path, None):
+            return True
+    except InputError:
+        return False
+
+
 def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Events:
     """Read validated jets of a ROOT file, or of one in an archive, labels in the order of `LABELS`.
 

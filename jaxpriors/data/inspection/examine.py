@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpriors.data import named_unread
+from jaxpriors.data import named_unread, unread
 from jaxpriors.data.catalog import SETS
 from jaxpriors.data.checks import Fault
 from jaxpriors.data.events import LEVELS, Events
@@ -33,6 +34,7 @@ from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_metadata
 from jaxpriors.data.stored import BLOCK
 from jaxpriors.errors import InputError
+from jaxpriors.physics.units import Scale, unit_of
 
 REFUSALS = 200  # events of one part that a reader is asked for one by one
 
@@ -41,8 +43,8 @@ REFUSALS = 200  # events of one part that a reader is asked for one by one
 class Examination:
     """What was found: the layout, a summary of each level ("" for a single one), the problems.
 
-    unread: names in the file that were not read. undirected: of each level, as
-    `Events.undirected`, which no network can be trained on.
+    unread: names in the file that were not read. notes: what is worth to know. undirected: of each
+    level, as `Events.undirected`, which no network can be trained on.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class Examination:
     problems: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
     undirected: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
@@ -75,7 +78,13 @@ def examine(path: Path, layout: str | None = None, reading: Reading = Reading())
             _parts(found, trees.parts(path, reading), several=False)
         else:
             for file in files_in(path) if path.is_dir() else [path]:
-                _parts(found, SETS[found.layout].parts(file), several=path.is_dir())
+                with warnings.catch_warnings(record=True) as told:
+                    warnings.simplefilter("always", unread.Unread)
+                    parts = SETS[found.layout].parts(file)
+                names = (n for w in told if isinstance(w.message, unread.Unread)
+                         for n in w.message.names)  # fmt: skip
+                found.unread = tuple(dict.fromkeys((*found.unread, *names)))
+                _parts(found, parts, several=path.is_dir())
     except InputError as error:
         found.problems.append(str(error))
     if not found.problems and not any(summary.events for summary in found.summaries.values()):
@@ -194,6 +203,8 @@ def _look(
         faults.add(fault, level, first)
     if events.passing is not None:
         events = events[events.passing]
+    if level not in found.summaries and unit_of(Scale.of(events.jet_p4, events.p4)):
+        found.notes.append(f"{_prefix(level)}energies are probably in MeV (--unit MeV)")
     found.summaries.setdefault(level, Summary()).add(events)
     if not own:
         count = found.undirected.setdefault(level, {})

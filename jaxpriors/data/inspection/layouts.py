@@ -8,10 +8,12 @@ import zipfile
 from pathlib import Path
 
 from jaxpriors.data.catalog import SETS
+from jaxpriors.data.catalog.jetclass import is_jetclass
 from jaxpriors.data.catalog.toptagging import NAMES as TOP_TAGGING
 from jaxpriors.data.events import LEVELS
 from jaxpriors.data.formats.omnilearned import SPLITS
 from jaxpriors.data.formats.pandas_tables import tables
+from jaxpriors.data.formats.trees import is_tree
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.prepared import is_prepared
 from jaxpriors.data.unread import listed
@@ -39,7 +41,9 @@ def recognise(path: Path) -> str:
     with open(path, "rb") as file:
         start = file.read(16)
     if start.startswith(ROOT) or tarfile.is_tarfile(path):
-        return "jetclass"
+        return "jetclass" if is_jetclass(path) else TREE
+    if is_tree(path):
+        return TREE
     if what := _file_is(path, start):
         raise InputError(f"{path}: is {what}, expected a sample")
     with open_source(path) as source:
@@ -68,16 +72,15 @@ def _layout(source: Source) -> str | None:
     """Find the layout of an open file by its arrays, if there is one."""
     if source.attributes[""].get("format") == "jaxpriors-unfolding":
         return None
-    shapes = {name: tuple(getattr(array, "shape", ())) for name, array in source.arrays.items()}
-    found = _of_arrays(shapes)
+    data = tuple(source.arrays["data"].shape) if "data" in source.arrays else ()
+    found = _of_arrays({*source.arrays}, len(data))
     if found is None and (some := tables(source)):
         return "toptagging" if set(TOP_TAGGING) <= set(some[0].columns) else "lhco"
     return found
 
 
-def _of_arrays(shapes: dict[str, tuple[int, ...]]) -> str | None:
-    """Find the layout with arrays of these names and shapes, if there is one."""
-    names = set(shapes)
+def _of_arrays(names: set[str], axes: int) -> str | None:
+    """Find the layout with arrays of these names, and so many axes of `data`, if there is one."""
     if {"gen_particles", "sim_particles"} <= names:
         return "zjets"
     if {"X", "y"} <= names:
@@ -87,10 +90,10 @@ def _of_arrays(shapes: dict[str, tuple[int, ...]]) -> str | None:
     if {"gen", "reco"} <= names:
         return "omnilearn-omnifold"
     if {"data", "jet"} <= names:
-        return "omnilearn-dijets" if len(shapes["data"]) == 4 else "omnilearn"
+        return "omnilearn-dijets" if axes == 4 else "omnilearn"
     if "data" in names and names & {"pid", "global"}:
         return "omnilearned"
-    ours = ("p4", "pt", "E")
+    ours = ("p4", "pt", "E", "px")
     if any(
         f"{prefix}{name}" in names for prefix in ("", *(f"{x}/" for x in LEVELS)) for name in ours
     ):
