@@ -240,7 +240,7 @@ def _plain(node: ast.expr) -> int | slice | None:
     """Give the number or slice that an index is; None for a branch."""
     try:
         if isinstance(node, ast.Slice):
-            bounds = (node.lower, node.upper, node.step)
+            bounds = (node.lower, node.upper)
             return slice(*(None if x is None else ast.literal_eval(x) for x in bounds))
         index = ast.literal_eval(node)
     except ValueError:

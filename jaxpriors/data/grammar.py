@@ -99,7 +99,12 @@ def _check(node: ast.AST, text: str) -> None:
                 refused = "a comparison that is not one of == != < <= > >="
         case ast.Subscript(value=value, slice=index):
             below = [value, *(index.elts if isinstance(index, ast.Tuple) else [index])]
+            if any(isinstance(one, ast.Slice) and one.step is not None for one in below):
+                refused = "a slice with a step"
             below = [part for one in below for part in _bounds(one)]
+            integers = [x.value for x in map(_unsigned, below) if isinstance(x, ast.Constant)]
+            if any(isinstance(x, int) and x >= 2**31 for x in integers):
+                refused = "an index beyond 32 bits"
         case ast.Call(func=func, args=args, keywords=keywords):
             below = [*args]
             function = name_of(func)
@@ -122,5 +127,10 @@ def _check(node: ast.AST, text: str) -> None:
 def _bounds(node: ast.AST) -> list[ast.AST]:
     """Give the parts of a slice, or what is none."""
     if isinstance(node, ast.Slice):
-        return [part for part in (node.lower, node.upper, node.step) if part is not None]
+        return [part for part in (node.lower, node.upper) if part is not None]
     return [node]
+
+
+def _unsigned(node: ast.AST) -> ast.AST:
+    """Give what stands behind a sign."""
+    return node.operand if isinstance(node, ast.UnaryOp) else node

@@ -121,6 +121,8 @@ def test_names():
         ("not small", "found a number where a condition is expected"),
         ("pt + Jet.pt", "which do not go together"),
         ("pt[small]", "found the index 2 in entry 101, expected less than 1"),
+        ("pt[::0]", "a slice with a step"),
+        ("pt[9999999999:]", "an index beyond 32 bits"),
         ("pt[0, 0]", "found 2 indices, expected at most 1"),
         ("small[0]", "an index on one number an entry"),
         ("sum(small)", "found sum of one number an entry"),

@@ -19,7 +19,7 @@ from jaxpriors.data.unread import account, listed
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 
-BLOCK = 2**26  # bytes of branches that are in memory at once
+BLOCK = 2**24  # bytes of branches that are read at once; events need some ten times as many
 PROBED = 1000  # entries whose size tells that of the others
 RESERVED = ("entry", "jet")  # columns that tell where an event was
 ALWAYS = ("pid", "mask", "multiplicity", "weight", "label", "jet_p4")  # ours, in any coordinates
@@ -151,11 +151,13 @@ def unread_of(table: Table, plan: Plan) -> tuple[str, ...]:
 
 def blocks_of(table: Table, plan: Plan) -> Iterator[tuple[int, int]]:
     """Divide the entries into ranges (start, stop) of about `BLOCK` bytes."""
+    import awkward
+
     probed = min(table.entries, PROBED)
     if not probed:
         return
-    arrays = table.read(plan.branches, 0, probed)
-    each = max(sum(array.nbytes for array in arrays.values()) / probed, 1)
+    arrays = table.read(plan.branches, 0, probed).values()
+    each = max(sum(awkward.to_packed(array).nbytes for array in arrays) / probed, 1)
     size = max(int(BLOCK / each), 1)
     for start in range(0, table.entries, size):
         yield start, min(start + size, table.entries)
