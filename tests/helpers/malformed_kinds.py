@@ -210,17 +210,22 @@ def read_tuned_at(path: Path) -> Any:
 def a_run(folder: Path) -> Path:
     for name in ("events.h5", "data.h5"):
         copied(WRITTEN / name, folder / name)
-    return copied(WRITTEN / "run", folder / "run")
+    reweighted(folder)
+    return folder / "run"
+
+
+def reweighted(folder: Path, *more: str) -> int:
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        options = ["--model", "mlp", "--epochs", "1", "--batch-size", "16", "--out", "run", *more]
+        return command("reweight", "events.h5", "data.h5", *options)
+    finally:
+        os.chdir(here)
 
 
 def resume(path: Path) -> int:
-    here = Path.cwd()
-    os.chdir(path.parent)
-    try:
-        options = ["--model", "lgatr-slim", "mlp", "--epochs", "1", "--batch-size", "16"]
-        return command("reweight", "events.h5", "data.h5", *options, "--out", "run", "--resume")
-    finally:
-        os.chdir(here)
+    return reweighted(path.parent, "--resume")
 
 
 def state_of(path: Path) -> Any:
@@ -359,7 +364,7 @@ KINDS: dict[str, Kind] = {
         {"": hdf5("observables/")},
     ),
     "run": Kind(
-        a_run,
+        written("run"),
         {"report": lambda path: command("report", path)},
         {"metrics.json": of_json()},
         (),
