@@ -290,7 +290,9 @@ def data_convert(
     from jaxpriors.data.sample_files import read_metadata
     from jaxpriors.errors import InputError
     from jaxpriors.run.folder import counting
+    from jaxpriors.run.storage import check_output
 
+    check_output(out, source)
     if (particle is None) != (detector is None) or (samples.columns and particle):
         raise InputError("give either --columns, or both --particle and --detector")
     if events is not None and events < 1:

@@ -15,6 +15,7 @@ from jaxpriors.data.named import as_flags, find_sample
 from jaxpriors.data.named_unread import unread_names
 from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_named
+from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
 from jaxpriors.run.storage import digest
 
@@ -164,11 +165,7 @@ def check_matched(
             f"weight: event {np.flatnonzero(both)[worst]} has {weights[worst]:g} at particle "
             f"level and {others[worst]:g} at detector level, expected one weight"
         )
-    if not weights.sum() > 0:
-        raise InputError(
-            f"weight: the weights of the {len(weights)} simulated events with both levels sum to "
-            f"{weights.sum():g}, expected a positive number"
-        )
+    check_sum("simulated events with both levels", weights)
 
 
 def read_simulation(

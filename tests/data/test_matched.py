@@ -108,7 +108,7 @@ def test_what_does_not_belong_together_is_said(tmp_path):
     with pytest.raises(InputError, match="event 3 has 4 at particle level and 7 at detector level"):
         Simulation.of(particle, detector.with_weight(np.array([1, 9, 3, 7, 5, 6])), GEN, RECO)
     negative = -particle.weight
-    with pytest.raises(InputError, match="3 simulated events with both levels sum to -10"):
+    with pytest.raises(InputError, match="with both levels: 3 events with weights that sum to -10"):
         Simulation.of(particle.with_weight(negative), detector.with_weight(negative), GEN, RECO)
     with pytest.raises(InputError, match=r"particle level: found 6 events, expected 4"):
         Simulation(particle, detector[RECO], GEN, RECO)
