@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -165,6 +165,10 @@ class SampleOptions:
         del given["mapping"]
         reading = Reading(**given)
         return reading if self.mapping is None else read_mapping(self.mapping, reading)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the options as JSON can hold them."""
+        return asdict(self) | {"mapping": None if self.mapping is None else str(self.mapping)}
 
     def read(self, first: Path, second: Path) -> tuple[Events, Events]:
         """Read the events of two files; the level counts for files that hold several."""

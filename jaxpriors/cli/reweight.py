@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +145,7 @@ def _run(
     from jaxpriors.report.tables import tables
     from jaxpriors.run.folder import started
 
-    sources = {"simulation": str(simulation), "data": str(data), **asdict(fit.samples)}
+    sources = {"simulation": str(simulation), "data": str(data), **fit.samples.as_json()}
     if write is not None:
         check_friend(write)
     with started(options.out, options.resume) as run:

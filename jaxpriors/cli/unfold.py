@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxpriors.cli.options import In, NetworkOptions, RunOptions
+from jaxpriors.cli.options import In, NetworkOptions, RunOptions, SampleOptions
 from jaxpriors.ratio.names import ModelName
 from jaxpriors.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from jaxpriors.data.events import Events
+    from jaxpriors.data.matched import Simulation
 
 MOST_BINS = 100_000
 
@@ -28,6 +32,10 @@ def unfold(
     clip: float | None = None,
     simulation_weight: str | None = None,
     data_weight: str | None = None,
+    particle: dict[str, str] | None = None,
+    detector: dict[str, str] | None = None,
+    data_columns: dict[str, str] | None = None,
+    samples: In[SampleOptions] = SampleOptions(),
     training: In[TrainingOptions] = TrainingOptions(),
 ) -> int:
     """Unfold data with OmniFold: find weights of simulated events that give the particle level.
@@ -52,10 +60,15 @@ def unfold(
         clip: largest ratio of a step, and the inverse of the smallest; no limits by default.
         simulation_weight: the simulation's column with the event weights, at both levels.
         data_weight: the data's column with the event weights.
+        particle: our names of columns and the simulation's at particle level, where they are not
+            those of jaxpriors; of a tree, expressions of its branches. Needs detector as well.
+        detector: the same at detector level.
+        data_columns: the same of the data; by default those of the detector level, without the
+            event weights and pass_reco.
+        samples: how to read the files.
         training: options of the first iteration; step 2 takes half the batch size, each event in
             both classes.
     """
-    from jaxpriors.data.matched import read_data, read_simulation
     from jaxpriors.ratio.classifier import RatioClassifier
     from jaxpriors.run.folder import started
     from jaxpriors.unfolding.distributions import format_reports
@@ -64,15 +77,15 @@ def unfold(
 
     names = detector_model or model, model
     pretrained = network.pretrained_for(names)
-    detector, particle = (
+    of_step_1, of_step_2 = (
         RatioClassifier(name, network.size, pretrained=pretrained[name]).with_options(
             training, network.precision
         )
         for name in names
     )
     config = OmniFold(
-        detector,
-        particle,
+        of_step_1,
+        of_step_2,
         iterations=iterations,
         warm_start=warm_start,
         members=members,
@@ -80,18 +93,63 @@ def unfold(
         clip=clip,
         seed=training.seed,
     )
-    samples = read_simulation(simulation, simulation_weight), read_data(data, data_weight)
-    sources = {
+    weights = simulation_weight, data_weight
+    named = particle, detector, data_columns
+    read = _read(simulation, data, weights, named, samples)
+    sources: dict[str, Any] = {
         "simulation": str(simulation),
         "data": str(data),
         "simulation_weight": simulation_weight,
         "data_weight": data_weight,
     }
+    if any(named) or samples != SampleOptions():
+        sources["read as"] = {
+            "particle": particle,
+            "detector": detector,
+            "data_columns": data_columns,
+            **samples.as_json(),
+        }
     with started(run.out, run.resume) as opened:
-        result = run_unfolding(*samples, config, opened, sources)
+        result = run_unfolding(*read, config, opened, sources)
     print(format_reports(result.reports))
     print(f"\nthe weights of every iteration: {run.out / RESULT}")
     return 0
+
+
+def _read(
+    simulation: Path,
+    data: Path,
+    weights: tuple[str | None, str | None],
+    named: tuple[dict[str, str] | None, dict[str, str] | None, dict[str, str] | None],
+    samples: SampleOptions,
+) -> tuple[Simulation, Events]:
+    """Read the samples of an unfolding; named: columns at particle and detector level, and of data.
+
+    Raises InputError for names of one level alone.
+    """
+    from jaxpriors.data.formats.opening import read_levels, read_sample
+    from jaxpriors.data.matched import read_data, read_simulation
+    from jaxpriors.errors import InputError
+
+    particle, detector, columns = named
+    reading = samples.reading()
+    if (particle is None) != (detector is None) or reading.columns:
+        raise InputError("columns: expected both --particle and --detector, or neither")
+    if particle is None or detector is None:
+        simulated = read_simulation(simulation, weights[0], reading)
+    else:
+        if weights[0] is not None:
+            raise InputError(f"simulation-weight: found {weights[0]} beside --particle, expected "
+                             "it among the columns (weight NAME)")  # fmt: skip
+        levels = (reading.replace(columns=names) for names in (particle, detector))
+        simulated = read_levels(simulation, *levels)
+        own = {n: at for n, at in detector.items() if n not in ("weight", "pass_reco", "label")}
+        columns = own if columns is None else columns
+    if columns is None:
+        return simulated, read_data(data, weights[1], reading)
+    if weights[1] is not None:
+        columns = {**columns, "weight": weights[1]}
+    return simulated, read_sample(data, reading.replace(columns=columns))
 
 
 def apply(

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jaxpriors.data import named_unread, unread
-from jaxpriors.data.events import Events
+from jaxpriors.data.events import LEVELS, Events
 from jaxpriors.data.formats import trees
 from jaxpriors.data.hdf5 import open_source
+from jaxpriors.data.matched import Simulation
 from jaxpriors.data.named import find_sample
 from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_named
@@ -58,6 +59,19 @@ def blocks(
             if start < last:
                 stop = min(stop, last)
                 yield {name: x.read(start, stop, whole=True) for name, x in samples.items()}
+
+
+def read_levels(path: Path, particle: Reading, detector: Reading) -> Simulation:
+    """Read both levels of a file in which they go by names of their own, matched event by event.
+
+    The columns `pass_gen` and `pass_reco`, if named, tell which events have each level.
+
+    Raises:
+        InputError: as `blocks` and `matched.Simulation`.
+    """
+    both = list(blocks(path, {"particle": particle, "detector": detector}))
+    gen, reco = (Events.concatenate([block[level] for block in both]) for level in LEVELS)
+    return Simulation.of(gen, reco, gen.passing, reco.passing)
 
 
 def _of_tree(
