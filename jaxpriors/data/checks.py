@@ -202,8 +202,7 @@ def column_faults(columns: Mapping[str, np.ndarray], passing: np.ndarray | None)
     passing: (n,), the events that are looked at; None for all.
     """
     for name, array in columns.items():
-        if array.dtype.kind not in "biuf":
-            raise InputError(f"{name} has dtype {array.dtype}, expected numbers")
+        check_numbers(name, array)
         bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if passing is not None:
             bad &= passing
@@ -217,13 +216,18 @@ def column_faults(columns: Mapping[str, np.ndarray], passing: np.ndarray | None)
             )
 
 
+def check_numbers(name: str, array: np.ndarray, expected: str = "numbers") -> None:
+    """Raise InputError for texts, objects and complex numbers."""
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has dtype {array.dtype}, expected {expected}")
+
+
 def check_integers(name: str, array: np.ndarray, dtype: type = np.int64) -> None:
     """Raise InputError unless identities, labels or offsets are integers, whatever their dtype.
 
     dtype: of integers, which they must fit.
     """
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} has dtype {array.dtype}, expected integers")
+    check_numbers(name, array, "integers")
     if array.dtype.kind == "f" and not (np.isfinite(array) & (array % 1 == 0)).all():
         bad = array[~(np.isfinite(array) & (array % 1 == 0))]
         raise InputError(f"{name} holds {bad.flat[0]}, expected integers")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.data import checks
+from jaxpriors.data.momenta import momenta_of
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.run.storage import digest
@@ -58,6 +59,7 @@ class Events:
         for name, dtype in _DTYPES.items():
             if getattr(self, name) is not None:
                 array = np.asarray(getattr(self, name))
+                checks.check_numbers(name, array)
                 if np.issubdtype(dtype, np.integer):
                     checks.check_integers(name, array, dtype)
                 elif name == "p4" and array.dtype == np.float32:
@@ -283,70 +285,23 @@ class Events:
         p4, multiplicity = np.asarray(p4), np.asarray(multiplicity)
         checks.check_integers("multiplicity", multiplicity)
         multiplicity = multiplicity.astype(np.int64)
-        names = col.components(coordinates)
-        if p4.ndim != 2 or p4.shape[1] != len(names):
-            raise InputError(
-                f"p4 has shape {p4.shape}, expected (total, {len(names)}): {coordinates}"
-            )
         offsets = col.offsets_of(multiplicity)
-        if multiplicity.min(initial=0) < 0 or offsets[-1] != len(p4):
-            raise InputError(
-                f"the multiplicities sum to {offsets[-1]}, "
-                f"expected {len(p4)}, the number of constituents, and none negative"
-            )
-        if col.IDENTITY in names:
-            if pid is not None:
-                raise InputError(f"pid: found it given and in {coordinates}, expected one of both")
-            pid = p4[:, names.index(col.IDENTITY)]
-        found: list[checks.Fault] = []
-        if pid is not None:
-            pid = np.asarray(pid)
-            if pid.shape != (len(p4),):
-                raise InputError(f"pid has shape {pid.shape}, expected ({len(p4)},)")
-            if pid.dtype.kind not in "biuf":
-                raise InputError(f"pid has dtype {pid.dtype}, expected integers")
-            unfit = list(checks.identity_faults(pid, offsets))
-            if unfit and pid.dtype != np.int32:  # what does not fit in would be cut off
-                known = np.isfinite(pid) & (np.abs(pid) < 2**31) & (pid % 1 == 0)
-                pid = np.where(known, pid, 0).astype(np.int32)
-                found += unfit
-        if jet_p4 is not None and np.shape(jet_p4) != (len(multiplicity), 4):
-            raise InputError(
-                f"jet_p4 has shape {np.shape(jet_p4)}, expected ({len(multiplicity)}, 4)"
-            )
-        of_jets = col.jet_coordinates(coordinates)
-        found += checks.coordinate_faults(p4, coordinates, offsets)
-        if jet_p4 is None:
-            jets = None
-        else:
-            each = np.arange(len(multiplicity) + 1)
-            found += [
-                dataclasses.replace(fault, what=f"jet_p4: {fault.what}", place="", unit="events")
-                for fault in checks.coordinate_faults(np.asarray(jet_p4), of_jets, each, jets=True)
-            ]
-            jets = col.to_cartesian(np.asarray(jet_p4), of_jets, scale=scale)
-        single = names == ("E", "px", "py", "pz") and scale == 1 and p4.dtype.kind == "f"
-        if single and p4.dtype.itemsize <= 4:
-            momenta = p4.astype(np.float32, copy=False)
-        else:
-            momenta = col.to_cartesian(p4, coordinates, pid, scale)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
-            jets = col.sums(momenta, offsets) if jets is None else jets
+        made = momenta_of(p4, offsets, coordinates, pid, jet_p4, scale)
         events = cls(
-            p4=momenta,
-            pid=np.zeros(len(p4), dtype=np.int32) if pid is None else pid,
+            p4=made.p4,
+            pid=made.pid,
             offsets=offsets,
-            jet_p4=jets,
+            jet_p4=made.jet_p4,
             weight=np.ones(len(multiplicity)) if weight is None else weight,
             label=label,
             columns={k: np.asarray(v) for k, v in (columns or {}).items()},
         )
         if faults is None:
-            for fault in found:
+            for fault in made.faults:
                 raise InputError(fault.message)
             return events.validate()
-        kinds = {fault.what for fault in found}
-        faults += [*found, *(fault for fault in events.faults() if fault.what not in kinds)]
+        kinds = {fault.what for fault in made.faults}
+        faults += [*made.faults, *(fault for fault in events.faults() if fault.what not in kinds)]
         return events
 
     @classmethod
