@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import tyro
 
-from jaxpriors.cli import data, port
+from jaxpriors.cli import convert, data, port
 from jaxpriors.cli.anomaly import anomaly, template
 from jaxpriors.cli.export import export
 from jaxpriors.cli.generate import generate
@@ -42,7 +42,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "data prepare": data.data_prepare,
     "data check": data.data_check,
     "data simulate": data.data_simulate,
-    "data convert": data.data_convert,
+    "data convert": convert.data_convert,
     "export": export,
     "generate": generate,
     "port": _port,

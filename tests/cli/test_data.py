@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from jaxpriors.cli.data import Kind, Set, data_check, data_convert, data_simulate
+from jaxpriors.cli.convert import data_convert
+from jaxpriors.cli.data import Kind, Set, data_check, data_simulate
 from jaxpriors.cli.main import run as command
 from jaxpriors.cli.options import SampleOptions
 from jaxpriors.data.catalog import SETS

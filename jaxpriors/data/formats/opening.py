@@ -36,11 +36,12 @@ def read_sample(path: Path, reading: Reading) -> Events:
 
 def blocks(
     path: Path, readings: Mapping[str, Reading], most: int | None = None
-) -> Iterator[dict[str, Events]]:
+) -> Iterator[tuple[dict[str, Events], int]]:
     """Read samples (or levels) of one file, block by block, matched event by event.
 
-    Events that lack a level stay, without constituents there. `readings`: name of the level, "" for
-    a single sample → how it is read. most: only so many events.
+    Yields the events of each, and how many there are in all. Events that lack a level stay, without
+    constituents there. readings: name of the level, "" for a single sample → how it is read. most:
+    only so many events.
 
     Raises:
         InputError: as `read_sample`, and for levels of different lengths.
@@ -58,7 +59,7 @@ def blocks(
         for start, stop in longest.blocks():
             if start < last:
                 stop = min(stop, last)
-                yield {name: x.read(start, stop, whole=True) for name, x in samples.items()}
+                yield {name: x.read(start, stop, whole=True) for name, x in samples.items()}, last
 
 
 def read_levels(path: Path, particle: Reading, detector: Reading) -> Simulation:
@@ -69,30 +70,32 @@ def read_levels(path: Path, particle: Reading, detector: Reading) -> Simulation:
     Raises:
         InputError: as `blocks` and `matched.Simulation`.
     """
-    both = list(blocks(path, {"particle": particle, "detector": detector}))
+    both = [block for block, _ in blocks(path, {"particle": particle, "detector": detector})]
     gen, reco = (Events.concatenate([block[level] for block in both]) for level in LEVELS)
     return Simulation.of(gen, reco, gen.passing, reco.passing)
 
 
 def _of_tree(
     path: Path, readings: Mapping[str, Reading], most: int | None
-) -> Iterator[dict[str, Events]]:
+) -> Iterator[tuple[dict[str, Events], int]]:
     """Read a tree; two levels at once, as their blocks may differ."""
     if len(readings) == 1:
         [(name, reading)] = readings.items()
         unread.tell(path, trees.unread(path, reading))
-        left = most
-        for part in trees.parts(path, reading):
-            stop = part.events if left is None else min(part.events, left)
+        found = trees.parts(path, reading)
+        total = sum(part.events for part in found)
+        left = total = total if most is None else min(total, most)
+        for part in found:
+            stop = min(part.events, left)
             if stop:
                 events = part.open()(0, stop)
                 assert isinstance(events, Events)
-                yield {name: events}
-            left = None if left is None else left - stop
+                yield {name: events}, total
+            left -= stop
         return
-    found = {name: trees.read_tree(path, reading)[:most] for name, reading in readings.items()}
-    _as_many(path, {name: len(events) for name, events in found.items()})
-    yield found
+    levels = {name: trees.read_tree(path, reading)[:most] for name, reading in readings.items()}
+    _as_many(path, {name: len(events) for name, events in levels.items()})
+    yield levels, len(next(iter(levels.values())))
 
 
 def _as_many(path: Path, sizes: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from jaxpriors.cli.data import data_convert
+from jaxpriors.cli.convert import data_convert
 from jaxpriors.cli.options import SampleOptions
 from jaxpriors.data.batching import gather
 from jaxpriors.data.events import Events
