@@ -41,6 +41,12 @@ def find_sample(source: Source, reading: Reading) -> NamedSample:
     for ours, theirs in wanted.items():
         if theirs not in source.arrays:
             raise InputError(f"{source.path}: {ours}: no dataset {theirs!r}; found: {source.found}")
+    for name in (*NAMES, *AXES):
+        if prefix + name in source.attributes:
+            raise InputError(
+                f"{source.path}: {prefix + name!r} is a group, expected a dataset, or --columns "
+                f"{name} with the name of one"
+            )
     at = {n: prefix + n for n in (*NAMES, *AXES) if prefix + n in source.arrays} | named
     at = {n: where for n, where in at.items() if where not in reading.ignore}
     coordinates = _coordinates(source, coordinates, at, named)

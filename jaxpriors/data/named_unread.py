@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from jaxpriors.data import unread
 from jaxpriors.data.events import PASS
+from jaxpriors.data.hdf5 import Source
 from jaxpriors.data.named_sample import NamedSample
 from jaxpriors.errors import InputError
 
@@ -41,6 +42,8 @@ def unread_names(samples: Iterable[NamedSample]) -> tuple[str, ...]:
             )
     for sample in samples:
         _columns_in_place(sample)
+    for name in {*source.arrays} - read - {*ignore}:
+        _fields_in_place(source, name)
     theirs = {n for n in source.arrays if any(n.startswith(f"{level}/") for level in others)}
     places = (
         "event weights are read from 'weight', flags from 'columns/pass_…', labels from 'label'"
@@ -53,6 +56,21 @@ def unread_names(samples: Iterable[NamedSample]) -> tuple[str, ...]:
     settled = {kind for ours, kind in OURS.items() if ours in at_hand}
     settled |= {unread.FLAGS} if there else set()
     return source.unread(read | theirs, ignore, places, settled)
+
+
+def _fields_in_place(source: Source, name: str) -> None:
+    """Raise InputError for a table of records that has fields of weights, flags or labels."""
+    try:
+        fields = source.arrays[name].dtype.names or ()
+    except InputError:  # it is told by its name
+        return
+    suspects = [field for field in fields if unread.suspected(field)]
+    if suspects:
+        raise InputError(
+            f"{source.path}: {name!r} is a table whose field {suspects[0]!r} looks like "
+            f"{unread.suspected(suspects[0])}; tables are not read: expected arrays of one value "
+            "an event, or the table among the names to ignore"
+        )
 
 
 def _columns_in_place(sample: NamedSample) -> None:

@@ -13,8 +13,8 @@ from jaxpriors.errors import InputError
 WEIGHTS, FLAGS, LABELS = "event weights", "flags of events that pass", "labels"
 SUSPECTS = {
     r".*(weight|(?<![a-z])wgt|(?<![a-z])wt(?![a-z])).*": WEIGHTS,
-    r"(.*_)?pass(es|ed)?(_.*)?": FLAGS,
-    r"(is_?signal|labels?)(_.*)?": LABELS,
+    r"(.*_)?pass.*": FLAGS,
+    r"(is_?signal|(.*_)?labels?)(_.*)?": LABELS,
 }
 SHOWN = 12  # names that a message lists
 

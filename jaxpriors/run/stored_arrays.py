@@ -8,6 +8,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -111,8 +112,8 @@ def _virtual_whole(dataset: h5py.Dataset, claim: str) -> None:
             try:
                 found = file[source.dset_name]
                 stored_whole(found, f"{path}: {source.dset_name!r}")
-                if found.shape != source.src_space.shape:
-                    raise InputError(f"{what}, found shape {found.shape} there")
+                if not _holds(found, source):
+                    raise InputError(f"{what}, found too small a shape {found.shape} there")
             finally:
                 if not own:
                     file.close()
@@ -121,6 +122,17 @@ def _virtual_whole(dataset: h5py.Dataset, claim: str) -> None:
         covered += source.vspace.get_select_npoints()
     if covered < dataset.size:
         raise InputError(f"{claim}, found sources of {covered} of its {dataset.size} numbers")
+
+
+def _holds(found: h5py.Dataset, source: Any) -> bool:
+    """Tell whether a dataset is as large as what a virtual one takes of it."""
+    space = source.src_space
+    if space.get_select_type() == h5py.h5s.SEL_ALL:
+        return found.size >= source.vspace.get_select_npoints()
+    last = space.get_select_bounds()[1]
+    return len(last) == found.ndim and all(
+        place < n for place, n in zip(last, found.shape, strict=True)
+    )
 
 
 def read_numbers(dataset: h5py.Dataset, place: str) -> np.ndarray:

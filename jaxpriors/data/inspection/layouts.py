@@ -18,6 +18,7 @@ from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.prepared import is_prepared
 from jaxpriors.data.unread import listed
 from jaxpriors.errors import InputError
+from jaxpriors.run.stored_arrays import regular_file
 
 OURS, PREPARED, TREE = "jaxpriors", "prepared", "tree"
 LAYOUTS = (OURS, PREPARED, TREE, *SETS)
@@ -36,8 +37,7 @@ def recognise(path: Path) -> str:
         if what := _folder_is(path):
             raise InputError(f"{path}: is {what}, expected a sample")
         return recognise(files_in(path)[0])
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+    regular_file(path, "a sample")
     with open(path, "rb") as file:
         start = file.read(16)
     if start.startswith(ROOT) or tarfile.is_tarfile(path):
