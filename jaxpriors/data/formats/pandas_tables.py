@@ -56,7 +56,8 @@ class Table:
 
     def __len__(self) -> int:
         """Count the rows."""
-        return len(next(iter(self.columns.values())).data) if self.columns else 0
+        numeric = (c.data for c in self.columns.values() if c.dtype.kind != "O")
+        return len(next(numeric, ()))
 
     def read(self, names: Sequence[Name], start: int, stop: int) -> np.ndarray:
         """Read some columns, (rows from start to stop, names), in the type that holds them all.
@@ -172,11 +173,19 @@ def _fixed(source: Source, group: str) -> Table:
             )
         columns |= {name: Column(data, None, place) for place, name in enumerate(names)}
     ordered = _axis(source.path, source.arrays[f"{where}axis0"])
-    numeric = [column for column in columns.values() if column.dtype.kind != "O"]
-    if set(ordered) != set(columns) or len({len(column.data) for column in numeric}) > 1:
+    if set(ordered) != set(columns):
         raise InputError(
             f"{source.path}: the columns of {group!r} are {_some(ordered)} and those of its blocks "
-            f"{_some(columns)}, expected the same, and as many rows in all"
+            f"{_some(columns)}, expected the same"
+        )
+    rows = {len(column.data) for column in columns.values() if column.dtype.kind != "O"}
+    index = source.arrays.get(f"{where}axis1")
+    if index is not None and index.dtype.kind != "O":
+        rows.add(index.size)
+    if len(rows) > 1:
+        raise InputError(
+            f"{source.path}: {group!r} has an index and blocks of {sorted(rows)} rows, expected as "
+            "many in all"
         )
     return Table(source.path, group, {name: columns[name] for name in ordered})
 

@@ -136,6 +136,10 @@ def test_tables_that_contradict_themselves_are_refused(tmp_path):
         written(replaced("df/block0_values", np.zeros((5, 2))))
     with pytest.raises(InputError, match=r"columns of 'df' are a, b \(2\) and those of its blocks"):
         written(replaced("df/axis0", np.array([b"a", b"b"])))
+    with pytest.raises(
+        InputError, match=r"'df' has an index and blocks of \[4, 5\] rows, expected"
+    ):
+        written(replaced("df/axis1", np.arange(4)))
     with pytest.raises(InputError, match="no dataset 'df/block0_items'"):
         written(lambda file: file.pop("df/block0_items"))
     with pytest.raises(InputError, match=r"found df/axis1, .*; expected one pandas table"):
