@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,15 @@ import numpy as np
 
 from jaxpriors.errors import InputError
 
+DAMAGE = (  # what numpy makes of it, by the parser of the header as well
+    OSError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    SyntaxError,
+    RecursionError,
+    tokenize.TokenError,
+)
 WHOLE = ("offsets", "weight", "label")
 ENDS, BLOCK, BLOCKS = 2**20, 2**16, 224
 
@@ -34,7 +44,7 @@ def mapped(path: Path) -> np.ndarray:
             raise ValueError("it is an archive of arrays")
         if array.dtype.kind in "OV":
             raise ValueError(f"its values are of type {array.dtype}")
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, RecursionError) as error:
+    except DAMAGE as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read: missing, truncated or damaged ({why})") from None
     return array

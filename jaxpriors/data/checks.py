@@ -165,8 +165,8 @@ def constituent_faults(
             "no constituents",
             int(np.argmax(empty)),
             count=int(empty.sum()),
-            rest=", expected at least one (or a column pass_reco or pass_gen that is false for those "
-            "that lack this level)",
+            rest=", expected at least one (or a column pass_reco or pass_gen that is false where "
+            "this level is not there)",
         )
     finite = (np.abs(p4) <= LARGEST).all(axis=1)  # false for NaN
     positive = p4[:, 0] > 0

@@ -291,6 +291,11 @@ class Stored:
                 self._whole = True
             return self._dataset[rows]
 
+    def fields(self, name: str) -> Any:
+        """Give one field of a table of records, to be read by rows."""
+        self[:0]
+        return self._dataset.fields(name)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[()], dtype)
 

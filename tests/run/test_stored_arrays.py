@@ -125,6 +125,12 @@ def test_virtual_datasets_need_all_of_their_sources(file, tmp_path):
     whole = file.create_virtual_dataset("whole", layout)
     file.flush()
     np.testing.assert_array_equal(read_numbers(whole, ""), ROWS)
+    name = file.filename
+    file.close()  # what was written no longer knows the shapes of its sources
+    with h5py.File(name) as again:
+        np.testing.assert_array_equal(read_numbers(again["whole"], ""), ROWS)
+    file = h5py.File(name, "a")
+    whole = file["whole"]
     (tmp_path / "b.h5").unlink()
     with pytest.raises(InputError, match=r"b\.h5: no such file, expected a source of 'whole'"):
         stored_whole(whole, "'whole'")

@@ -97,8 +97,8 @@ def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Even
         names = [*CONSTITUENT, *JET, *CLASSES]
         try:
             read = tree.arrays(names, entry_start=start, entry_stop=stop, library="ak")
-        except (ValueError, OSError, KeyError) as error:
-            raise InputError(f"{place}: {TREE} cannot be read: damaged ({error})") from None
+        except Exception as error:  # whatever uproot makes of damage
+            raise InputError(f"{place}: {TREE} cannot be read: damaged ({_line(error)})") from None
     counts = _counts(place, read, CONSTITUENT, start)
     flat = {name: _flat(read[name]) for name in CONSTITUENT}
     event = start + np.repeat(np.arange(len(counts)), counts)
@@ -160,6 +160,10 @@ def _refuse(place: str, event: np.ndarray, flags: np.ndarray, fault: str) -> Non
         raise InputError(f"{place}: event {events[0]} ({len(events)} such events): {fault}")
 
 
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _members(path: Path) -> list[str] | list[None]:
     """List the ROOT files of an archive by their names; None for a ROOT file itself."""
     if not path.is_file():
@@ -194,7 +198,9 @@ def _tree(path: Path, member: str | None) -> Iterator[Any]:
             keys = file.keys(cycle=False)
             tree = file[TREE] if TREE in keys else None
         except Exception as error:  # whatever uproot makes of a damaged file
-            raise InputError(f"{place}: is no ROOT file that can be read ({error})") from None
+            raise InputError(
+                f"{place}: is no ROOT file that can be read ({_line(error)})"
+            ) from None
         if tree is None:
             raise InputError(f"{place}: found {', '.join(keys) or 'nothing'}, expected {TREE!r}")
         missing = [name for name in (*CONSTITUENT, *JET, *CLASSES) if name not in tree]

@@ -113,6 +113,11 @@ def _level(source: Source, prefix: str, chosen: slice) -> Events:
     """Read one level of some of a file's events."""
     particles = source.read(f"{prefix}_particles")
     jets, z = source.read(f"{prefix}_jets"), source.read("gen_Zs")
+    if not jets.ndim or particles.ndim != 3:
+        raise InputError(
+            f"{source.path}: {prefix}_particles and {prefix}_jets have the shapes "
+            f"{particles.shape} and {jets.shape}, expected (n, P, 4) and (n, 4)"
+        )
     for name, array, shape in (
         (f"{prefix}_particles", particles, (len(jets), *particles.shape[1:2], 4)),
         (f"{prefix}_jets", jets, (len(jets), 4)),
