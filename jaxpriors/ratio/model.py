@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from jaxpriors.data.batching import Batch
+from jaxpriors.data.checks import located
 from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.likelihood_ratio import temperature
@@ -149,8 +150,6 @@ class RatioModel:
             origin = made(Origin, content["origin"], f"{place}: origin")
         if not lengths or min(lengths) < 0:
             raise InputError(f"{place}: lengths: found {lengths}, expected numbers of constituents")
-        if not scale > 0:
-            raise InputError(f"{place}: temperature: found {scale:g}, expected a positive number")
         there = sum(1 for _ in folder.glob("network*.safetensors"))
         if not 1 <= count <= max(there, 1):
             raise InputError(
@@ -163,7 +162,8 @@ class RatioModel:
             _check_network(networks[0].config, preprocessing.config)
         except InputError as error:
             raise InputError(f"{folder}: {error}") from None
-        return cls(preprocessing, lengths, precision, classifier, origin, scale)
+        with located(place):
+            return cls(preprocessing, lengths, precision, classifier, origin, scale)
 
 
 def _check_network(config: Any, inputs: InputsConfig) -> None:

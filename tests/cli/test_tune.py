@@ -54,7 +54,7 @@ def trained(monkeypatch):
     """The configurations that trainings were called with, in place of them."""
     calls = []
 
-    def reweight(prepared, config, folder, progress):
+    def reweight(prepared, config, *rest):
         calls.append(config)
         raise KeyboardInterrupt
 

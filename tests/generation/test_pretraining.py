@@ -280,7 +280,7 @@ def test_killed_and_called_again_and_from_disk(jets, tmp_path, compiled_once):
 def _files_are_usable(run, events, metrics):
     """What is on disk gives the numbers in metrics.json."""
     content = json.loads((run / "model" / "model.json").read_text())
-    preprocessing = Preprocessing.from_json(content)
+    preprocessing = Preprocessing.from_json(content, "model.json")
     forward = make_pretraining_forward(preprocessing, metrics["constituents"], CONFIG)
     for name in ("network", "network-ema"):
         network = load_network(run / "model" / f"{name}.safetensors")

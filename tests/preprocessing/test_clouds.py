@@ -170,11 +170,11 @@ def test_one_program_for_host_and_device():
 @pytest.mark.parametrize("config", [PointCloudConfig("h1"), InputConfig(beam="timelike")])
 def test_preprocessings_survive_json(config):
     one = Preprocessing(config, config.learn(JETS))
-    again = Preprocessing.from_json(one.to_json())
+    again = Preprocessing.from_json(one.to_json(), "a.json")
     assert type(again.config) is type(config)
     assert again == one and hash(again) == hash(one)
     with pytest.raises(InputError, match="kind: found 'images'"):
-        Preprocessing.from_json({**one.to_json(), "kind": "images"})
+        Preprocessing.from_json({**one.to_json(), "kind": "images"}, "a.json")
 
 
 def test_what_cannot_be_a_point_cloud_is_named():

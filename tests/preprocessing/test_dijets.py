@@ -170,7 +170,7 @@ def test_what_networks_say_depends_on_the_event_alone(model, tmp_path):
 @pytest.mark.parametrize("config", [TOKENS, dataclasses.replace(CLOUD, constituents=9)])
 def test_preprocessing_survives_json(config):
     before = Preprocessing(config, config.learn(EVENTS))
-    assert Preprocessing.from_json(before.to_json()) == before
+    assert Preprocessing.from_json(before.to_json(), "a.json") == before
 
 
 def test_other_events_and_inputs_are_refused():
