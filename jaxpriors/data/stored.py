@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpriors.data.events import Events
+from jaxpriors.data.events import PASS, Events
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 from jaxpriors.run.storage import digest
@@ -200,6 +200,17 @@ class StoredEvents:
         """Hash all that a network can see; not that of the same events in memory."""
         known = " ".join([*(source.digest for source in self.sources), *self.names])
         return digest(known, self.which, self.index, self.weight, self.label)
+
+    @property
+    def passing(self) -> np.ndarray | None:
+        """Tell which events have their level, as `Events.passing`."""
+        found = np.ones(len(self), bool)
+        for number, source in enumerate(self.sources):
+            mine = np.flatnonzero(self.which == number)
+            for name in PASS.values():
+                if name in source.columns and name in self.names:
+                    found[mine] &= source.columns[name][self.index[mine]] != 0
+        return None if found.all() else found
 
     @property
     def identities(self) -> bool:

@@ -335,6 +335,8 @@ def run_pretraining(
         level, metadata = level if source.levels else None, read_metadata(source)
         stays = is_prepared(sample)
         events: Sample = open_prepared(sample, level) if stays else read_events(source, level)
+        if events.passing is not None:
+            events = events[events.passing]
     run.progress({"stage": "looking at the sample"})
     parts, config = prepare_pretraining(events, config)
     training = tuned(

@@ -15,6 +15,8 @@ from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
 from jaxpriors.preprocessing.standardisation import Standardisation
 
+COARSEST = 0.01  # rounding to single precision, as a share of a column's standard deviation
+
 
 @dataclass(frozen=True)
 class ColumnsConfig:
@@ -35,7 +37,8 @@ class ColumnsConfig:
     def learn(self, events: Sample) -> Standardisation:
         """Learn from all events, without their weights; a constant column is only shifted.
 
-        Raises InputError for a column that is missing or not finite.
+        Raises InputError for a column that is missing or not finite, or whose values single
+        precision, which networks see, cannot tell apart.
         """
         columns = self.select(events).columns
         for name, column in columns.items():
@@ -45,7 +48,17 @@ class ColumnsConfig:
                     f"column {name!r}: {len(bad)} of {len(column)} values are not finite, first "
                     f"that of event {bad[0]}: found {column[bad[0]]}"
                 )
-        return Standardisation.of(self.columns, list(columns.values()), constant=0.0)
+        learnt = Standardisation.of(self.columns, list(columns.values()), constant=0.0)
+        for name, column, std in zip(self.columns, columns.values(), learnt.std, strict=True):
+            largest = np.abs(column.astype(np.float64)).max(initial=0)
+            single = np.finfo(np.float32)
+            rounded = largest * single.eps
+            if largest > single.max or (rounded > COARSEST * std and column.min() < column.max()):
+                raise InputError(
+                    f"column {name!r}: found values up to {largest:g} that spread by {std:g}, "
+                    "expected such as single precision can tell apart: subtract their mean"
+                )
+        return learnt
 
     def build(self, batch: Batch, learnt: Standardisation) -> Array:
         """Make the inputs (B, F) of a batch whose columns are these; runs under jit."""

@@ -84,10 +84,16 @@ def two_classes(
 def check_trainable(events: Sample, name: str, part: str = "") -> float:
     """Return the sum of weights; raise InputError for a sample that no network can be trained on.
 
-    It has no events, weights without a positive sum, or momenta without transverse direction. part:
-    as in ``two_classes``.
+    It has no events, weights without a positive sum, momenta without transverse direction, or
+    events that lack their level. part: as in ``two_classes``.
     """
     total = check_sum(name, events.weight, part)
+    passing = events.passing
+    if passing is not None:
+        raise InputError(
+            f"{name}: found {np.sum(~passing)} of {len(passing)} events that lack their level "
+            "(pass_reco, pass_gen), expected the others alone: events[events.passing]"
+        )
     for what, bad in events.undirected().items():
         if bad:
             raise InputError(f"{name}: found {bad} {what} with pT or E of 0, expected none")

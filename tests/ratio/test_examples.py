@@ -19,6 +19,7 @@ from jaxpriors.preprocessing.registry import Preprocessing
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import (
     Examples,
+    check_trainable,
     make_loss,
     one_sample,
     two_classes,
@@ -187,3 +188,12 @@ def test_weights_are_those_of_the_networks(tmp_path):
         single.train(*parts, tmp_path)
     with pytest.raises(InputError, match="bootstrap: found weights for each network"):
         dataclasses.replace(single, ensemble=3, bootstrap=True).train(*parts, tmp_path)
+
+
+def test_events_that_lack_their_level_are_no_examples():
+    jets = random_jets(20, seed=0)
+    flags = {"pass_reco": np.arange(20) > 3}
+    events = dataclasses.replace(jets, columns=flags)
+    with pytest.raises(InputError, match=r"data: found 4 of 20 events that lack their level"):
+        check_trainable(events, "data")
+    assert check_trainable(events[events.passing], "data") == 16
