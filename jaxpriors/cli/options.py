@@ -130,7 +130,7 @@ class SampleOptions:
             files of the command; of a tree, expressions of its branches.
         coordinates: coordinates of the momenta: E,px,py,pz or pt,eta,phi,m or pt,eta,phi,E or
             px,py,pz,E or pt,y,phi,pid and the like.
-        ignore: names in the files that are knowingly not read.
+        ignore: names in the files, or patterns as "*Weight*", that are knowingly not read.
         padding: value of the first component of padded rows, where it is not 0.
         identities: pdg (as they are), ignore, or codes of the file with PDG codes, as in
             --identities 1=130 2=22.

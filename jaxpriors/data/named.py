@@ -48,7 +48,7 @@ def find_sample(source: Source, reading: Reading) -> NamedSample:
                 f"{name} with the name of one"
             )
     at = {n: prefix + n for n in (*NAMES, *AXES) if prefix + n in source.arrays} | named
-    at = {n: where for n, where in at.items() if where not in reading.ignore}
+    at = {n: where for n, where in at.items() if not reading.ignores(where)}
     coordinates = _coordinates(source, coordinates, at, named)
     axes = col.components(coordinates)
     spelt = not any(n in named for n in axes if n != col.IDENTITY)
@@ -58,7 +58,7 @@ def find_sample(source: Source, reading: Reading) -> NamedSample:
     columns = {
         n.removeprefix(inner): n
         for n in source.arrays
-        if n.startswith(inner) and n not in reading.ignore
+        if n.startswith(inner) and not reading.ignores(n)
     }
     columns |= {n: wanted[n] for n in wanted if n not in (*NAMES, *AXES)}
     reading = reading.replace(level=level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable
 
 from jaxpriors.data import unread
@@ -9,8 +10,6 @@ from jaxpriors.data.events import PASS
 from jaxpriors.data.hdf5 import Source
 from jaxpriors.data.named_sample import NamedSample
 from jaxpriors.errors import InputError
-
-OURS = {"weight": unread.WEIGHTS, "label": unread.LABELS}
 
 
 def unread_names(samples: Iterable[NamedSample]) -> tuple[str, ...]:
@@ -21,7 +20,7 @@ def unread_names(samples: Iterable[NamedSample]) -> tuple[str, ...]:
     """
     samples = list(samples)
     first = samples[0]
-    source, ignore = first.source, first.reading.ignore
+    source, reading = first.source, first.reading
     read = set().union(*(sample.names for sample in samples))
     taken = {sample.reading.level for sample in samples}
     others = {level for level in source.levels if level not in taken} if None not in taken else ()
@@ -33,7 +32,7 @@ def unread_names(samples: Iterable[NamedSample]) -> tuple[str, ...]:
     there = {name.split("/")[-1] for name in flags & {*source.arrays}}
     for name in source.arrays:
         last = name.split("/")[-1]
-        if last in {*PASS.values()} - there and name not in same and name not in ignore:
+        if last in {*PASS.values()} - there and name not in same and not reading.ignores(name):
             place = next(f"{level}/columns/{last}" for level, n in PASS.items() if n == last)
             raise InputError(
                 f"{source.path}: found {name!r}, which is not where such flags are read from; "
@@ -42,18 +41,19 @@ def unread_names(samples: Iterable[NamedSample]) -> tuple[str, ...]:
             )
     for sample in samples:
         _columns_in_place(sample)
-    for name in {*source.arrays} - read - {*ignore}:
-        _fields_in_place(source, name)
+    for name in {*source.arrays} - read:
+        if not reading.ignores(name):
+            _fields_in_place(source, name)
     theirs = {n for n in source.arrays if any(n.startswith(f"{level}/") for level in others)}
     places = (
         "event weights are read from 'weight', flags from 'columns/pass_…', labels from 'label'"
     )
-    ignore = tuple(name for name in ignore if name not in theirs)
+    ignore = [p for p in reading.ignore if not fnmatch.filter(theirs, p)]
     chosen = set().union(*(sample.reading.columns for sample in samples))
     for level in taken:  # what stands where another was chosen
         read |= {f"{level}/{ours}" if level else ours for ours in chosen} & {*source.arrays}
     at_hand = chosen.union(*(sample.at for sample in samples))
-    settled = {kind for ours, kind in OURS.items() if ours in at_hand}
+    settled = {kind for kind, ours in unread.OURS.items() if ours in at_hand}
     settled |= {unread.FLAGS} if there else set()
     return source.unread(read | theirs, ignore, places, settled)
 
@@ -75,7 +75,7 @@ def _fields_in_place(source: Source, name: str) -> None:
 
 def _columns_in_place(sample: NamedSample) -> None:
     """Raise InputError for columns that look like the weights or labels that the sample lacks."""
-    for ours, what in OURS.items():
+    for what, ours in unread.OURS.items():
         suspects = [n for n in sample.columns if unread.suspected(n) == what]
         if suspects and ours not in sample.at:
             raise InputError(

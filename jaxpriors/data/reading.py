@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -24,7 +25,8 @@ class Reading:
             components, pid, multiplicity, mask, jet_p4, weight, label); other names become
             event-level columns. The file's are datasets, or expressions of branches.
         coordinates: of the momenta, one of `physics.coordinates.COORDINATES`.
-        ignore: names in the file that are knowingly not read, though they look as if they mattered.
+        ignore: names in the file, or patterns of them (`*Weight*`), that are knowingly not read,
+            though they look as if they mattered.
         padding: the value of the first component of padded rows, NaN among them; by default 0.
         identities: pdg, as they are; ignore, all unknown; or a mapping of codes in the file to PDG
             codes.
@@ -81,6 +83,10 @@ class Reading:
             for code, pdg in self.identities.items():
                 result[found == code] = pdg
         return result
+
+    def ignores(self, name: str) -> bool:
+        """Tell whether a name in the file is knowingly not read."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignore)
 
     def replace(self, **fields: Any) -> Reading:
         """Replace some fields."""

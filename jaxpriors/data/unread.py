@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import warnings
 from collections.abc import Collection, Iterable
@@ -16,6 +17,7 @@ SUSPECTS = {
     r"(.*_)?pass.*": FLAGS,
     r"(is_?signal|(.*_)?labels?)(_.*)?": LABELS,
 }
+OURS = {WEIGHTS: "weight", LABELS: "label"}  # what we call them
 SHOWN = 12  # names that a message lists
 
 
@@ -41,7 +43,7 @@ def account(
         path: of the file, for messages.
         present: names of all that there is; groups are separated by slashes or dots.
         read: those that were read.
-        ignore: those that are knowingly not read.
+        ignore: those that are knowingly not read, or patterns of them (`*Weight*`).
         places: where weights, flags and labels are read from, for messages, as in "event weights
             are read from 'weight'".
         settled: kinds of which the user has chosen one (`suspected`): others are no error.
@@ -53,20 +55,22 @@ def account(
     >>> account("a.h5", ["p4", "weight", "raw/trigger"], ["p4", "weight"])
     ('raw/trigger',)
     """
-    present, ignore = list(present), set(ignore)
-    if missing := sorted(ignore - set(present)):
-        raise InputError(
-            f"{path}: ignore: found no {', '.join(missing)}; there are {listed(present)}"
-        )
-    left = sorted(set(present) - set(read) - ignore)
-    for name in left:
+    present = list(present)
+    left = set(present) - set(read)
+    for pattern in ignore:
+        ignored = set(fnmatch.filter(present, pattern))
+        if not ignored:
+            raise InputError(f"{path}: ignore: found no {pattern}; there are {listed(present)}")
+        left -= ignored
+    for name in sorted(left):
         if (what := suspected(name)) and what not in settled:
             raise InputError(
                 f"{path}: found {name!r}, which would not be read although it looks like {what}"
-                f"{f' ({places})' if places else ''}; expected it to be named as a column or "
-                "among the names to ignore"
+                f"{f' ({places})' if places else ''}; expected it among the columns "
+                f"(--columns {OURS.get(what, last(name))} {name}) or among those to ignore "
+                f"(--ignore {name})"
             )
-    return tuple(left)
+    return tuple(sorted(left))
 
 
 def suspected(name: str) -> str | None:
@@ -75,8 +79,13 @@ def suspected(name: str) -> str | None:
     >>> suspected("raw/mc_weight"), suspected("pass_reco"), suspected("height")
     ('event weights', 'flags of events that pass', None)
     """
-    last = re.split(r"[/.]", name)[-1].lower()
-    return next((what for form, what in SUSPECTS.items() if re.fullmatch(form, last)), None)
+    lower = last(name).lower()
+    return next((what for form, what in SUSPECTS.items() if re.fullmatch(form, lower)), None)
+
+
+def last(name: str) -> str:
+    """Give the last part of a name in groups."""
+    return re.split(r"[/.]", name)[-1]
 
 
 def tell(path: Path | str, unread: Iterable[str]) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.data.checks import located
-from jaxpriors.data.events import Events
+from jaxpriors.data.events import PASS, Events
 from jaxpriors.data.expressions import names, unknown
 from jaxpriors.data.formats.entries import PER_CONSTITUENT, Jets, Plan, find_jets, jet_axes
 from jaxpriors.data.formats.known_trees import recognise
 from jaxpriors.data.reading import Reading
-from jaxpriors.data.unread import account, listed
+from jaxpriors.data.unread import FLAGS, OURS, account, listed
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 
@@ -139,14 +139,22 @@ def _check_names(plan: Plan) -> None:
 
 def unread_of(table: Table, plan: Plan) -> tuple[str, ...]:
     """Name the branches that are not read; raise InputError where they look as if they mattered."""
-    counters = set(table.counters.values()) - set(plan.reading.ignore)
+    counters = {name for name in table.counters.values() if not plan.reading.ignores(name)}
     return account(
         table.place,
         [name for name in table.branches if name not in counters],
         plan.branches,
         plan.reading.ignore,
         "event weights are read from the branch that the column `weight` names",
+        settled(plan.reading),
     )
+
+
+def settled(reading: Reading) -> set[str]:
+    """Tell of which kinds of branches the user has chosen one; a cut is a choice of flags."""
+    found = {kind for kind, ours in OURS.items() if ours in reading.columns}
+    flags = {*PASS.values()} & reading.columns.keys() or reading.cut
+    return found | {FLAGS} if flags else found
 
 
 def blocks_of(table: Table, plan: Plan) -> Iterator[tuple[int, int]]:

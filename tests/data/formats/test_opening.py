@@ -10,6 +10,7 @@ from jaxpriors.data import named_sample
 from jaxpriors.data.formats.opening import blocks, read_levels, read_sample
 from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_events, write_events
+from jaxpriors.data.unread import Unread
 from jaxpriors.errors import InputError
 from tests.helpers.jets import random_jets
 from tests.helpers.trees import COLUMNS, constituents, momenta, write_tree
@@ -129,3 +130,17 @@ def test_units_identities_and_paddings_are_told(tmp_path):
 def test_the_level_counts_only_where_there_are_several(tmp_path):
     write_events(tmp_path / "a.h5", random_jets(5, seed=1))
     assert len(read_sample(tmp_path / "a.h5", Reading("detector"))) == 5
+
+
+def test_of_many_weights_the_chosen_one_is_read(tmp_path):
+    branches = constituents(COUNTS) | {"genWeight": np.arange(6.0) + 1, "LHEWeight": np.ones(6)}
+    write_tree(tmp_path / "a.root", {name: awkward.Array(x) for name, x in branches.items()})
+    columns = dict(COLUMNS)
+    with pytest.raises(InputError, match=r"--columns weight LHEWeight\) or .*--ignore LHEWeight"):
+        read_sample(tmp_path / "a.root", Reading(columns=columns))
+    columns["weight"] = "genWeight"
+    with pytest.warns(Unread, match="not read: LHEWeight"):
+        found = read_sample(tmp_path / "a.root", Reading(columns=columns))
+    np.testing.assert_array_equal(found.weight, np.arange(6.0) + 1)
+    ignoring = Reading(columns=COLUMNS, ignore=("*Weight",))
+    assert (read_sample(tmp_path / "a.root", ignoring).weight == 1).all()
