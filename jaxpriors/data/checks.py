@@ -104,7 +104,7 @@ def coordinate_faults(
                 "phi is no azimuth in radians",
                 np.abs(phi) > col.MOST_AZIMUTH,
                 "phi",
-                "|phi| <= 2 pi",
+                "radians, |phi| <= 3 pi",
             ),
             (
                 "eta is out of range",
