@@ -33,6 +33,7 @@ from jaxpriors.data.prepared import EventsOrLevels, open_prepared
 from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_metadata
 from jaxpriors.data.stored import BLOCK
+from jaxpriors.data.weights import LEAST, MOST
 from jaxpriors.errors import InputError
 from jaxpriors.physics.units import Scale, unit_of
 
@@ -90,12 +91,17 @@ def examine(path: Path, layout: str | None = None, reading: Reading = Reading())
     if not found.problems and not any(summary.events for summary in found.summaries.values()):
         found.problems.append("found no events")
     for level, summary in found.summaries.items():
-        total, squares = summary.weights
-        if summary.events and not squares:
+        total, _, size = summary.weights
+        if summary.events and not size:
             found.problems.append(f"{_prefix(level)}the weights of all events are zero")
         elif summary.events and not total > 0:
             found.problems.append(
                 f"{_prefix(level)}the weights sum to {total:g}, expected a positive sum"
+            )
+        elif summary.events and not LEAST <= size <= MOST:
+            found.problems.append(
+                f"{_prefix(level)}the sizes of the weights sum to {size:g}, expected {LEAST:g} … "
+                f"{MOST:g}"
             )
         for what, number in found.undirected.get(level, {}).items():
             if number:

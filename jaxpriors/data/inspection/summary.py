@@ -25,7 +25,8 @@ class Range:
         finite = values[np.isfinite(values)].astype(np.float64)
         if finite.size:
             self.low, self.high = min(self.low, finite.min()), max(self.high, finite.max())
-            self.total += finite.sum()
+            with np.errstate(over="ignore"):
+                self.total += float(finite.sum())
             self.number += finite.size
 
     def __str__(self) -> str:
@@ -43,7 +44,8 @@ class Summary:
     constituents: int = 0
     ranges: dict[str, Range] = field(default_factory=dict)
     columns: dict[str, tuple[str, Range]] = field(default_factory=dict)
-    weights: tuple[float, float] = (0.0, 0.0)  # the sums of the weights and of their squares
+    # the sums of the weights, of their squares and of their sizes
+    weights: tuple[float, float, float] = (0.0, 0.0, 0.0)
     negative: int = 0
     labels: Counter[int] = field(default_factory=Counter)
     identities: Counter[int] = field(default_factory=Counter)
@@ -64,7 +66,10 @@ class Summary:
         for name, values in found.items():
             self.ranges.setdefault(name, Range()).add(values)
         weight = events.weight[np.isfinite(events.weight)]
-        self.weights = (self.weights[0] + weight.sum(), self.weights[1] + (weight**2).sum())
+        with np.errstate(over="ignore"):
+            sums = weight.sum(), (weight**2).sum(), np.abs(weight).sum()
+        first, second, third = (a + float(b) for a, b in zip(self.weights, sums, strict=True))
+        self.weights = first, second, third
         self.negative += int((weight < 0).sum())
         if events.label is not None:
             self.labels.update(_counts(events.label))
@@ -79,9 +84,9 @@ class Summary:
         """Say what there was, a line each."""
         found = [f"events         {self.events}", f"constituents   {self.constituents}"]
         found += [f"{name:<15}{values}" for name, values in self.ranges.items()]
-        total, squares = self.weights
-        if squares:
-            found.append(f"effective sample size {total**2 / squares:.1f}")
+        total, squares, _ = self.weights
+        if 0 < squares < np.inf:
+            found.append(f"effective sample size {(total / squares**0.5) ** 2:.1f}")
         if self.negative:
             found.append(f"negative weights {self.negative}")
         shares = sorted(self.identities.items())

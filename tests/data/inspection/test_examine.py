@@ -1,5 +1,6 @@
 """Users' files looked at as a whole: layouts are recognised, all problems are found and counted."""
 
+import dataclasses
 import zipfile
 
 import h5py
@@ -12,8 +13,9 @@ from jaxpriors.data.formats.omnilearn import write_omnilearn_events
 from jaxpriors.data.inspection.examine import examine
 from jaxpriors.data.inspection.layouts import recognise
 from jaxpriors.data.prepared import write_prepared
-from jaxpriors.data.sample_files import write_events
+from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.errors import InputError
+from jaxpriors.ratio.examples import check_trainable
 from tests.data.formats.test_lhco import write_omnilearn
 from tests.helpers import published
 from tests.helpers.dijets import random_dijets
@@ -228,3 +230,23 @@ def test_two_jet_events_keep_their_columns(tmp_path):
     write_omnilearn(tmp_path / "pairs.h5", events)
     found = examine(tmp_path / "pairs.h5").summaries[""]
     assert set(dijets.COLUMNS) <= set(found.columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda e: {"weight": np.full(20, 1e308)}, "sizes of the weights sum to inf"),
+        (lambda e: {"weight": np.full(20, 5e-324)}, "sizes of the weights sum to"),
+        (lambda e: {"weight": -e.weight}, "weights sum to -20, expected a positive sum"),
+        (lambda e: {"weight": np.tile([1.0, -1.0], 10)}, "weights sum to 0, expected a positive"),
+        (lambda e: {"jet_p4": -e.jet_p4}, "found 20 jets with pT or E of 0"),
+        (lambda e: {"jet_p4": 0 * e.jet_p4}, "found 20 jets with pT or E of 0"),
+    ],
+)
+def test_what_a_training_refuses_is_found(tmp_path, change, problem):
+    events = published.jets(20, 0)
+    write_events(tmp_path / "a.h5", dataclasses.replace(events, **change(events)))
+    found = examine(tmp_path / "a.h5")
+    assert len(found.problems) == 1 and problem in found.problems[0]
+    with pytest.raises(InputError):
+        check_trainable(read_events(tmp_path / "a.h5"), "simulation")
