@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import tokenize
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ DAMAGE = (  # what numpy makes of it, by the parser of the header as well
     SyntaxError,
     RecursionError,
     tokenize.TokenError,
+    zipfile.BadZipFile,
 )
 WHOLE = ("offsets", "weight", "label")
 ENDS, BLOCK, BLOCKS = 2**20, 2**16, 224

@@ -210,7 +210,7 @@ def _hdf5(path: Path, file: h5py.File) -> Source:
         prefix, group, above = waiting.pop(0)
         above |= {_address(group)}
         for key in group:
-            if isinstance(key, bytes):
+            if isinstance(key, bytes) or not _is_text(key):
                 raise InputError(f"{path}: found the name {key!r} in {prefix!r}, expected UTF-8")
             name = prefix + key
             if len(opened) + len(attributes) > MOST_NAMES:
@@ -229,6 +229,11 @@ def _hdf5(path: Path, file: h5py.File) -> Source:
                 places.setdefault(_address(item), set()).add(name)
     aliases = tuple(frozenset(names) for names in places.values() if len(names) > 1)
     return Source(path, Arrays(path, opened), attributes, aliases)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name is UTF-8; what is not holds halves of pairs."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _attributes(item: h5py.Group) -> dict[str, Any]:
@@ -281,20 +286,24 @@ class Stored:
         return found
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._checked())
 
     def __getitem__(self, rows: Any) -> Any:
         with _undamaged(self._place):
-            if not self._whole:
-                check_filters(self._path, self._dataset)
-                stored_whole(self._dataset, self._place)
-                self._whole = True
-            return self._dataset[rows]
+            return self._checked()[rows]
 
     def fields(self, name: str) -> Any:
         """Give one field of a table of records, to be read by rows."""
-        self[:0]
-        return self._dataset.fields(name)
+        return self._checked().fields(name)
+
+    def _checked(self) -> h5py.Dataset:
+        """Return the dataset, if what it claims was written."""
+        if not self._whole:
+            with _undamaged(self._place):
+                check_filters(self._path, self._dataset)
+                stored_whole(self._dataset, self._place)
+            self._whole = True
+        return self._dataset
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[()], dtype)

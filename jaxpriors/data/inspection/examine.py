@@ -183,6 +183,8 @@ def _parts(found: Examination, parts: Iterable[Part], several: bool) -> None:
     for part in parts:
         reader, faults = part.open(), _Faults()
         for start in range(0, part.events, part.piece):
+            if faults.beyond:  # nothing is gained from millions of them
+                break
             stop = min(start + part.piece, part.events)
             for begin, sample in _readable(reader, start, stop, faults):
                 given = {"": sample} if isinstance(sample, Events) else sample
