@@ -110,6 +110,14 @@ class Source:
         with _undamaged(f"{self.path}: {name!r}"):
             return np.asarray(dataset[rows] if dataset.ndim else dataset[()])
 
+    def rows(self, name: str) -> int:
+        """Count the rows of the array of that name; raise InputError where it has none."""
+        self.datasets(name)
+        shape = self.numbers(name).shape
+        if not shape:
+            raise InputError(f"{self.path}: {name!r} is a single number, expected rows")
+        return len(self.arrays[name])
+
     def unread(
         self,
         read: Iterable[str],
@@ -286,7 +294,8 @@ class Stored:
         return found
 
     def __len__(self) -> int:
-        return len(self._checked())
+        with _undamaged(self._place):
+            return len(self._checked())
 
     def __getitem__(self, rows: Any) -> Any:
         with _undamaged(self._place):

@@ -41,12 +41,10 @@ def find_sample(source: Source, reading: Reading) -> NamedSample:
     for ours, theirs in wanted.items():
         if theirs not in source.arrays:
             raise InputError(f"{source.path}: {ours}: no dataset {theirs!r}; found: {source.found}")
-    for name in (*NAMES, *AXES):
-        if prefix + name in source.attributes:
-            raise InputError(
-                f"{source.path}: {prefix + name!r} is a group, expected a dataset, or --columns "
-                f"{name} with the name of one"
-            )
+    groups = [prefix + name for name in (*NAMES, *AXES) if prefix + name in source.attributes]
+    groups += [name for name in source.attributes if name.startswith(f"{prefix}columns/")]
+    if groups:
+        raise InputError(f"{source.path}: {groups[0]!r} is a group, expected a dataset")
     at = {n: prefix + n for n in (*NAMES, *AXES) if prefix + n in source.arrays} | named
     at = {n: where for n, where in at.items() if not reading.ignores(where)}
     coordinates = _coordinates(source, coordinates, at, named)

@@ -42,6 +42,7 @@ FORMAT, VERSION = "jaxpriors-unfolding", 1
 _ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas")
 _VALUES = ("iterations", "scale")
 _TEXTS = {"metadata": dict[str, Any], "reports": list[dict[str, Any]]}
+MOST_COUNTS = 127  # of one event in one replica, whose mean is 1: what int8 holds
 _FACTORS = ("pull", "push", "replicas", "scale")
 _KINDS = {"b": "booleans", "iu": "integers", "f": "floating numbers"}
 
@@ -176,6 +177,8 @@ class Unfolded:
                 return f"{name!r}: found {array[~np.isfinite(array)][0]}, expected finite numbers"
             if name in _FACTORS and array.size and array.min() < 0:
                 return f"{name!r}: found {array.min():g}, expected no negative number"
+            if name == "replicas" and array.size and array.max() > MOST_COUNTS:
+                return f"{name!r}: found {array.max()}, expected at most {MOST_COUNTS}"
         if not first[0] or not np.all(self.replicas[0] == 1):
             return "'replicas': found other counts than 1 in replica 0, expected the result there"
         done, begun = len(self.push), len(self.pull)

@@ -21,6 +21,7 @@ from jaxpriors.data import unread
 from jaxpriors.data.catalog.sets import DataSet, published
 from jaxpriors.data.checks import located
 from jaxpriors.data.events import Events
+from jaxpriors.data.formats.root import check_entries, undamaged
 from jaxpriors.data.parts import Part
 from jaxpriors.data.simulation.jetclass import LABELS
 from jaxpriors.errors import InputError
@@ -95,10 +96,8 @@ def read_jetclass(path: Path, member: str | None, start: int, stop: int) -> Even
     place = f"{path}" if member is None else f"{path}:{member}"
     with _tree(path, member) as tree:
         names = [*CONSTITUENT, *JET, *CLASSES]
-        try:
+        with undamaged(f"{place}: {TREE}"):
             read = tree.arrays(names, entry_start=start, entry_stop=stop, library="ak")
-        except Exception as error:  # whatever uproot makes of damage
-            raise InputError(f"{place}: {TREE} cannot be read: damaged ({_line(error)})") from None
     counts = _counts(place, read, CONSTITUENT, start)
     flat = {name: _flat(read[name]) for name in CONSTITUENT}
     event = start + np.repeat(np.arange(len(counts)), counts)
@@ -201,13 +200,17 @@ def _tree(path: Path, member: str | None) -> Iterator[Any]:
             raise InputError(
                 f"{place}: is no ROOT file that can be read ({_line(error)})"
             ) from None
-        if tree is None:
-            raise InputError(f"{place}: found {', '.join(keys) or 'nothing'}, expected {TREE!r}")
-        missing = [name for name in (*CONSTITUENT, *JET, *CLASSES) if name not in tree]
-        if missing:
-            raise InputError(
-                f"{place}: no branches {', '.join(missing)}; found: {', '.join(tree.keys())}"
-            )
+        with undamaged(f"{place}: {TREE}"):
+            if tree is None:
+                found = ", ".join(keys) or "nothing"
+                raise InputError(f"{place}: found {found}, expected {TREE!r}")
+            needed = (*CONSTITUENT, *JET, *CLASSES)
+            missing = [name for name in needed if name not in tree]
+            if missing:
+                raise InputError(
+                    f"{place}: no branches {', '.join(missing)}; found: {', '.join(tree.keys())}"
+                )
+            check_entries(place, tree, needed)
         yield tree
 
 

@@ -16,7 +16,7 @@ from jaxpriors.data.prepared import EventsOrLevels
 def parts(path: Path) -> list[Part]:
     """Count the events of a file, which is read as a whole, and say what else it holds."""
     with open_source(path) as source:
-        events = len(source.read("gen_jets"))
+        events = source.rows("gen_jets")
         unread.tell(path, unread_arrays(source))
     return [Part(path.name, events, partial(_open, path), piece=max(events, 1))]
 

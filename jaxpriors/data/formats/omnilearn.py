@@ -75,7 +75,7 @@ def omnilearn_length(path: str | os.PathLike[str]) -> int:
         if name is None:
             raise InputError(f"{path}: no dataset 'data', nor 'reco'; found: {source.found}")
         unread.tell(source.path, unread_datasets(source))
-        return len(source.arrays[name])
+        return source.rows(name)
 
 
 def read_omnilearn_events(

@@ -40,13 +40,11 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
             raise InputError(f"{path}: is no ROOT file that can be read ({_line(error)})") from None
         name = _chosen(path, kinds, reading.tree)
         place = f"{path}:{name}"
-        try:
+        with undamaged(place):
             tree = file[name]
             keys = _keys(tree)
             entries = int(tree.num_entries)
             counters = _counters(tree, keys)
-        except Exception as error:
-            raise InputError(f"{place}: cannot be read: damaged ({_line(error)})") from None
 
         def read(names: Sequence[str], start: int, stop: int) -> dict[str, Any]:
             found = {}
@@ -62,7 +60,35 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
                     ) from None
             return found
 
+        with undamaged(place):
+            check_entries(place, tree, list(keys.values()))
         yield Table(place, tuple(keys), entries, read, counters)
+
+
+@contextlib.contextmanager
+def undamaged(place: str) -> Iterator[None]:
+    """Turn whatever uproot makes of a damaged file into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{place}: cannot be read: damaged ({_line(error)})") from None
+
+
+def check_entries(place: str, tree: Any, names: Sequence[str]) -> None:
+    """Raise InputError where a TTree claims other entries than these of its branches hold."""
+    if not hasattr(tree, "branches"):  # an RNTuple, whose columns are all of one list of clusters
+        return
+    entries = int(tree.num_entries)
+    for name in names:
+        found = int(tree[name].num_entries)
+        held = int(sum(tree[name].entry_offsets[-1:]))
+        if not found == held == entries:
+            raise InputError(
+                f"{place}: claims {entries} entries; branch {name!r} claims {found} and holds "
+                f"{held}, expected as many"
+            )
 
 
 def _chosen(path: Path, kinds: dict[str, str], wanted: str | None) -> str:

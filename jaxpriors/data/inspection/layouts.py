@@ -70,7 +70,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def _layout(source: Source) -> str | None:
     """Find the layout of an open file by its arrays, if there is one."""
-    if source.attributes[""].get("format") == "jaxpriors-unfolding":
+    if _is_unfolding(source):
         return None
     data = tuple(source.arrays["data"].shape) if "data" in source.arrays else ()
     found = _of_arrays({*source.arrays}, len(data))
@@ -101,6 +101,11 @@ def _of_arrays(names: set[str], axes: int) -> str | None:
     return None
 
 
+def _is_unfolding(source: Source) -> bool:
+    found = source.attributes[""].get("format")
+    return isinstance(found, str) and found == "jaxpriors-unfolding"
+
+
 def _folder_is(folder: Path) -> str | None:
     """Say what a folder is, of those that hold no sample."""
     here = {path.name for path in folder.iterdir()}
@@ -117,8 +122,11 @@ def _folder_is(folder: Path) -> str | None:
 def _file_is(path: Path, start: bytes) -> str | None:
     """Say what a file is by how it begins, of those that hold no sample."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (OSError, RuntimeError, ValueError, zipfile.BadZipFile):  # its reader will tell
+            return None
         if any(name.split("/")[-1] == "data.pkl" for name in names):
             return "a checkpoint of PyTorch"
         if "model.weights.h5" in names:
@@ -131,7 +139,7 @@ def _file_is(path: Path, start: bytes) -> str | None:
 def _arrays_are(source: Source) -> str | None:
     """Say what an open file of arrays is, of those that hold no sample."""
     names = set(source.arrays)
-    if source.attributes[""].get("format") == "jaxpriors-unfolding":
+    if _is_unfolding(source):
         return "the result of an unfolding"
     if any(re.search(r"(^|/)vars/\d+$", name) for name in names):
         return "weights of a Keras network"
