@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# jax 0.10.2, numpy 2.4.6, on CPU: `jax.lax.top_k` ranks NaN by its sign bit, above all numbers without it and
-# below all with it. `jax.numpy.argsort(descending=True)` ranks both first.
+# jax 0.10.2, numpy 2.4.6, on CPU: `jax.lax.top_k` ranks NaN by its sign bit, above all numbers
+# without it and below all with it. `jax.numpy.argsort(descending=True)` ranks both first.
 #
 # Seen: of [1, NaN, 3, -NaN, 2] the order is NaN, 3, 2, 1, -NaN. The NaN of a negative distance,
-# `top_k(-distance)`, therefore goes to the other end than that of the distance: nearest or farthest.
+# `top_k(-distance)`, therefore goes to the other end than that of the distance: nearest or
+# farthest.
 #
 # Exits with 0 while that is so, with 1 if it changes.
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# uproot 5.7.7, awkward 2.14.0, numpy 2.4.6: `arrays` and `iterate` of an RNTuple accept `cut` and ignore it; of a
-# TTree with the same content they apply it.
+# uproot 5.7.7, awkward 2.14.0, numpy 2.4.6: `arrays` and `iterate` of an RNTuple accept `cut` and
+# ignore it; of a TTree with the same content they apply it.
 #
 # Seen: of pt = 0, 1, 2, 3, 4 with cut="pt > 2", the tree gives 3 and 4, the RNTuple all five, with
 # neither an error nor a warning.
