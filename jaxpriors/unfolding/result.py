@@ -31,9 +31,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxpriors.data.checks import located
 from jaxpriors.data.hdf5 import open_source
 from jaxpriors.errors import InputError
 from jaxpriors.run.hdf5 import written_hdf5
+from jaxpriors.run.ranges import check_whole
+from jaxpriors.run.storage import parse_json
 
 FORMAT, VERSION = "jaxpriors-unfolding", 1
 _ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas")
@@ -122,15 +125,36 @@ class Unfolded:
                 if name.startswith(prefix)
             }
             try:
-                texts = {name: json.loads(attributes[name]) for name in _TEXTS}
-            except (TypeError, ValueError) as error:
+                texts = {name: parse_json(attributes[name]) for name in _TEXTS}
+            except (KeyError, TypeError, ValueError) as error:
                 raise InputError(
                     f"{source.path}: found {error} in {_TEXTS}, expected JSON"
                 ) from None
+            with located(source.path):
+                check_whole("iterations", attributes.get("iterations"), 1)
+                arrays["scale"] = np.asarray(attributes.get("scale"))
+                _check_shapes(arrays, observables)
+                for name, kind in {"metadata": dict, "reports": list}.items():
+                    if not isinstance(texts[name], kind):
+                        found = type(texts[name]).__name__
+                        raise InputError(f"{name}: found {found}, expected {kind.__name__}")
             return cls(
                 **arrays,
-                scale=np.asarray(attributes["scale"]),
                 iterations=int(attributes["iterations"]),
                 observables=observables,
                 **texts,
+            )
+
+
+def _check_shapes(arrays: dict[str, np.ndarray], observables: dict[str, np.ndarray]) -> None:
+    """Raise InputError unless the arrays of a result are numbers whose shapes fit together."""
+    n, r = (arrays[name].shape[0] if arrays[name].ndim else 0 for name in ("weight", "scale"))
+    expected = {"weight": (n,), "pass_gen": (n,), "pass_reco": (n,), "scale": (r,)}
+    expected |= {"replicas": (r, n)} | {k: (*arrays[k].shape[:1], r, n) for k in ("pull", "push")}
+    named = {f"observables/{name}": array for name, array in observables.items()}
+    for name, array in (arrays | named).items():
+        if array.dtype.kind not in "biuf" or array.shape != expected.get(name, array.shape):
+            raise InputError(
+                f"{name}: found {array.dtype}{list(array.shape)}, expected numbers"
+                + (f" {list(expected[name])}" if name in expected else "")
             )
