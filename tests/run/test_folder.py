@@ -83,7 +83,11 @@ def test_the_log_keeps_epochs_after_the_earlier_ones_and_passes_everything_on(tm
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("{", "Expecting property name"), ("[1]", r"\[1\]"), ("[" * 5000, "JSON that is nested")],
+    [
+        ("{", "Expecting property name"),
+        ("[1]", r"\[1\]"),
+        ("[" * 5000 + "]" * 5000, "JSON that is nested"),
+    ],
 )
 def test_a_damaged_log_names_the_line(tmp_path, text, found):
     path = tmp_path / "log.jsonl"
