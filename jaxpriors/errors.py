@@ -1,4 +1,4 @@
-"""The one exception that names a fault in what the user gave."""
+"""The one exception that names a fault in what the user gave, and its one line."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,12 @@ class InputError(ValueError):
     ...     print(error)
     columns: found none, expected at least one
     """
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """Write the message of another package's error in one line, of at most so many letters.
+
+    >>> one_line(OSError("truncated\n  file"))
+    'truncated file'
+    """
+    return " ".join(str(error).split())[:most]

@@ -44,7 +44,7 @@ class Worker:
     def ask(self, kind: str, action: str, path: Path) -> dict:
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.helpers.malformed_kinds"],
+                [sys.executable, "-m", "tests.helpers.malformed_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxpriors.data import prepared, unread
 from jaxpriors.data.events import LEVELS
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 from jaxpriors.run.stored_arrays import npz_array, npz_names, regular_file, stored_whole
 
 _DAMAGE = (  # whatever h5py and zipfile make of a damaged file
@@ -180,12 +180,8 @@ def open_source(path: Opened) -> Iterator[Source]:
             raise InputError(f"{where}: starts with {start!r}, expected an HDF5 or npz file")
     except (OSError, RuntimeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{where}: cannot be read: truncated, damaged or forbidden ({_short(error)})"
+            f"{where}: cannot be read: truncated, damaged or forbidden ({one_line(error)})"
         ) from error
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @contextlib.contextmanager
@@ -197,7 +193,7 @@ def _undamaged(place: str) -> Iterator[None]:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{place} cannot be read: truncated or damaged ({_short(error)})"
+            f"{place} cannot be read: truncated or damaged ({one_line(error)})"
         ) from None
 
 
@@ -263,7 +259,7 @@ def _broken(
 ) -> Callable[[], Any]:
     """Make the refusal of a name that leads nowhere."""
     link = group.get(key, getlink=True)
-    what = f"cannot be opened ({_short(error)})"
+    what = f"cannot be opened ({one_line(error)})"
     if isinstance(link, h5py.SoftLink):
         what = f"is a link to {link.path!r}, which is not there"
     elif isinstance(link, h5py.ExternalLink):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxpriors.data import checks
 from jaxpriors.data.events import PASS
 from jaxpriors.data.hdf5 import Source
-from jaxpriors.data.named_sample import AXES, NAMES, NamedSample
+from jaxpriors.data.named_sample import NAMES, NamedSample
 from jaxpriors.data.reading import Reading
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
@@ -37,15 +37,15 @@ def find_sample(source: Source, reading: Reading) -> NamedSample:
     wanted, level = dict(reading.columns), _level(source, reading)
     prefix = f"{level}/" if level else ""
     coordinates = reading.coordinates or source.attributes.get(level or "", {}).get("coordinates")
-    named = {n: wanted[n] for n in (*NAMES, *AXES) if n in wanted}
+    named = {n: wanted[n] for n in (*NAMES, *col.AXES) if n in wanted}
     for ours, theirs in wanted.items():
         if theirs not in source.arrays:
             raise InputError(f"{source.path}: {ours}: no dataset {theirs!r}; found: {source.found}")
-    groups = [prefix + name for name in (*NAMES, *AXES) if prefix + name in source.attributes]
+    groups = [prefix + name for name in (*NAMES, *col.AXES) if prefix + name in source.attributes]
     groups += [name for name in source.attributes if name.startswith(f"{prefix}columns/")]
     if groups:
         raise InputError(f"{source.path}: {groups[0]!r} is a group, expected a dataset")
-    at = {n: prefix + n for n in (*NAMES, *AXES) if prefix + n in source.arrays} | named
+    at = {n: prefix + n for n in (*NAMES, *col.AXES) if prefix + n in source.arrays} | named
     at = {n: where for n, where in at.items() if not reading.ignores(where)}
     coordinates = _coordinates(source, coordinates, at, named)
     axes = col.components(coordinates)
@@ -58,7 +58,7 @@ def find_sample(source: Source, reading: Reading) -> NamedSample:
         for n in source.arrays
         if n.startswith(inner) and not reading.ignores(n)
     }
-    columns |= {n: wanted[n] for n in wanted if n not in (*NAMES, *AXES)}
+    columns |= {n: wanted[n] for n in wanted if n not in (*NAMES, *col.AXES)}
     reading = reading.replace(level=level)
     sample = NamedSample(source, reading, coordinates, at, columns, None, None, 0)
     return _measured(sample)
@@ -99,7 +99,7 @@ def _coordinates(source: Source, given: object, at: dict[str, str], named: dict[
         with checks.located(source.path):
             col.components(text)
         return text
-    if "p4" in at and not any(name in named for name in AXES):
+    if "p4" in at and not any(name in named for name in col.AXES):
         array = source.numbers(at["p4"])
         if array.ndim in (2, 3) and array.shape[-1] == 4:
             return "E,px,py,pz"
@@ -107,14 +107,13 @@ def _coordinates(source: Source, given: object, at: dict[str, str], named: dict[
             f"{source.path}: {at['p4']!r} has shape {array.shape}; expected (total, 4) or (n, P, 4)"
             f" of E,px,py,pz, or its coordinates, such as {'; '.join(col.COORDINATES[4:])}"
         )
-    found = [base for base in col.BASES if {*base} <= at.keys()]
-    energy = [name for name in col.ENERGIES if name in at]
-    if len(found) != 1 or len(energy) > 1:
+    found = col.of_names(at)
+    if found is None:
         raise InputError(
             f"{source.path}: no momenta: no dataset 'p4', nor one set of components such as pt, "
             f"eta, phi (and m or E); found: {source.found}"
         )
-    return ",".join([*found[0], *energy])
+    return found
 
 
 def _measured(sample: NamedSample) -> NamedSample:

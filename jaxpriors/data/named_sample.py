@@ -15,7 +15,6 @@ from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
 
 NAMES = ("p4", "pid", "offsets", "multiplicity", "mask", "jet_p4", "weight", "label")
-AXES = tuple(dict.fromkeys(name for base in col.BASES for name in (*base, *col.ENERGIES)))
 BLOCK = 2**19  # constituents, or rows of padding, that are read at once
 
 

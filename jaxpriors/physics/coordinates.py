@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from jaxpriors.errors import InputError
@@ -23,6 +25,7 @@ COORDINATES = (
 BASES = (("px", "py", "pz"), ("pt", "eta", "phi"), ("pt", "y", "phi"))
 ENERGIES = ("E", "m")
 IDENTITY = "pid"
+AXES = tuple(dict.fromkeys(name for base in BASES for name in (*base, *ENERGIES)))
 PT_BITS, ANGLE_STEP = 11, 2.0**-12  # the grid of compact files
 MOST_AZIMUTH = 3 * np.pi * (1 + 1e-6)  # radians: π about the axis of a jet at up to 2π
 
@@ -49,6 +52,17 @@ def components(coordinates: str) -> tuple[str, ...]:
             "same in another order"
         )
     return names
+
+
+def of_names(names: Collection[str]) -> str | None:
+    """Spell the coordinates whose components are among some names; None for none, or for several.
+
+    >>> of_names(["weight", "phi", "pt", "eta", "E"]), of_names(["pt", "phi"])
+    ('pt,eta,phi,E', None)
+    """
+    found = [base for base in BASES if {*base} <= {*names}]
+    energy = [name for name in ENERGIES if name in names]
+    return ",".join([*found[0], *energy]) if len(found) == 1 and len(energy) <= 1 else None
 
 
 def jet_coordinates(coordinates: str) -> str:
@@ -135,7 +149,7 @@ def filled_rows(
     if mask is None:
         if padding is not None:
             first = values[..., 0]
-            return ~np.isnan(first) if np.isnan(padding) else first != padding
+            return ~np.isnan(first) if np.isnan(padding) else first != first.dtype.type(padding)
         names = components(coordinates)
         if "pt" in names:
             return values[..., names.index("pt")] != 0

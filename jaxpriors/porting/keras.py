@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 from jaxpriors.run.hdf5 import written_hdf5
 from jaxpriors.run.stored_arrays import read_numbers, regular_file
 
@@ -56,7 +56,7 @@ def read_keras(path: str | Path) -> dict[str, np.ndarray]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path}: truncated or damaged HDF5 file: {reason}") from error
     if not found_arrays:
         raise InputError(f"{path}: no dataset in the file")

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 
 DEFLATE = 1032  # bytes that one byte of deflate can hold at most
 BLOCK = 2**20  # bytes that are unpacked at once
@@ -152,7 +152,7 @@ def read_numbers(dataset: h5py.Dataset, place: str) -> np.ndarray:
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{place} cannot be read: truncated or damaged ({reason})") from None
 
 

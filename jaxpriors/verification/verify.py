@@ -19,7 +19,7 @@ from pathlib import Path
 
 import jax
 
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 from jaxpriors.verification.checks import Case, Check, read_case
 from jaxpriors.verification.diffusion import is_schedule, verify_schedule
 from jaxpriors.verification.networks import NETWORKS, verify_network
@@ -86,5 +86,5 @@ def verify_case(path: str | Path) -> list[Check]:
             return checks + [case.fail(name, "listed in the .json, not recorded") for name in lost]
         except Exception as error:  # the other cases and the counts must still be printed
             kind = "" if isinstance(error, InputError | OSError) else f"{type(error).__name__}: "
-            text = kind + " ".join(str(error).split())
+            text = kind + one_line(error)
             return [Check(path.stem, "the case", float("nan"), 0.0, text)]

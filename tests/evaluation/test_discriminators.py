@@ -16,19 +16,9 @@ from jaxpriors.evaluation.discriminators import (
 )
 from jaxpriors.evaluation.histograms import binned
 from jaxpriors.evaluation.metrics import chi2_test
+from tests.helpers.densities import EDGES, rising, to_rising
 
-EDGES = np.linspace(0.0, 1.0, 11)
 TRIALS = 300
-
-
-def rising(rng: np.random.Generator, number: int) -> np.ndarray:
-    """Values in [0, 1] with density 2x."""
-    return np.sqrt(rng.random(number))
-
-
-def to_rising(values: np.ndarray) -> np.ndarray:
-    """The likelihood ratio of density 2x to the uniform one."""
-    return 2 * values
 
 
 @pytest.fixture

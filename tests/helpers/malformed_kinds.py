@@ -1,11 +1,4 @@
-"""Valid small files of every kind that is read, and how each is read: for `tests.test_malformed`.
-
-    python -m tests.helpers.malformed_kinds
-
-reads requests (a line of JSON: kind, action, path), and answers each with a line: the outcome
-(read, refused, traceback), a digest of what was read or the message, and the largest growth of
-memory in bytes. It runs apart from the tests: what crashes, hangs or grows is this process.
-"""
+"""Valid small files of every kind that is read, and how each is read: for `test_malformed`."""
 
 from __future__ import annotations
 
@@ -14,11 +7,6 @@ import dataclasses
 import io
 import json
 import os
-import re
-import resource
-import sys
-import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,15 +19,16 @@ from jaxpriors.cli.main import run
 from jaxpriors.data.catalog import SETS
 from jaxpriors.data.events import Events
 from jaxpriors.data.formats.omnilearn import write_omnilearn_events
+from jaxpriors.data.formats.opening import read_sample
 from jaxpriors.data.matched import read_simulation
 from jaxpriors.data.prepared import open_prepared
+from jaxpriors.data.reading import Reading
 from jaxpriors.data.sample_files import read_events, write_events
 from jaxpriors.errors import InputError
 from jaxpriors.models.files import load_network
 from jaxpriors.models.state_dicts import state_from_network
 from jaxpriors.porting.omnilearn import read_omnilearn
 from jaxpriors.porting.torch_files import read_tensors
-from jaxpriors.run.storage import digest
 from jaxpriors.training.tuned import read_tuned
 from jaxpriors.verification.checks import read_case
 from tests.helpers import published
@@ -48,16 +37,15 @@ from tests.helpers.malformed import (
     BYTES,
     NPZ,
     PATHS,
-    SAFETENSORS,
     Mutation,
     copied,
     hdf5,
-    of_json,
 )
+from tests.helpers.malformed_texts import SAFETENSORS, of_json
 from tests.helpers.recorded import FIXTURES
+from tests.helpers.trees import COLUMNS, constituents, write_tree
 
 WRITTEN = FIXTURES / "written"
-MEMORY = 6 * 2**30  # address space beyond what the process has at its start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,6 +232,14 @@ def port_omnilearn(path: Path) -> Any:
     return [network.config, state_from_network(network)]
 
 
+TREE = Reading(columns={**COLUMNS, "weight": "w"})
+
+
+def tree(path: Path, kind: str) -> None:
+    """A tree of any kind, with weights."""
+    write_tree(path, constituents(np.arange(1, 31) % 7 + 1) | {"w": np.arange(30.0) + 1}, kind)
+
+
 KINDS: dict[str, Kind] = {
     "sample": Kind(
         ours,
@@ -314,6 +310,14 @@ KINDS: dict[str, Kind] = {
         {"read": catalogued("jetclass"), "check": check},
         {"": {**PATHS, **BYTES}},
     ),
+    **{
+        kind: Kind(
+            published_as(f"a.{kind}", lambda path, kind=kind: tree(path, kind)),
+            {"read": lambda path: read_sample(path, TREE)},
+            {"": {**PATHS, **BYTES}},
+        )
+        for kind in ("TTree", "RNTuple", "parquet")
+    },
     "ratio": Kind(
         written("lgatr"),
         {"read": RatioModel.load},
@@ -407,44 +411,3 @@ def targets(kind: str, path: Path) -> list[tuple[Path, dict[str, Mutation]]]:
         for glob, families in KINDS[kind].families.items()
         for file in (sorted(path.glob(glob)) if glob else [path])
     ]
-
-
-def peak() -> int:
-    """The most memory that this process had since it was asked last, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(found[1]) * 1024 if found else 0
-
-
-def answer(kind: str, action: str, path: Path) -> dict[str, Any]:
-    """Do what is asked, and say how it ended."""
-    peak()
-    before = peak()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = KINDS[kind].actions[action](path)
-        outcome, text = "read", digest(*flat(found))
-    except InputError as error:
-        outcome, text = "refused", str(error)
-    except BaseException:
-        outcome, text = "traceback", traceback.format_exc()
-    return {"outcome": outcome, "text": text, "memory": peak() - before}
-
-
-def main() -> None:
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.RLIM_INFINITY))
-    for line in sys.stdin:
-        asked = json.loads(line)
-        out.write(json.dumps(answer(asked["kind"], asked["action"], Path(asked["path"]))) + "\n")
-        out.flush()
-
-
-if __name__ == "__main__":
-    jax.config.update("jax_disable_most_optimizations", True)
-    main()

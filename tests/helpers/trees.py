@@ -4,6 +4,8 @@ import awkward
 import numpy as np
 import uproot
 
+from jaxpriors.errors import InputError
+
 COLUMNS = {"pt": "part_pt", "eta": "part_eta", "phi": "part_phi", "m": "part_m"}
 
 
@@ -35,6 +37,24 @@ def write_tree(path, branches, kind="TTree", name="Events"):
         return
     with uproot.recreate(path) as file:
         add_tree(file, branches, kind, name)
+
+
+def refusals(whole, folder, suffix, read):
+    """Damage a file thirty times, and count how often it is refused, each time in one line."""
+    draws = np.random.default_rng(5)
+    refused = 0
+    for trial in range(30):
+        content = bytearray(whole[: draws.integers(4, len(whole))] if trial % 2 else whole)
+        for place in draws.integers(4, len(content), 20):
+            content[place] ^= int(draws.integers(1, 256))
+        path = folder / f"{trial}{suffix}"
+        path.write_bytes(content)
+        try:
+            read(path)
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+    return refused
 
 
 def add_tree(file, branches, kind, name):

@@ -24,7 +24,7 @@ from jaxpriors.data.events import Events
 from jaxpriors.data.formats.root import check_entries, undamaged
 from jaxpriors.data.parts import Part
 from jaxpriors.data.simulation.jetclass import LABELS
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 from jaxpriors.physics.particles import codes_of_classes
 
 TREE = "tree"
@@ -159,10 +159,6 @@ def _refuse(place: str, event: np.ndarray, flags: np.ndarray, fault: str) -> Non
         raise InputError(f"{place}: event {events[0]} ({len(events)} such events): {fault}")
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def _members(path: Path) -> list[str] | list[None]:
     """List the ROOT files of an archive by their names; None for a ROOT file itself."""
     if not path.is_file():
@@ -198,7 +194,7 @@ def _tree(path: Path, member: str | None) -> Iterator[Any]:
             tree = file[TREE] if TREE in keys else None
         except Exception as error:  # whatever uproot makes of a damaged file
             raise InputError(
-                f"{place}: is no ROOT file that can be read ({_line(error)})"
+                f"{place}: is no ROOT file that can be read ({one_line(error)})"
             ) from None
         with undamaged(f"{place}: {TREE}"):
             if tree is None:

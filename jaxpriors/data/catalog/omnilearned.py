@@ -32,7 +32,7 @@ def _set(name: str, title: str, identities: bool, holds: str) -> DataSet:
     return DataSet(
         name=name,
         title=title,
-        homepage="https://pypi.org/project/omnilearned",
+        homepage="https://github.com/ViniciusMikuni/OmniLearned",
         licence="that of your files",
         citation="V. Mikuni, B. Nachman, arXiv:2404.16091, and the authors of omnilearned",
         holds=holds,

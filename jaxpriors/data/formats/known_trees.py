@@ -14,6 +14,7 @@ where a single collection of the tree can be meant.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,8 @@ class Layout:
     @property
     def options(self) -> str:
         """Write it as options of a command."""
-        named = " ".join(f"{ours} {_shell(theirs)}" for ours, theirs in self.columns.items())
-        group = f" --group {_shell(self.group)}" if self.group else ""
+        named = " ".join(f"{ours} {shlex.quote(theirs)}" for ours, theirs in self.columns.items())
+        group = f" --group {shlex.quote(self.group)}" if self.group else ""
         return f"--columns {named} --coordinates {self.coordinates}{group}"
 
     def fields(self) -> dict[str, Any]:
@@ -163,7 +164,3 @@ def _jet(coordinates: str, present: set[str]) -> dict[str, str]:
             "jet_pz": "jet_pt * sinh(jet_eta)",
         }
     return {}
-
-
-def _shell(text: str) -> str:
-    return text if re.fullmatch(r"[\w.]+", text) else f"'{text}'"

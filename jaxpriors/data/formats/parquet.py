@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxpriors.data.formats.tables import Table
 from jaxpriors.data.reading import Reading
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 
 BATCH = 10_000  # rows of a large row group that are decoded at once
 
@@ -34,7 +34,9 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
         schema = file.schema_arrow
         entries = file.metadata.num_rows
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path}: is no parquet file that can be read ({_line(error)})") from None
+        raise InputError(
+            f"{path}: is no parquet file that can be read ({one_line(error)})"
+        ) from None
     with contextlib.closing(file):
         leaves = list(_leaves(schema, ""))
         paths = [file.schema.column(i).path for i in range(len(file.schema))]
@@ -44,7 +46,7 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
             try:
                 return {n: _column(file, n, known.get(n), start, stop) for n in names}
             except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
-                raise InputError(f"{path}: cannot be read: damaged ({_line(error)})") from None
+                raise InputError(f"{path}: cannot be read: damaged ({one_line(error)})") from None
 
         yield Table(str(path), tuple(leaves), entries, read)
 
@@ -109,7 +111,3 @@ def _path(schema: Any, name: str) -> list[str]:
         return [name]
     top = next(n for n in schema.names if name.startswith(f"{n}."))
     return [top, *name.removeprefix(f"{top}.").split(".")]
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

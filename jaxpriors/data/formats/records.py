@@ -24,15 +24,12 @@ from typing import Any
 import numpy as np
 
 from jaxpriors.data import checks
-from jaxpriors.data.events import Events
+from jaxpriors.data.events import PASS, Events
 from jaxpriors.data.expressions import branch, evaluate, names
 from jaxpriors.data.formats.entries import Jets, Plan, depth, find_jets, jet_axes, of_jets, regular
 from jaxpriors.data.reading import Reading
 from jaxpriors.errors import InputError
 from jaxpriors.physics import coordinates as col
-
-PASS = ("pass_gen", "pass_reco")  # columns of flags of events that have a level
-ENERGIES = ("E", "px", "py", "pz", "pt", "m")  # components that have a unit
 
 
 def events_of(plan: Plan, arrays: Mapping[str, Any], first: int) -> Events:
@@ -66,7 +63,7 @@ def events_of(plan: Plan, arrays: Mapping[str, Any], first: int) -> Events:
                 p4, counts, pid = _constituents(plan, arrays, jets)
                 events = Events.from_flat(
                     p4, counts, coordinates=str(reading.coordinates), pid=pid, jet_p4=jet_p4,
-                    label=label, columns=columns,
+                    label=label, columns=columns, scale=reading.scale,
                 )  # fmt: skip
             else:
                 events = Events.from_columns(columns)
@@ -130,7 +127,9 @@ def _constituents(
     counts = np.bincount(number[rows], minlength=len(jets.kept))[jets.kept]
     numbers = np.flatnonzero(jets.kept)
     empty = counts == 0
-    for flag in (name for name in PASS if name in columns):  # what fails a level needs none there
+    for flag in (
+        name for name in PASS.values() if name in columns
+    ):  # what fails a level needs none there
         empty &= of_jets(flag, evaluate(columns[flag], arrays, jets.first), jets)[jets.kept] != 0
     if empty.any():
         raise InputError(
@@ -155,16 +154,14 @@ def _constituents(
 def _padding(values: list[np.ndarray], plan: Plan) -> np.ndarray:
     """Tell which rows are padding, (rows,) bool: the declared value, or zeros."""
     rows = values[0] if plan.momenta == ("p4",) else np.stack(values, axis=-1)
-    padding = plan.reading.padding
-    if padding is None:
-        return ~col.filled_rows(rows[None], str(plan.reading.coordinates), None)[0]
-    return np.isnan(rows[:, 0]) if np.isnan(padding) else rows[:, 0] == rows.dtype.type(padding)
+    coordinates = str(plan.reading.coordinates)
+    return ~col.filled_rows(rows[None], coordinates, None, plan.reading.padding)[0]
 
 
 def _momenta(
     values: list[np.ndarray], ours: tuple[str, ...], reading: Reading, jet: bool = False
 ) -> np.ndarray:
-    """Stack components, and bring those with a unit to GeV."""
+    """Stack components, with PDG codes for identities among them."""
     coordinates = str(reading.coordinates)
     axes = jet_axes(coordinates) if jet else col.components(coordinates)
     p4 = values[0] if len(ours) == 1 else np.stack(values, axis=-1)
@@ -178,9 +175,7 @@ def _momenta(
         p4 = p4.astype(np.float64)
         checks.check_integers(f"pid in {ours[0]} {reading.columns[ours[0]]!r}", p4[:, place])
         p4[:, place] = reading.pdg_codes(p4[:, place].astype(np.int64))
-    if reading.scale == 1:
-        return p4
-    return p4 * np.array([reading.scale if axis in ENERGIES else 1.0 for axis in axes])
+    return p4
 
 
 def _kept(name: str, text: str, arrays: Mapping[str, Any], jets: Jets) -> np.ndarray:

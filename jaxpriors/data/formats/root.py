@@ -16,7 +16,7 @@ from typing import Any
 from jaxpriors.data.formats.tables import Table
 from jaxpriors.data.reading import Reading
 from jaxpriors.data.unread import listed
-from jaxpriors.errors import InputError
+from jaxpriors.errors import InputError, one_line
 
 _TREES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 
@@ -37,7 +37,9 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
             file = stack.enter_context(uproot.open(path))
             kinds = file.classnames(cycle=False)
         except Exception as error:  # whatever uproot makes of a damaged file
-            raise InputError(f"{path}: is no ROOT file that can be read ({_line(error)})") from None
+            raise InputError(
+                f"{path}: is no ROOT file that can be read ({one_line(error)})"
+            ) from None
         name = _chosen(path, kinds, reading.tree)
         place = f"{path}:{name}"
         with undamaged(place):
@@ -56,7 +58,7 @@ def table(path: Path, reading: Reading) -> Iterator[Table]:
                 except Exception as error:
                     raise InputError(
                         f"{place}: branch {one!r} cannot be read: damaged, or not of numbers "
-                        f"({_line(error)})"
+                        f"({one_line(error)})"
                     ) from None
             return found
 
@@ -73,7 +75,7 @@ def undamaged(place: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{place}: cannot be read: damaged ({_line(error)})") from None
+        raise InputError(f"{place}: cannot be read: damaged ({one_line(error)})") from None
 
 
 def check_entries(place: str, tree: Any, names: Sequence[str]) -> None:
@@ -133,7 +135,3 @@ def _counters(tree: Any, keys: dict[str, str]) -> dict[str, str]:
         if counter is not None:
             found[name] = counter.name
     return found
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -88,28 +88,16 @@ def _coordinates(named: Mapping[str, str], given: str | None) -> str | None:
                 f"p4: found no coordinates, expected one of {', '.join(map(repr, col.COORDINATES))}"
             )
         return given
-    found = _axes() & set(named)
+    found = {*col.AXES} & set(named)
     if not found:
         return None
-    if given is not None:
-        if set(col.components(given)) - {"pid"} != found:
-            raise InputError(
-                f"columns: found the components {', '.join(sorted(found))}, expected those of the "
-                f"coordinates {given}"
-            )
-        return ",".join(axis for axis in col.components(given) if axis != "pid")
-    fitting = [system for system in col.COORDINATES if set(col.components(system)) == found]
-    if not fitting:
+    system = col.of_names(found) if given is None else given
+    if system is None or set(col.components(system)) - {col.IDENTITY} != found:
         raise InputError(
-            f"columns: found the components {', '.join(sorted(found))}, expected those of one of "
-            f"{', '.join(map(repr, col.COORDINATES))}"
+            f"columns: found the components {', '.join(sorted(found))}, expected those of "
+            f"{given or 'one of ' + ', '.join(map(repr, col.COORDINATES))}"
         )
-    return fitting[0]
-
-
-def _axes() -> set[str]:
-    """Name all components of momenta that there are."""
-    return {axis for one in col.COORDINATES for axis in col.components(one)} - {"pid"}
+    return ",".join(axis for axis in col.components(system) if axis != col.IDENTITY)
 
 
 def _check_names(plan: Plan) -> None:
@@ -127,7 +115,7 @@ def _check_names(plan: Plan) -> None:
             raise InputError(f"columns: found {', '.join(wrong)} without momenta, expected both")
         return
     axes = jet_axes(plan.reading.coordinates)
-    every = {f"jet_{axis}" for axis in _axes()}
+    every = {f"jet_{axis}" for axis in col.AXES}
     given, wanted = every & set(named), {f"jet_{axis}" for axis in axes}
     if given and (given != wanted or "jet_p4" in named):
         raise InputError(

@@ -9,7 +9,7 @@ import pytest
 from jaxpriors.data.formats import parquet, tables, trees
 from jaxpriors.data.reading import Reading
 from jaxpriors.errors import InputError
-from tests.helpers.trees import COLUMNS, constituents, momenta, write_tree
+from tests.helpers.trees import COLUMNS, constituents, momenta, refusals, write_tree
 
 COUNTS = np.random.default_rng(3).integers(1, 9, 300)
 BRANCHES = {**constituents(COUNTS), "w": np.random.default_rng(4).normal(1, 0.5, 300)}
@@ -61,19 +61,6 @@ def test_nulls_are_not_a_number(tmp_path):
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path):
     write_tree(tmp_path / "a.parquet", BRANCHES, "parquet")
     whole = (tmp_path / "a.parquet").read_bytes()
-    draws = np.random.default_rng(5)
-    refused = 0
-    for trial in range(30):
-        content = bytearray(whole[: draws.integers(4, len(whole))] if trial % 2 else whole)
-        for place in draws.integers(4, len(content), 20):
-            content[place] ^= int(draws.integers(1, 256))
-        path = tmp_path / f"{trial}.parquet"
-        path.write_bytes(content)
-        try:
-            trees.read_tree(path, READING)
-        except InputError as error:
-            refused += 1
-            assert str(error).startswith(str(path)) and "\n" not in str(error)
-    assert refused > 15
+    assert refusals(whole, tmp_path, ".parquet", lambda p: trees.read_tree(p, READING)) > 15
     with pytest.raises(InputError, match="tree: found 'Events', expected none of a parquet file"):
         trees.parts(tmp_path / "a.parquet", READING.replace(tree="Events"))
