@@ -116,7 +116,7 @@ def data_convert(
             done += len(next(iter(block.values())))
             show("converting", done, total)
         if not done:
-            raise InputError(f"{source}: found no events to convert")
+            raise InputError(f"{source}: found no events to convert, expected some")
     console.print(f"{out}: {done} events written")
     return 0
 

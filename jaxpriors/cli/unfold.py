@@ -134,7 +134,9 @@ def _read(
     particle, detector, columns = named
     reading = samples.reading()
     if (particle is None) != (detector is None) or reading.columns:
-        raise InputError("columns: expected both --particle and --detector, or neither")
+        given = {"--particle": particle, "--detector": detector, "--columns": reading.columns}
+        found = ", ".join(name for name, columns in given.items() if columns)
+        raise InputError(f"columns: found {found}, expected both --particle and --detector")
     if particle is None or detector is None:
         simulated = read_simulation(simulation, weights[0], reading)
     else:

@@ -218,7 +218,9 @@ def _hdf5(path: Path, file: h5py.File) -> Source:
                 raise InputError(f"{path}: found the name {key!r} in {prefix!r}, expected UTF-8")
             name = prefix + key
             if len(opened) + len(attributes) > MOST_NAMES:
-                raise InputError(f"{path}: found more than {MOST_NAMES} names, by links of groups")
+                raise InputError(
+                    f"{path}: found more than {MOST_NAMES} names by links of groups, expected fewer"
+                )
             try:
                 item = group[key]
             except _DAMAGE as error:
