@@ -19,7 +19,7 @@ class InputError(ValueError):
 def one_line(error: BaseException, most: int = 300) -> str:
     """Write the message of another package's error in one line, of at most so many letters.
 
-    >>> one_line(OSError("truncated\n  file"))
+    >>> one_line(OSError("truncated" + chr(10) + "  file"))
     'truncated file'
     """
     return " ".join(str(error).split())[:most]
