@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import unfolding
-from experiments.unfolding import Samples, study
 from experiments.unfolding_closure import cases, closures, with_all_observables
+from experiments.unfolding_study import Samples, study
 from jaxpriors.data.matched import Simulation
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.observables import OBSERVABLES
