@@ -24,7 +24,7 @@ format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The samples that ship inside the package (about three minutes on one core).
+# The samples that ship inside the package (about a minute on one core).
 sample: $(VENV)/test.stamp
 	for variant in simulation data; do $(BIN)/jaxpriors data simulate zjets --variant $$variant \
 	    --events 20000 --seed 1 --out jaxpriors/data/samples/zjets_$$variant.h5 --overwrite; done

@@ -1,100 +1,62 @@
-"""The study of `experiments.anomaly`: samples, the scan over injections, tables and figures."""
+"""The study of `experiments.anomaly`: the scan over injections, its tables and figures.
+
+A model is trained on several *points*: numbers of injected signal events, and references. Each
+leaves its scores of the test events, of which tables and figures are made, so that points that were
+trained apart make one study (`experiments.anomaly_merge`):
+
+| where                  | what                                                                   |
+|------------------------|------------------------------------------------------------------------|
+| `config.json`          | ``rows``: {model: {"points": {point: seeds}, "settings"}}; all else is |
+|                        | the same for runs that are merged, but for the floor and the center    |
+| `MODEL/POINT/`         | the training, and `scores.h5`: log ratios (k, n), label, weight (n,)   |
+|                        | and seeds (k,)                                                         |
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from experiments.surrogates import Say, surrogate
+from experiments.anomaly_samples import Samples
+from experiments.dry_run import noted
+from experiments.surrogates import Say
 from jaxpriors.anomaly import performance as evaluation
 from jaxpriors.anomaly import training as anomaly
-from jaxpriors.anomaly.template import TEMPLATE, make_template, split_region
-from jaxpriors.data import dijets
-from jaxpriors.data.batching import split
-from jaxpriors.data.events import Events
-from jaxpriors.data.sample_files import read_events
-from jaxpriors.data.simulation import lhco
+from jaxpriors.anomaly.performance import Center
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.figures import improvement_figure, roc_figure, save_figure
-from jaxpriors.generation.dijets import TemplateConfig
-from jaxpriors.generation.jets import SamplingConfig
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.report.tables import tables
 from jaxpriors.run import processes
 from jaxpriors.run.folder import Run, started
 from jaxpriors.run.storage import exists
 
-LEVEL = "detector"
-SEED = 31  # of the simulated samples
 NULL, SUPERVISED = "null", "supervised"
+SCORES = "scores.h5"
+Points = Mapping[str, Mapping[str, Sequence[int]]]
+"""Model → point → seeds of its trainings."""
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Hold disjoint samples of two-jet events in the signal region.
+class Measure:
+    """Configure how scores are measured.
 
-    background, template: to train on; signal: to inject, from the first event on; reference: signal
-    for the supervised trainings; test: labelled, background 0 and signal 1; simulated: background
-    for the supervised trainings, where the template is a generated one.
+    least: floor of the background behind a cut (`anomaly.performance`). center: of the trainings.
     """
 
-    background: Events
-    template: Events
-    signal: Events
-    reference: Events
-    test: Events
-    simulated: Events | None = None
+    least: float = 10
+    center: Center = "median"
 
-    @classmethod
-    def of(
-        cls, background: Events, template: Events, signal: Events, injected: int, test: float
-    ) -> Samples:
-        """Split the events: a share ``test`` of the background is for tests.
-
-        ``injected`` signal events are to inject, and half of the others are for tests.
-
-        Raises InputError where no signal is left for the supervised reference or to test with.
-        """
-        least = max(2 * injected, injected + 2)
-        if len(signal) < least:
-            raise InputError(
-                f"signal: found {len(signal)} events, expected at least {least}: those that are "
-                "injected at most, and others to test with and for the supervised reference"
-            )
-        order = np.random.default_rng([0, len(signal)]).permutation(len(signal))
-        pool, rest = signal[order[:injected]], signal[order[injected:]]
-        for_test, for_reference = split(len(rest), (0.5, 0.5), 0)
-        tested, taken = split(len(background), (test, 1 - test), 0)
-        both = background[tested].with_label(0), rest[for_test].with_label(1)
-        return cls(
-            background=background[taken],
-            template=template,
-            signal=pool,
-            reference=rest[for_reference],
-            test=Events.concatenate([p.with_columns(dijets.COLUMNS) for p in both]),
-        )
-
-    def by_name(self) -> dict[str, Events]:
-        """Give the samples by name."""
-        samples = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: events for name, events in samples.items() if events is not None}
-
-    def digests(self) -> dict[str, str]:
-        """Give the digests of the samples, for the record of a run."""
-        return {name: events.digest() for name, events in self.by_name().items()}
-
-    def data(self, injected: int) -> Events:
-        """Give the background with ``injected`` signal events."""
-        both = self.background, self.signal[:injected]
-        return Events.concatenate(
-            [dataclasses.replace(p, label=None).with_columns(dijets.COLUMNS) for p in both]
-        )
+    def __post_init__(self) -> None:
+        if not self.least > 0:
+            raise InputError(f"min_background: found {self.least:g}, expected a number above 0")
 
 
 @dataclass(frozen=True)
@@ -103,114 +65,129 @@ class Scan:
 
     searches: one classifier for each model. injected: numbers of signal events, rising; 0 is
     compared with the null distribution. nulls: how many times all networks train on random labels,
-    for the null distribution. least: smallest number of background events behind a cut, for its
-    significance improvement to count.
+    for the null distribution. supervised: whether they also train on labelled signal.
     """
 
     searches: tuple[RatioClassifier, ...]
     injected: tuple[int, ...]
-    nulls: int
-    least: float
+    nulls: int = 0
+    supervised: bool = False
+    measure: Measure = Measure()
 
     def __post_init__(self) -> None:
         names = [one.model for one in self.searches]
         if not names or len(set(names)) < len(names):
             raise InputError(f"models: found {names}, expected one or several different ones")
-        if (
-            not self.injected
-            or min(self.injected) < 0
-            or list(self.injected) != sorted(set(self.injected))
-        ):
+        rising = list(self.injected) == sorted({n for n in self.injected if n >= 0})
+        if not rising or not (self.injected or self.nulls or self.supervised):
             raise InputError(
                 f"injected: found {self.injected}, expected numbers of events, rising from 0"
             )
-        if self.nulls < 0 or not self.least > 0:
-            raise InputError(
-                f"nulls, min_background: found {self.nulls}, {self.least:g}, expected 0 or more, "
-                "and above 0"
-            )
+        if self.nulls < 0:
+            raise InputError(f"nulls: found {self.nulls}, expected 0 or more")
+
+    def points(self, search: RatioClassifier) -> dict[str, list[int]]:
+        """Give the points of a model, and the seeds of their trainings."""
+        names = [str(n) for n in self.injected] + [SUPERVISED] * self.supervised
+        names += [f"{NULL}-{i}" for i in range(self.nulls)]
+        seeds = {name: _search_of(search, name).training.seed for name in names}
+        return {name: list(range(s, s + (search.ensemble or 1))) for name, s in seeds.items()}
 
 
 def run_scan(
-    make: Callable[[int, Say], Samples],
+    make: Callable[[Say], Samples],
     scan: Scan,
     out: Path,
     resume: bool,
     sources: dict[str, Any],
+    notes: tuple[str, ...] = (),
 ) -> int:
-    """Train, measure, draw, print the table. make: gives the samples for the largest injection."""
+    """Train, measure, draw, print the table. make: gives the samples. notes: what else to say."""
     with started(out, resume) as opened:
-        opened.open({"scan": dataclasses.asdict(scan), "sources": sources})
+        config = {
+            "rows": {s.model: {"points": scan.points(s), "settings": _settings(s)}
+                     for s in scan.searches},
+            "sources": sources,
+            "min_background": scan.measure.least,
+            "center": scan.measure.center,
+        }  # fmt: skip
+        opened.open(config)
 
         def measured() -> dict[str, Any]:
-            samples = make(max(scan.injected), opened.progress)
+            samples = make(opened.progress)
             opened.within("samples").open(samples.digests())
             return study(samples, scan, opened)
 
         metrics = opened.results(measured)
-    print(tables(metrics))
-    print(f"\nscores, figures and metrics: {out}")
+    print(noted(tables(metrics), sources.get("dry_run", False)))
+    print("\n".join(["", *notes, f"scores, figures and metrics: {out}"]))
     return 0
 
 
-def study(samples: Samples, scan: Scan, run: Run) -> dict[str, Any]:
-    """Train every model on every injection, draw Figure 4, and give the metrics.
+def _settings(search: RatioClassifier) -> dict[str, Any]:
+    """Describe a classifier without what tells its trainings apart."""
+    found = dataclasses.asdict(search)
+    del found["ensemble"], found["training"]["seed"]
+    return found
 
-    The metrics are {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null":
-    {model: summary}, "min_background", "events", "seconds"}. The chance of the null row is the
-    p-value, under the null, of the maximum of the first network without injected signal.
-    """
-    template = samples.template
+
+def study(samples: Samples, scan: Scan, run: Run) -> dict[str, Any]:
+    """Train every model on every point, draw Figure 4, and give the metrics of ``measured``."""
+    data, labels = samples.data(0), samples.test.label
+    assert labels is not None
     for search in scan.searches:
         shown = getattr(search.inputs, "constituents", None)
-        anomaly.select(samples.data(0), template, None, shown)
-    data = samples.data(0)
-    labels = samples.test.label
-    assert labels is not None
-    if int(np.sum(labels == 0)) < scan.least:
+        anomaly.select(data, samples.template, None, shown)
+    background = int(np.sum(labels == 0))
+    if background < scan.measure.least:
         raise InputError(
-            f"min_background: found {np.sum(labels == 0)} background events to test with, expected "
-            f"at least {scan.least:g}"
+            f"min_background: found {background} background events to test with, expected at least "
+            f"{scan.measure.least:g}"
         )
-    metrics: dict[str, Any] = {name: {} for name in ("max_sic", "auc", SUPERVISED, NULL, "seconds")}
-    scores: dict[str, dict[str, np.ndarray]] = {}
+    points: dict[str, dict[str, list[int]]] = {}
+    seconds: dict[str, dict[str, float]] = {}
     for search in scan.searches:
         model = search.model
-        asked = {str(n): (anomaly.train, samples.data(n), template) for n in scan.injected}
-        asked[SUPERVISED] = (anomaly.train, samples.reference, samples.simulated or template)
-        asked |= {f"{NULL}-{i}": (anomaly.train_null, data, template) for i in range(scan.nulls)}
-        found = {}
-        for number, (name, (train, of_data, of_template)) in enumerate(asked.items()):
-            run.progress({"stage": f"{model}: {_described(name)} ({number + 1} of {len(asked)})"})
-            one = _reseeded(search, int(name.split("-")[1])) if name.startswith(NULL) else search
-            place = run.folder / model / name
-            found[name] = _scores(
-                train, of_data, of_template, one, samples.test, place, run.progress
-            )
-        scores[model] = found
-        metrics["seconds"][model] = sum(_seconds(run.folder / model / name) for name in found)
-        measured = {
-            name: evaluation.performance(some, labels, scan.least, samples.test.weight)
-            for name, some in found.items()
-        }
-        for kind in ("max_sic", "auc"):
-            metrics[kind][model] = {str(n): measured[str(n)][kind] for n in scan.injected}
-        metrics[SUPERVISED][model] = measured[SUPERVISED]["max_sic"] | {
-            "auc": measured[SUPERVISED]["auc"]
-        }
-        if scan.nulls:
-            values = [
-                v for n, m in measured.items() if n.startswith(NULL) for v in m["max_sic"]["values"]
-            ]
-            metrics[NULL][model] = evaluation.summary(np.array(values))
-            if 0 in scan.injected:
-                first = metrics["max_sic"][model]["0"]["values"][0]
-                metrics[NULL][model]["chance"] = evaluation.chance(first, np.array(values))
-    run.progress({"stage": "drawing"})
-    draw(scores, metrics, scan, samples, run.folder)
+        points[model], seconds[model] = scan.points(search), {}
+        for number, name in enumerate(points[model], 1):
+            told = f"{_described(name)} ({number} of {len(points[model])})"
+            run.progress({"stage": f"{model}: {told}"})
+            _train(search, name, samples, run)
+            seconds[model][name] = _seconds(run.folder / model / name)
     counts = {name: len(events) for name, events in samples.by_name().items()}
-    counts |= {"test_background": int(np.sum(labels == 0)), "test_signal": int(np.sum(labels == 1))}
-    return {**metrics, "min_background": scan.least, "events": counts}
+    counts |= {"test_background": background, "test_signal": int(np.sum(labels == 1))}
+    found = measured(run, points, scan.measure, counts["background"])
+    return {**found, "events": counts, "seconds": seconds}
+
+
+def _train(search: RatioClassifier, name: str, samples: Samples, run: Run) -> None:
+    """Train the networks of a point and write their scores, unless that is done."""
+    place = run.folder / search.model / name
+    if exists(place / SCORES):
+        return
+    one, template = _search_of(search, name), samples.template
+    if name == SUPERVISED:
+        model = anomaly.train(
+            samples.reference, samples.simulated or template, one, place, run.progress
+        )
+    elif name.startswith(NULL):
+        model = anomaly.train_null(samples.data(0), template, one, place, run.progress)
+    else:
+        model = anomaly.train(samples.data(int(name)), template, one, place, run.progress)
+    test = samples.test
+    assert test.label is not None
+    seeds = one.training.seed + np.arange(one.ensemble or 1)
+    columns = {"label": test.label, "weight": test.weight, "seeds": seeds}
+    anomaly.write_scores(place / SCORES, model.log_ratios(test), columns)
+    processes.wait()
+
+
+def _search_of(search: RatioClassifier, name: str) -> RatioClassifier:
+    """Change the seed, and so the initial weights and labels, for each null training."""
+    if not name.startswith(NULL):
+        return search
+    seed = search.training.seed + 1000 * (int(name.split("-")[1]) + 1)
+    return dataclasses.replace(search, training=dataclasses.replace(search.training, seed=seed))
 
 
 def _described(name: str) -> str:
@@ -219,139 +196,70 @@ def _described(name: str) -> str:
     return "labelled signal" if name == SUPERVISED else f"{name} signal events in the data"
 
 
-def _reseeded(search: RatioClassifier, number: int) -> RatioClassifier:
-    """Change the seed, and so the initial weights and labels, for each null training."""
-    seed = search.training.seed + 1000 * (number + 1)
-    return dataclasses.replace(search, training=dataclasses.replace(search.training, seed=seed))
-
-
-def _scores(
-    train: Callable[..., Any],
-    data: Events,
-    template: Events,
-    search: RatioClassifier,
-    test: Events,
-    place: Path,
-    say: Say,
-) -> np.ndarray:
-    """Train the networks unless that is done; give the log ratios (k, n) of the test events."""
-    file = place / "scores.h5"
-    if not exists(file):
-        model = train(data, template, search, place, say)
-        assert test.label is not None
-        anomaly.write_scores(file, model.log_ratios(test), {"label": test.label})
-        processes.wait()
-    return anomaly.read_scores(file)
-
-
 def _seconds(place: Path) -> float:
     """Read the time of a training in seconds from its log."""
     last = (place / anomaly.LOG).read_text().splitlines()[-1]
     return float(sum(json.loads(last)["seconds"].values()))
 
 
+def measured(run: Run, points: Points, measure: Measure, background: int) -> dict[str, Any]:
+    """Measure the scores that stand in the folder of a run, and draw Figure 4.
+
+    The metrics are {"max_sic", "auc": {model: {n_injected: summary}}, "supervised", "null":
+    {model: summary}, "min_background", "center"}. The chance of the null row is the p-value, under
+    the null, of the maximum of the first network without injected signal. background: events in
+    the data.
+    """
+    run.progress({"stage": "measuring and drawing"})
+    metrics: dict[str, Any] = {name: {} for name in ("max_sic", "auc", SUPERVISED, NULL)}
+    curves: dict[str, dict[str, np.ndarray]] = {}
+    for model, names in points.items():
+        found = {}
+        injected = sorted((n for n in names if n.isdigit()), key=int)
+        for name in names:
+            scores, labels, weight, _ = read_scores(run.folder / model / name / SCORES)
+            found[name] = evaluation.performance(scores, labels, measure.least, weight)
+            if injected and name == injected[-1]:
+                curves[model] = evaluation.curves(scores, labels, measure.least, weight)
+        for kind in ("max_sic", "auc"):
+            metrics[kind][model] = {n: found[n][kind] for n in injected}
+        if SUPERVISED in found:
+            row = found[SUPERVISED]
+            metrics[SUPERVISED][model] = row["max_sic"] | {"auc": row["auc"]}
+        nulls = [v for n in names if n.startswith(NULL) for v in found[n]["max_sic"]["values"]]
+        if nulls:
+            metrics[NULL][model] = evaluation.summary(np.array(nulls))
+            if "0" in found:
+                first = found["0"]["max_sic"]["values"][0]
+                metrics[NULL][model]["chance"] = evaluation.chance(first, np.array(nulls))
+    draw(curves, metrics, measure.center, background, run.folder)
+    return {**metrics, "min_background": measure.least, "center": measure.center}
+
+
+def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read log ratios (k, n), labels and weights (n,) of test events, and seeds (k,)."""
+    scores = anomaly.read_scores(path)
+    with h5py.File(path) as file:
+        return scores, file["label"][:], file["weight"][:], file["seeds"][:]
+
+
 def draw(
-    scores: dict[str, dict[str, np.ndarray]],
-    metrics: dict[str, Any],
-    scan: Scan,
-    samples: Samples,
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+    metrics: Mapping[str, Any],
+    center: Center,
+    background: int,
     out: Path,
 ) -> None:
     """Draw Figure 4, with the curves of the largest injection, and its ROC curves."""
-    labels = samples.test.label
-    assert labels is not None
-    sic, rejection = {}, {}
-    for model, found in scores.items():
-        largest = found[str(max(scan.injected))]
-        of = evaluation.curves(largest, labels, scan.least, samples.test.weight)
-        sic[model], rejection[model] = evaluation.band(of["sic"]), evaluation.band(of["rejection"])
+    sic, rejection = (
+        {model: evaluation.band(of[kind], center) for model, of in curves.items()}
+        for kind in ("sic", "rejection")
+    )
     maxima = {
         model: {int(n): row for n, row in rows.items()}
         for model, rows in metrics["max_sic"].items()
     }
-    figures = out / "figures"
-    grid = evaluation.EFFICIENCIES
-    size = len(samples.background)
-    drawn = improvement_figure(sic, maxima, metrics[SUPERVISED], grid, size)
+    figures, grid = out / "figures", evaluation.EFFICIENCIES
+    drawn = improvement_figure(sic, maxima, metrics[SUPERVISED], grid, background, center)
     save_figure(drawn, figures / "improvement")
     save_figure(roc_figure(rejection, grid), figures / "roc")
-
-
-def simulated(
-    background: int, template: int, test: int, signal: int, injected: int, say: Say
-) -> Samples:
-    """Give the surrogate samples at detector level; simulate them at the first call.
-
-    background, template, test: numbers of background events in the data, in the template and for
-    tests; signal: number of signal events besides the ``injected``, half of them for tests.
-    """
-    total = background + template + test
-    qcd = read_events(surrogate("lhco", "background", total, SEED, say), LEVEL)
-    found = read_events(surrogate("lhco", "signal", signal + injected, SEED, say), LEVEL)
-    of_template, rest = qcd[:template], qcd[template:]
-    return Samples.of(rest, of_template, found, injected, test / (background + test))
-
-
-def of_files(
-    data: Path,
-    template: Path,
-    background: int,
-    injected: int,
-    region: dijets.Window,
-    level: str | None,
-) -> Samples:
-    """Read samples from a labelled and a background file, in the signal region (m_jj in GeV).
-
-    Raises InputError for files without labels, without events in the region or with too few
-    background events, and for a template that shares events with the data.
-    """
-    found, independent = read_events(data, level), read_events(template, level)
-    for name, events in ((str(data), found), (str(template), independent)):
-        dijets.check(events, name)
-    found = anomaly.in_region(found, str(data), region)
-    independent = anomaly.in_region(independent, str(template), region)
-    if found.label is None or set(np.unique(found.label)) != {0, 1}:
-        have = None if found.label is None else np.unique(found.label).tolist()
-        raise InputError(f"{data}: found labels {have}, expected 0 (background) and 1 (signal)")
-    qcd, signal = found[found.label == 0], found[found.label == 1]
-    shared = set(_jets(qcd)) & set(_jets(independent))
-    if shared:
-        raise InputError(
-            f"{template}: {len(shared)} of its events are background events of {data}, with which "
-            "the networks are tested; expected others"
-        )
-    if not 0 < background < len(qcd):
-        raise InputError(
-            f"background: found {background} events asked for of {len(qcd)} in {data}, expected "
-            "fewer, as the others are to test with"
-        )
-    return Samples.of(qcd, independent, signal, injected, 1 - background / len(qcd))
-
-
-def _jets(events: Events) -> list[tuple[float, ...]]:
-    """Identify events by the momentum and directions of their jets."""
-    names = [n for n in dijets.COLUMNS if n.endswith(("_pt", "_eta", "_phi"))]
-    return list(zip(*(events.columns[name].tolist() for name in names), strict=True))
-
-
-def realistic(
-    samples: Samples, sidebands: int, config: TemplateConfig, folder: Path, say: Say
-) -> Samples:
-    """Replace the template by one generated from ``sidebands`` events.
-
-    All jets are cut to the number of constituents that the generator makes.
-    """
-    outside = read_events(surrogate("lhco", "sidebands", sidebands, SEED, say), LEVEL)
-    region = lhco.SIGNAL_REGION
-    seed, number = config.training.seed, len(samples.template)
-    outside, mass = split_region(outside, samples.background, region, number, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    sampling = SamplingConfig(seed=seed)
-    Run(folder, True, say).results(
-        lambda: make_template(outside, mass, config, sampling, folder, say)
-    )
-    made = read_events(folder / TEMPLATE)
-    most = config.inputs.constituents
-    assert most is not None
-    cut = {name: dijets.leading(events, most) for name, events in samples.by_name().items()}
-    return Samples(**cut | {"template": made, "simulated": cut["template"]})

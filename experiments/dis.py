@@ -1,85 +1,83 @@
 """Deep-inelastic scattering: a precise likelihood ratio (arXiv:2603.08802, Section 3.2, Table 4).
 
     python -m experiments.dis quick --out runs/dis
-    python -m experiments.dis paper --simulation rapgap.h5 --data djangoh.h5 --out RUN
+    python -m experiments.dis paper --parts H1 --pretrained pet.safetensors --out RUN
+    python -m experiments.dis paper --parts H1 --models lgatr-2M --seeds 3 --out runs/lgatr-2M-3
+    python -m experiments.dis merge runs/lgatr-* runs/pet-* --out runs/all
 
 ``quick`` takes two settings of Pythia with a detector like H1's (``jaxpriors data simulate dis``;
-surrogates for Rapgap and Djangoh, whose samples H1 has not published), simulates the events at the
-first call, keeps them, and trains small networks on two cores. ``paper`` takes two files, in
-the layout of `jaxpriors.data.sample_files` or in OmniLearn's, and the networks and trainings of
-Appendix B, for a GPU; its fine-tuned PET needs OmniLearn's own weights (--pretrained).
+surrogates for Rapgap and Djangoh), simulates the events at the first call, keeps them, and trains
+small networks on two cores. ``paper`` takes H1's simulated jets, which OmniLearned distributes
+(``jaxpriors data info h1``), or other files, and the published networks and trainings
+(`jaxpriors.ratio.published`), for a GPU; its fine-tuned PET needs OmniLearn's own weights
+(--pretrained). ``merge`` makes one run of the rows of several.
 
-Networks see the 30 hardest constituents of each jet. Table 4 uses test events, which no training
-has seen, with log ratios at the temperature that fits the validation events best. The known ratios
-are weights of simulated events: an analytic function of the jet (mass, multiplicity, width), or
-Pythia's weights of other scales of its initial-state shower.
+Networks see the 30 hardest constituents of each jet, L-GATr without their identities. Table 4 uses
+test events, which no training has seen. Of several seeds it has the one with the smallest
+validation loss, and the mean and spread of all; Figure 3 has their mean log ratio, and their spread
+as a band. The known ratios of ``quick`` are weights of simulated events: an analytic function of
+the jet (mass, multiplicity, width), or Pythia's weights of other scales of its initial-state
+shower.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tyro
 
+from experiments import rows
+from experiments.dis_study import (
+    RATIOS,
+    TABLE,
+    TEST,
+    TRUTH,
+    Evaluation,
+    Fits,
+    Pair,
+    finished,
+    run_fits,
+)
+from experiments.dry_run import EVENTS, noted, short_fit
 from experiments.surrogates import Say, surrogate
 from jaxpriors.data.batching import split
 from jaxpriors.data.events import Events
 from jaxpriors.data.formats.omnilearn import read_omnilearn_events
+from jaxpriors.data.inspection.official import PARTS, read_official
 from jaxpriors.data.sample_files import read_events
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.figures import save_figure
 from jaxpriors.evaluation.observables import jet_observables
 from jaxpriors.preprocessing.clouds import PointCloudConfig
+from jaxpriors.ratio import published
 from jaxpriors.ratio.classifier import RatioClassifier
-from jaxpriors.ratio.model import RatioModel, reweighted
 from jaxpriors.ratio.names import NetworkName
-from jaxpriors.ratio.networks import NetworkConfig
-from jaxpriors.ratio.presets import find_model, lgatr_2m
-from jaxpriors.ratio.reweighting import (
-    Reweighting,
-    draw_observables,
-    prepare_reweighting,
-    run_reweighting,
-)
 from jaxpriors.report.tables import tables
-from jaxpriors.run.folder import Run, started
 from jaxpriors.run.launch import guarded
-from jaxpriors.training.loop import TrainingConfig
-from jaxpriors.training.optimizers import OptimizerConfig
+from jaxpriors.run.storage import read_json
 from jaxpriors.training.options import TrainingOptions
 
 MODELS: tuple[NetworkName, ...] = ("lgatr-slim", "lgatr", "pet", "pet-finetuned")
+ROWS = published.rows("dis")
+SEEDS = (0, 1, 2, 3, 4)
 CONSTITUENTS = 30
 EPOCHS: dict[str, int] = {"lgatr-slim": 10, "lgatr": 6, "pet": 5, "pet-finetuned": 4}  # of quick
 Case = Literal["analytic", "shower"]
 CASES: tuple[Case, ...] = ("analytic", "shower")
 INPUTS = {"pet": PointCloudConfig(normalisation="h1")}  # as in OmniLearn; others have defaults
-# of paper: label → model, batch size, network where it is not that of size "paper"
-PAPER: dict[str, tuple[str, int, Callable[[], NetworkConfig] | None]] = {
-    "lgatr-1M": ("lgatr", 512, None),
-    "lgatr-2M": ("lgatr", 512, lgatr_2m),
-    "lgatr-slim": ("lgatr-slim", 512, None),
-    "pet": ("pet", 256, None),
-    "pet-finetuned": ("pet-finetuned", 256, None),
-}
-
-TABLE, TRUTH = "table4", "truth"
 SHOWERS = "weight_isr_mur_double", "weight_isr_mur_half"  # of simulation and data
 LEVEL = "detector"
 SEED = 23  # of the simulated samples
-BEST = ("auc", "accuracy", "rejection50")
-Pair = tuple[Events, Events]
+PART = "part"  # column: the place among PARTS
 
 
 def quick(
     out: Path,
     events: int = 100_000,
-    seeds: int = 1,
     models: tuple[NetworkName, ...] = MODELS,
+    seeds: tuple[int, ...] = (0,),
     cases: tuple[Case, ...] = CASES,
     constituents: int = CONSTITUENTS,
     resume: bool = False,
@@ -89,24 +87,26 @@ def quick(
     Args:
         out: folder of the run; must not exist, unless --resume.
         events: number of each sample; simulated at the first call (minutes), then kept.
-        seeds: number of trainings of each model.
         models: any of lgatr-slim, lgatr, pet, pet-finetuned.
+        seeds: of the trainings of each model; with one or some of them, a run is part of a study.
         cases: cases of known ratios, any of analytic, shower.
         constituents: number of each jet that networks see, the hardest.
         resume: resume the run in the folder.
     """
-    fits: dict[str, list[RatioClassifier]] = {
-        model: [
-            RatioClassifier(model, "small", INPUTS.get(model)).with_options(
+    rows.check_asked(models, seeds, MODELS)
+    fits: Fits = {
+        model: {
+            seed: RatioClassifier(model, "small", INPUTS.get(model)).with_options(
                 TrainingOptions(epochs=EPOCHS[model], seed=seed)
             )
-            for seed in range(seeds)
-        ]
+            for seed in seeds
+        }
         for model in models
     }
     return run_fits(
         lambda say: simulated(events, constituents, cases, say),
         fits,
+        Evaluation(),
         out,
         resume,
         {"events": events, "constituents": constituents, "cases": list(cases)},
@@ -114,53 +114,115 @@ def quick(
 
 
 def paper(
-    simulation: Path,
     out: Path,
+    parts: Path | None = None,
+    simulation: Path | None = None,
     data: Path | None = None,
     layout: Literal["named", "omnilearn"] = "named",
     level: str | None = None,
+    models: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = SEEDS,
+    features: Literal["full", "momenta"] = "full",
     pretrained: Path | None = None,
-    seeds: int = 5,
     constituents: int = CONSTITUENTS,
+    dry_run: bool = False,
     resume: bool = False,
 ) -> int:
     """Make Table 4 with the networks and trainings of the paper, on files.
 
     Args:
-        simulation: HDF5 file of the sample in the denominator (Rapgap).
         out: folder of the run; must not exist, unless --resume.
-        data: HDF5 file of the sample in the numerator (Djangoh); without it, the other file holds
-            both, with the labels 0 (Rapgap) and 1 (Djangoh).
-        layout: layout of the files: named (`jaxpriors.data.sample_files`) or omnilearn.
+        parts: folder with train, val and test, files or folders, in ours, OmniLearn's or
+            OmniLearned's layout, as H1's (`data.official.read_official`). Each part is used for
+            what it is. The labels are 0 (denominator; Djangoh in OmniLearn's files) and 1.
+        simulation: instead of parts, HDF5 file of the sample in the denominator. It is split.
+        data: HDF5 file of the sample in the numerator; without it, the other file holds both, with
+            the labels 0 and 1.
+        layout: layout of these two: named (`jaxpriors.data.sample_files`) or omnilearn.
         level: particle or detector, where a file holds both.
-        pretrained: a PET ported by `jaxpriors port omnilearn`, or the folder of a pretraining;
-            without it no PET is fine-tuned, as the PET in this package is small.
-        seeds: number of trainings of each model.
+        models: rows of the table, any of lgatr-1M, lgatr-2M, lgatr-slim, pet, pet-finetuned; by
+            default all, the last one only where --pretrained is given.
+        seeds: of the trainings of each row; with one or some of them, a run is part of a study.
+        features: what networks see: full (as published), or momenta alone.
+        pretrained: a PET ported by `jaxpriors port omnilearn`, or the folder of a pretraining, for
+            pet-finetuned.
         constituents: number of each jet that networks see, the hardest.
+        dry_run: take 500 events of each sample and one step of each training: all runs, no number
+            means anything.
         resume: resume the run in the folder.
     """
+    models, notes = rows.asked_or_all(models, ROWS, pretrained)
+    rows.check_asked(models, seeds, ROWS)
+    files = {"parts": parts, "simulation": simulation, "data": data}
+    given = [name for name, path in files.items() if path is not None]
+    if given not in (["parts"], ["simulation"], ["simulation", "data"]):
+        raise InputError(
+            f"parts, simulation, data: found {', '.join(given) or 'none'}, expected --parts FOLDER "
+            "with train, val and test, or --simulation FILE (and --data FILE)"
+        )
+    fits: Fits = {
+        label: {
+            seed: published.classifier(
+                "dis",
+                label,
+                seed=seed,
+                pretrained=pretrained if label == "pet-finetuned" else None,
+                features=features,
+            )
+            for seed in seeds
+        }
+        for label in models
+    }
+    if dry_run:
+        fits = {n: {seed: short_fit(one) for seed, one in f.items()} for n, f in fits.items()}
 
     def read(path: Path) -> Events:
         reader = read_omnilearn_events if layout == "omnilearn" else read_events
         return reader(path, level).hardest(constituents)
 
-    def pair() -> tuple[Events, Events]:
-        first = read(simulation)
-        return by_label(first, simulation) if data is None else (first, read(data))
+    def pair(say: Say) -> dict[str, Pair]:
+        say({"stage": "reading the samples"})
+        if parts is not None:
+            found = of_parts(read_official(parts, level, constituents), parts)
+        elif data is None:
+            assert simulation is not None
+            found = by_label(read(simulation), simulation)
+        else:
+            assert simulation is not None
+            found = read(simulation), read(data)
+        return {TABLE: (first(found[0]), first(found[1])) if dry_run else found}
 
-    files = simulation, data
     return run_fits(
-        lambda say: {"table4": pair()},
-        _paper_fits(seeds, pretrained),
+        pair,
+        fits,
+        Evaluation(calibrate=False, part=None if parts is None else PART),
         out,
         resume,
         {
-            "files": [str(f) for f in files],
+            "files": {n: None if f is None else str(f) for n, f in files.items()},
             "layout": layout,
             "level": level,
             "constituents": constituents,
+            "dry_run": dry_run,
         },
+        notes,
     )
+
+
+def merge(runs: tuple[Path, ...], /, out: Path, resume: bool = False) -> int:
+    """Make one run, with its tables and Figure 3, of the rows of several finished ones.
+
+    Args:
+        runs: folders of runs of ``paper``, or of ``quick``, on the same samples.
+        out: folder of the run; must not exist, unless --resume.
+        resume: resume the run in the folder.
+    """
+    known = tuple(dict.fromkeys((*ROWS, *MODELS)))
+    metrics = rows.merge(runs, out, finished, known, files=(RATIOS,), shared=(TEST,), resume=resume)
+    dry = read_json(out / "config.json")["sources"].get("dry_run", False)
+    print(noted(tables(metrics), dry))
+    print(f"\nfigures and metrics: {out}")
+    return 0
 
 
 def by_label(events: Events, path: Path) -> tuple[Events, Events]:
@@ -171,101 +233,25 @@ def by_label(events: Events, path: Path) -> tuple[Events, Events]:
     return events[events.label == 0], events[events.label == 1]
 
 
-def _paper_fits(seeds: int, pretrained: Path | None) -> dict[str, list[RatioClassifier]]:
-    """Configure Appendix B: Lion, 3e-5, decay 0.2, batches of 256 (PET) or 512, 20 epochs."""
-    lion = OptimizerConfig("lion", 3e-5, 0.2)
-    found: dict[str, list[Any]] = {}
-    for label, (model, batch, network) in PAPER.items():
-        takes = find_model(model).pretrained
-        if takes and pretrained is None:
-            continue
-        source = pretrained if takes else None
-        given = network and network()
-        one = RatioClassifier(model, "paper", INPUTS.get(model), given, pretrained=source)
-        rule = dataclasses.replace(lion, body_factor=one.training.optimizer.body_factor)
-        found[label] = [
-            dataclasses.replace(
-                one, training=TrainingConfig(rule, batch_size=batch, epochs=20, seed=seed)
-            )
-            for seed in range(seeds)
+def of_parts(parts: dict[str, Events], folder: Path) -> Pair:
+    """Join the parts of a split, whose places a column holds; give both labels by themselves."""
+    pairs = [by_label(parts[name], folder / name) for name in PARTS]
+    joined = []
+    for one in zip(*pairs, strict=True):
+        marked = [
+            dataclasses.replace(events, label=None, columns={PART: np.full(len(events), place)})
+            for place, events in enumerate(one)
         ]
-    return found
+        joined.append(Events.concatenate(marked))
+    return joined[0], joined[1]
 
 
-def run_fits(
-    make: Callable[[Say], dict[str, Pair]],
-    fits: dict[str, list[RatioClassifier]],
-    out: Path,
-    resume: bool,
-    sources: dict[str, Any],
-) -> int:
-    """Fit every model and seed, and print the tables.
-
-    make: gives the pair "table4" and the pairs with known ratios, by case. fits: label → one
-    classifier for each seed. Raises InputError where there is nothing to fit.
-    """
-    if not fits or not all(fits.values()):
-        raise InputError(f"models, seeds: found {fits}, expected at least one of each")
-    asked = {
-        label: [dataclasses.asdict(_config(one)) for one in some] for label, some in fits.items()
-    }
-    with started(out, resume) as opened:
-        opened.open({"fits": asked, "sources": sources})
-        metrics = opened.results(lambda: study(make(opened.progress), fits, opened))
-    print(tables(metrics))
-    print(f"\nweights, figures and metrics: {out}")
-    return 0
-
-
-def study(
-    samples: dict[str, Pair], fits: dict[str, list[RatioClassifier]], run: Run
-) -> dict[str, Any]:
-    """Fit, draw Figure 3, and give {"table4": …, "closure": …, "known_ratio": …}."""
-    metrics: dict[str, Any] = {TABLE: {}, "closure": {}}
-    for case, pair in samples.items():
-        key = {"analytic": "known_ratio", "shower": "known_ratio_shower"}.get(case, case)
-        for label, some in fits.items():
-            seeds = some if case == TABLE else some[:1]
-            found = []
-            for seed, one in enumerate(seeds):
-                run.progress({"stage": f"{case}: {label}, seed {seed}"})
-                inner = run.within(case, label, f"seed-{seed}")
-                config = _config(one, None if case == TABLE else TRUTH)
-                found.append(run_reweighting(*pair, config, inner, {"case": case}))
-            if case == TABLE:
-                metrics[TABLE][label] = over_seeds([m[TABLE][some[0].model] for m in found])
-                metrics["closure"][label] = found[0]["closure"][some[0].model]
-            else:
-                metrics.setdefault(key, {})[label] = found[0]["known_ratio"][some[0].model]
-    run.progress({"stage": "drawing"})
-    draw(samples[TABLE], fits, run.folder)
-    return metrics
-
-
-def _config(one: RatioClassifier, truth: str | None = None) -> Reweighting:
-    """Configure the reweighting of a classifier; all have the same test events."""
-    return Reweighting((one,), observables="jet", calibrate=True, truth=truth)
-
-
-def over_seeds(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Average each metric; give its best value and the spread of the AUC as well."""
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    best = {f"best_{key}": max(row[key] for row in rows) for key in BEST}
-    areas = [row["auc"] for row in rows]
-    spread = float(np.std(areas, ddof=1)) if len(areas) > 1 else 0.0
-    return {**mean, **best, "auc_spread": spread}
-
-
-def draw(pair: Pair, fits: dict[str, list[RatioClassifier]], out: Path) -> None:
-    """Draw Figure 3: jets of the test events, also reweighted by the first seed of each model."""
-    first = next(iter(fits.values()))[0]
-    prepared = prepare_reweighting(*pair, _config(first))
-    simulation, _ = prepared.part("test")
-    weights = {}
-    for label, some in fits.items():
-        model = RatioModel.load(out / TABLE / label / "seed-0" / "model" / some[0].model)
-        weights[label] = reweighted(simulation.weight, model.log_ratio(simulation))
-    save_figure(draw_observables(prepared, weights), out / "figures" / "observables")
+def first(events: Events) -> Events:
+    """Take EVENTS events for a dry run, of each part as many where there are parts."""
+    if PART not in events.columns:
+        return events[:EVENTS]
+    places = [np.flatnonzero(events.columns[PART] == place) for place in range(len(PARTS))]
+    return events[np.concatenate([index[: EVENTS // len(PARTS)] for index in places])]
 
 
 def simulated(events: int, constituents: int, cases: tuple[Case, ...], say: Say) -> dict[str, Pair]:
@@ -306,7 +292,7 @@ def analytic(events: Events) -> np.ndarray:
     )
 
 
-COMMANDS: dict[str, Any] = {"quick": quick, "paper": paper}
+COMMANDS: dict[str, Any] = {"quick": quick, "paper": paper, "merge": merge}
 
 if __name__ == "__main__":
     raise SystemExit(guarded(lambda: tyro.extras.subcommand_cli_from_dict(COMMANDS)))

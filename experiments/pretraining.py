@@ -9,10 +9,12 @@ cores. ``paper`` takes your own file, such as JetClass in OmniLearn's files afte
 convert --layout omnilearn-jetclass`, and the published network and settings, for a GPU.
 """
 
+import dataclasses
 from pathlib import Path
 
 import tyro
 
+from experiments.dry_run import EVENTS, shortened
 from experiments.surrogates import simulated_file
 from jaxpriors.generation.pretraining import TRAINING, Pretraining, run_pretraining
 from jaxpriors.ratio.names import Size
@@ -47,7 +49,13 @@ def quick(
 
 
 def paper(
-    sample: Path, /, out: Path, level: str | None = None, seed: int = 0, resume: bool = False
+    sample: Path,
+    /,
+    out: Path,
+    level: str | None = None,
+    seed: int = 0,
+    dry_run: bool = False,
+    resume: bool = False,
 ) -> int:
     """Pretrain the published network with its settings on your own file.
 
@@ -56,9 +64,11 @@ def paper(
         out: folder of the run; must not exist, unless --resume.
         level: particle or detector, where the file holds both.
         seed: seed of the split into parts, the weights, the order of events and the noise.
+        dry_run: take 500 events and one step of the training: no number means anything.
         resume: resume the run in the folder.
     """
-    return _run(sample, out, "paper", level, TrainingOptions(seed=seed), resume)
+    few = EVENTS if dry_run else None
+    return _run(sample, out, "paper", level, TrainingOptions(seed=seed), resume, few=few)
 
 
 def _run(
@@ -69,13 +79,21 @@ def _run(
     options: TrainingOptions,
     resume: bool,
     events: int | None = None,
+    few: int | None = None,
 ) -> int:
-    """Pretrain on a file; events: number of jets to simulate where there is no file."""
+    """Pretrain on a file; events: number of jets to simulate where there is no file.
+
+    few: number of events for a dry run, None for a whole one.
+    """
     config = Pretraining(size, training=TRAINING[size].with_options(options))
+    if few is not None:  # all classes in all parts
+        config = dataclasses.replace(
+            config, training=shortened(config.training, few), fractions=(0.5, 0.25, 0.25)
+        )
     with started(out, resume) as run:
         if events is not None and not sample.exists():
             simulated_file(sample, "jetclass", "simulation", events, 0, run.progress)
-        metrics = run_pretraining(sample, level, config, run)
+        metrics = run_pretraining(sample, level, config, run, few)
     print(tables(metrics))
     print(f"\nnetworks, their card, figures and metrics: {out}")
     return 0

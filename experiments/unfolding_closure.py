@@ -2,10 +2,12 @@
 
 Half of the simulated events, reweighted by a known function of their particle level, are the data,
 the other half is the simulation (in the last case, both halves have weights of the generator). A χ²
-of the shapes compares the unfolded distributions with the truth, with the statistical errors of
-both samples as if these were independent. They are not quite: the weights follow some of the
-fluctuations of the data, while the χ² leaves out the spread of the trainings. "total" is the
-unfolded sum of weights over the true one.
+of the shapes compares, for every model, the simulation with the data at detector level, after step
+1 of the first iteration, and the unfolded distributions with the truth at particle level, after the
+last iteration. It holds the statistical errors of both samples as if these were independent. They
+are not quite: the weights follow some of the fluctuations of the data, more so at detector level,
+while the χ² leaves out the spread of the trainings. "total" is the sum of the weights over the true
+one.
 
 | case             | what it tests                                                            |
 |------------------|--------------------------------------------------------------------------|
@@ -20,6 +22,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +35,7 @@ from jaxpriors.data.matched import Simulation, read_simulation
 from jaxpriors.evaluation.metrics import chi2_test
 from jaxpriors.evaluation.observables import OBSERVABLES, with_observables
 from jaxpriors.physics import kinematics
-from jaxpriors.run.folder import Run
+from jaxpriors.run.folder import Run, started
 from jaxpriors.unfolding.distributions import merged_edges
 from jaxpriors.unfolding.omnifold import OmniFold, describe, unfold
 from jaxpriors.unfolding.run import with_micro_batches
@@ -38,37 +43,75 @@ from jaxpriors.unfolding.run import with_micro_batches
 NEGATIVE = 0.15
 VARIATIONS = "weight_fsr_mur_double", "weight_fsr_mur_half"  # of simulation and data
 LEAST = 25  # effective events in a bin of the χ²
-Closure = dict[str, dict[str, dict[str, float]]]
+Case = tuple[Simulation, Simulation]
+Closure = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""Case → level → observable → {"chi2", "ndf", "p", "prior_chi2", "total"}."""
 
 
-def closures(
-    made: dict[str, tuple[Simulation, Simulation]],
-    config: OmniFold,
-    run: Run,
-) -> Closure:
-    """Unfold every case: {case: {observable: {"chi2", "ndf", "p", "prior_chi2", "total"}}}.
+def run_closures(
+    simulation: Simulation,
+    configs: Mapping[str, OmniFold],
+    shower: bool,
+    out: Path,
+    resume: bool,
+) -> dict[str, Any]:
+    """Unfold every case with every model; return the metrics, {"closures": {model: `Closure`}}.
 
-    prior_chi2: χ² of the simulation without unfolding, in the same bins. made: from ``cases``.
+    shower: whether the simulation is the package's, for which there are events with the weights of
+    another shower.
+    """
+    asked = {
+        "models": {label: describe(config) for label, config in configs.items()},
+        "simulation": simulation.digest(),
+        "shower": shower,
+    }
+    with started(out, resume) as opened:
+        opened.open(asked)
+
+        def measured() -> dict[str, Any]:
+            opened.progress({"stage": "looking at the sample"})
+            made = cases(with_all_observables(simulation), shower, opened.progress)
+            return {
+                "closures": {
+                    label: closures(made, config, opened.within(label))
+                    for label, config in configs.items()
+                }
+            }
+
+        return opened.results(measured)
+
+
+def closures(made: Mapping[str, Case], config: OmniFold, run: Run) -> Closure:
+    """Unfold every case with a model.
+
+    prior_chi2: χ² of the simulation as it is, in the same bins. made: from ``cases``.
     """
     found: Closure = {}
     for case, (sample, data) in made.items():
-        run.progress({"stage": f"closure: {case}"})
+        run.progress({"stage": f"closure of {run.folder.name}: {case}"})
         inner = run.within(case)
         filled = with_micro_batches(config, sample, data.detector, inner)
         inner.open(describe(filled))
         result = unfold(sample, data.detector, filled, inner.folder, run.progress)
-        after, before = (result.weights(i)[0, sample.pass_gen] for i in (None, 0))
-        found[case] = compared(sample.particle, after, before, data.particle)
+        before = result.weights(0)[0]
+        after = {
+            "detector": before * result.pull[0, 0],
+            "particle": result.weights(filled.iterations)[0],
+        }
+        found[case] = {}
+        for level, weights in after.items():
+            known = sample.pass_reco if level == "detector" else sample.pass_gen
+            found[case][level] = compared(
+                getattr(sample, level), weights[known], before[known], getattr(data, level)
+            )
     return found
 
 
-def cases(
-    simulation: Simulation, shower: bool, say: Say
-) -> dict[str, tuple[Simulation, Simulation]]:
+def cases(simulation: Simulation, shower: bool, say: Say) -> dict[str, Case]:
     """Make, by case, the simulation, and data with its truth.
 
-    simulation: with the observables among the columns of both levels. shower: whether it is the
-    package's, for which there are events with the weights of another shower.
+    simulation: with the observables among the columns of both levels. shower: as in
+    ``run_closures``.
     """
     sample, data = (simulation[i] for i in split(len(simulation), (0.5, 0.5), 1))
     weight = data.weight
@@ -106,7 +149,7 @@ def with_signs(sample: Simulation, seed: int) -> Simulation:
     return sample.with_weight(np.where(negative, -1, 1) * sample.weight)
 
 
-def variations(events: int, say: Say) -> tuple[Simulation, Simulation] | None:
+def variations(events: int, say: Say) -> Case | None:
     """Give two samples with the weights of two other showers; None without Pythia."""
     if any(importlib.util.find_spec(name) is None for name in ("pythia8mc", "fastjet")):
         say({"stage": "no Pythia: pip install 'jaxpriors[simulation]' for shower variations"})
@@ -130,18 +173,16 @@ def with_all_observables(sample: Simulation) -> Simulation:
 
 
 def compared(
-    particle: Events, weights: np.ndarray, before: np.ndarray, truth: Events
+    simulated: Events, weights: np.ndarray, before: np.ndarray, truth: Events
 ) -> dict[str, dict[str, float]]:
-    """Compare each unfolded observable with its truth; before: weights without unfolding."""
+    """Compare each observable of a level with its truth; before: weights without unfolding."""
     found = {}
     total = float(weights.sum() / truth.weight.sum())
     for name, observable in OBSERVABLES.items():
-        true, simulated = truth.columns[name], particle.columns[name]
+        true, values = truth.columns[name], simulated.columns[name]
         edges = merged_edges(observable.edges, true, truth.weight, LEAST)
-        edges = merged_edges(edges, simulated, weights, LEAST)
-        test, prior = (
-            chi2_test(true, simulated, edges, truth.weight, w) for w in (weights, before)
-        )
+        edges = merged_edges(edges, values, weights, LEAST)
+        test, prior = (chi2_test(true, values, edges, truth.weight, w) for w in (weights, before))
         found[name] = {
             "chi2": test.chi2,
             "ndf": test.ndf,

@@ -1,8 +1,9 @@
 """Files that version 0.1.0 wrote before its rooms were rebuilt open, and give the same numbers.
 
 `tests/fixtures/written` holds a run's folder, models of every kind of input, a ported network, a
-prepared sample, an unfolding and an exported program, made by that version, and what they gave in
-``expected.npz``. They cannot be made again by this one, and need not be.
+prepared sample with the events that it was made of, an unfolding and an exported program, made by
+that version, and what they gave in ``expected.npz``. They cannot be made again by this one, and
+need not be.
 """
 
 import shutil
@@ -16,7 +17,6 @@ import pytest
 from jaxpriors import RatioModel, Unfolded, read_events
 from jaxpriors.cli.main import run
 from jaxpriors.data.prepared import open_prepared
-from jaxpriors.data.samples import zjets
 from jaxpriors.evaluation.observables import with_observables
 from jaxpriors.models.files import load_network
 from jaxpriors.models.state_dicts import state_from_network
@@ -82,7 +82,7 @@ def test_weights_of_a_run_are_those_of_its_models(expected):
 def test_a_prepared_sample_has_its_events():
     for level in ("particle", "detector"):
         stored = open_prepared(WRITTEN / "prepared", level)
-        sample = zjets("simulation", level)[np.arange(20)]
+        sample = read_events(WRITTEN / "prepared_from.h5", level)
         read = stored.read()
         for name in ("p4", "pid", "offsets", "jet_p4", "weight"):
             written, exact = getattr(read, name), getattr(sample, name)

@@ -2,13 +2,14 @@
 
 Scores are (k, n): of k networks for n test events with labels 0 (background) and 1 (signal). The
 significance improvement of a cut is ε_S / √ε_B. Its maximum runs over cuts that leave at least
-``least`` background events: with fewer, it fluctuates too much.
+``least`` background events, or more than a share ``least`` < 1 of them: with fewer, it fluctuates
+too much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,13 +21,15 @@ from jaxpriors.evaluation.tables import aligned
 EFFICIENCIES = np.linspace(0.01, 1, 100)
 """Signal efficiencies of the curves."""
 BAND = (0.16, 0.84)
+Center = Literal["median", "mean"]
 
 
 def summary(values: np.ndarray) -> dict[str, Any]:
-    """Summarise k values: {"median", "low", "high", "values"}; low to high are 68 % of them."""
+    """Summarise k values: {"median", "mean", "low", "high", "values"}; 68 % are low to high."""
     low, median, high = np.quantile(values, [BAND[0], 0.5, BAND[1]])
     return {
         "median": float(median),
+        "mean": float(np.mean(values)),
         "low": float(low),
         "high": float(high),
         "values": [float(v) for v in values],
@@ -67,10 +70,23 @@ def curves(
     return {name: np.stack(some) for name, some in found.items()}
 
 
-def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give median, low and high of (k, m) over the networks, (m,) each; NaN where any has NaN."""
+def band(
+    values: np.ndarray, center: Center = "median"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give center, low and high of (k, m) over the networks, (m,) each; NaN where any has NaN."""
     low, median, high = np.quantile(values, [BAND[0], 0.5, BAND[1]], axis=0)
-    return median, low, high
+    return (np.mean(values, axis=0) if center == "mean" else median), low, high
+
+
+def behind(least: float) -> str:
+    """Tell the floor of the background behind a cut.
+
+    >>> behind(10), behind(1e-4)
+    ('at least 10 background events', 'more than 0.01 % of the background')
+    """
+    if least < 1:
+        return f"more than {100 * least:g} % of the background"
+    return f"at least {least:g} background events"
 
 
 def chance(value: float, null: np.ndarray) -> float:
@@ -81,24 +97,28 @@ def chance(value: float, null: np.ndarray) -> float:
 def format_anomaly(values: Mapping[str, Any]) -> str:
     """Format the table of a scan's metrics.json: maximum significance improvement by injection.
 
+    A point that a model was not trained on has an empty cell.
+
     Raises InputError if there is no such table.
     """
     table = values.get("max_sic") if isinstance(values, Mapping) else None
     if not isinstance(table, Mapping) or not table:
         raise InputError("metrics: found no 'max_sic' of {model: {n_injected: {'median', …}}}")
-    injected = list(next(iter(table.values())))
-    heads = ["", *(f"{n} injected" for n in injected), "supervised", "null", "chance of 0 injected"]
-    rows = [heads]
+    center: Center = values.get("center", "median")
+    injected = sorted({n for row in table.values() for n in row}, key=int)
+    more = [name for name in ("supervised", "null") if values.get(name)]
+    heads = ["", *(f"{n} injected" for n in injected), *more]
+    rows = [heads + ["chance of 0 injected"] * ("null" in more)]
     for model, row in table.items():
-        cells = [_cell(row[n]) for n in injected]
-        for name in ("supervised", "null"):
-            cells.append(_cell(values.get(name, {}).get(model)))
-        found = values.get("null", {}).get(model)
-        cells.append(f"{found['chance']:.2f}" if found and "chance" in found else "")
+        cells = [_cell(row.get(n), center) for n in injected]
+        cells += [_cell(values[name].get(model), center) for name in more]
+        if "null" in more:
+            chance = values["null"].get(model, {}).get("chance")
+            cells.append("" if chance is None else f"{chance:.2f}")
         rows.append([model, *cells])
     lines = [
-        "Maximum significance improvement, median (68 % band) of the trainings, with at least "
-        f"{values['min_background']:g} background events behind the cut",
+        f"Maximum significance improvement, {center} (68 % band) of the trainings, with "
+        f"{behind(values['min_background'])} behind the cut",
         "",
     ]
     return "\n".join([*lines, *aligned(rows)])
@@ -118,8 +138,8 @@ def format_search(values: Mapping[str, Any]) -> str:
         lines += [
             "",
             f"Test events: AUC {_cell(values['test']['auc'])}, maximum significance improvement "
-            f"{_cell(values['test']['max_sic'])} with at least {values['min_background']:g} "
-            "background events behind the cut",
+            f"{_cell(values['test']['max_sic'])} with {behind(values['min_background'])} behind "
+            "the cut",
         ]
     return "\n".join(lines)
 
@@ -142,5 +162,5 @@ def format_template(values: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cell(found: Mapping[str, float] | None) -> str:
-    return f"{found['median']:.2f} ({found['low']:.2f}-{found['high']:.2f})" if found else ""
+def _cell(found: Mapping[str, float] | None, center: Center = "median") -> str:
+    return f"{found[center]:.2f} ({found['low']:.2f}-{found['high']:.2f})" if found else ""

@@ -37,8 +37,9 @@ HALVES = 2
 class Search:
     """Configure a search.
 
-    region: m_jj in GeV of the signal region, None for all events. least: smallest number of
-    labelled background events behind a cut, as in `anomaly.performance`, and of template events.
+    region: m_jj in GeV of the signal region, None for all events. least: smallest number
+    (at least 1) of labelled background events behind a cut, as in `anomaly.performance`, and of
+    template events.
     """
 
     classifier: RatioClassifier
@@ -46,7 +47,7 @@ class Search:
     least: float = 10
 
     def __post_init__(self) -> None:
-        check_number("min_background", self.least, 0, open_at=(0,))
+        check_number("min_background", self.least, 1)
 
     def prepare(self, data: Events, template: Events, test: Events | None = None) -> PreparedSearch:
         """Select the events of the signal region, and check that a training can learn from them.

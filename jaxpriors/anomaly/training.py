@@ -27,10 +27,11 @@ from jaxpriors.data.events import Events
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import auc
 from jaxpriors.preprocessing.clouds import DijetCloudConfig
-from jaxpriors.ratio import finetuning
+from jaxpriors.ratio import finetuning, published, settings
 from jaxpriors.ratio.classifier import RatioClassifier
 from jaxpriors.ratio.examples import PARTS, Examples, Split, check_trainable
 from jaxpriors.ratio.model import RatioModel
+from jaxpriors.ratio.names import FINE_TUNED
 from jaxpriors.ratio.networks import NetworkConfig
 from jaxpriors.ratio.presets import MODELS, find_model
 from jaxpriors.run.folder import logged
@@ -42,19 +43,15 @@ from jaxpriors.training.optimizers import OptimizerConfig
 LOG = "log.jsonl"
 LEAKING = 0.99  # AUC of a single input above which the input leaks the label
 
-# "paper" is arXiv:2603.08802, Section 3.3; "small" takes minutes on two cores
-_PAPER = TrainingConfig(
-    OptimizerConfig("adamw", 5e-4, 0.01), batch_size=256, epochs=60, patience=10
-)
-_SMALL = TrainingConfig(
+# of size "small", in minutes on two cores; size "paper" is in `ratio.published`
+SMALL = TrainingConfig(
     OptimizerConfig("adamw", 2e-3, 0.01, warmup=0.05, clip=1.0),
     batch_size=256,
     epochs=20,
     patience=5,
     buckets=2,
 )
-TRAINING: dict[str, TrainingConfig] = {"small": _SMALL, "paper": _PAPER}
-BODY_FACTOR = 10.0  # divides the learning rate of the body of a fine-tuned PET, as in OmniLearn
+BODY_FACTOR = settings.published("anomaly", FINE_TUNED)["body_factor"]
 
 
 def search_classifier(
@@ -71,32 +68,42 @@ def search_classifier(
     """Make the classifier of ``networks`` that separates data from a template of two-jet events.
 
     constituents: number of each jet, the hardest; None for all. seed: None for that of the
-    training. training, network: None for those of the size. pretrained: as in `RatioClassifier`.
+    training. training, network: None for those of the size; the body of a fine-tuned PET learns
+    `BODY_FACTOR` times slower in any. pretrained: as in `RatioClassifier`.
     Raises InputError for a model without inputs of two-jet events and for missing weights.
     """
     chosen = find_model(model)
     if chosen.dijet_inputs is None:
         known = [name for name, one in MODELS.items() if one.dijet_inputs is not None]
         raise InputError(f"model: found {model!r}, expected one of {', '.join(known)}")
-    training = training or TRAINING[size]
+    if size == "paper":
+        found = published.classifier(
+            "anomaly", model, pretrained=pretrained, networks=networks, constituents=constituents
+        )
+    else:
+        inputs, source, rule = chosen.dijet_inputs(constituents=constituents), None, SMALL.optimizer
+        if chosen.pretrained:  # body and head keep the units of their pretraining
+            source = finetuning.find(pretrained)
+            units = finetuning.inputs_config(source).normalisation
+            inputs = DijetCloudConfig(units, constituents)
+            rule = dataclasses.replace(rule, body_factor=BODY_FACTOR)
+        found = RatioClassifier(
+            model,
+            size,
+            inputs,
+            training=dataclasses.replace(SMALL, optimizer=rule),
+            pretrained=source,
+            ensemble=networks,
+            each_best=True,
+        )
+    if training is None:
+        training = found.training
+    factor = found.training.optimizer.body_factor
+    rule = dataclasses.replace(training.optimizer, body_factor=factor)
+    training = dataclasses.replace(training, optimizer=rule)
     training = training if seed is None else dataclasses.replace(training, seed=seed)
-    inputs, source = chosen.dijet_inputs(constituents=constituents), None
-    if chosen.pretrained:  # body and head keep the units of their pretraining
-        source = finetuning.find(pretrained)
-        units = finetuning.inputs_config(source).normalisation
-        inputs = DijetCloudConfig(units, constituents)
-        rule = dataclasses.replace(training.optimizer, body_factor=BODY_FACTOR)
-        training = dataclasses.replace(training, optimizer=rule)
-    return RatioClassifier(
-        model,
-        size,
-        inputs,
-        network,
-        training,
-        pretrained=source,
-        ensemble=networks,
-        each_best=True,
-    )
+    network = found.network if network is None else network
+    return dataclasses.replace(found, training=training, network=network)
 
 
 def select(
@@ -259,7 +266,7 @@ def shuffled(data: Events, template: Events, config: RatioClassifier) -> Split:
 
 
 def write_scores(path: Path, scores: np.ndarray, columns: dict[str, np.ndarray]) -> None:
-    """Write scores (k, n) as float32, and columns (n,) of the same events; whole or not at all."""
+    """Write scores (k, n) as float32, and arrays that belong to them; whole or not at all."""
     with written_hdf5(path, overwrite=True) as file:
         for name, array in {"log_ratios": scores.astype(np.float32), **columns}.items():
             file.create_dataset(name, data=array, compression="gzip", shuffle=True)

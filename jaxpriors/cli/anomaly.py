@@ -46,7 +46,7 @@ def anomaly(
         training: options of the training.
     """
     from jaxpriors.anomaly.search import Search, run_search
-    from jaxpriors.anomaly.training import TRAINING, search_classifier
+    from jaxpriors.anomaly.training import search_classifier
     from jaxpriors.report.tables import tables
     from jaxpriors.run.folder import started
 
@@ -55,9 +55,8 @@ def anomaly(
         network.size,
         networks,
         constituents,
-        training=TRAINING[network.size].with_options(training, network.precision),
         pretrained=network.pretrained_for((model,))[model],
-    )
+    ).with_options(training, network.precision)
     config = Search(classifier, region, least=min_background)
     with started(run.out, run.resume) as opened:
         options = SampleOptions(level)

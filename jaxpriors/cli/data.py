@@ -25,6 +25,7 @@ Set = Literal[
     "omnilearn-dijets",
     "omnilearned",
     "omnilearned-momenta",
+    "h1",
 ]
 Kind = Literal["jaxpriors", "prepared", "tree"] | Set
 
@@ -90,7 +91,12 @@ def data_list() -> int:
 
     table = Table("set", "what it is", "where", "samples", "simulate", box=None, pad_edge=False)
     for entry in SETS.values():
-        where = "your files" if entry.local else entry.homepage.removeprefix("https://doi.org/")
+        own = entry.local and not entry.get
+        where = (
+            "your files"
+            if own
+            else entry.homepage.removeprefix("https://").removeprefix("doi.org/")
+        )
         table.add_row(
             entry.name, entry.title, where, ", ".join(entry.samples), entry.recipe and "yes"
         )
@@ -122,6 +128,8 @@ def data_info(name: Set, /) -> int:
         say(f"  labels    {labels}")
     if entry.columns:
         say(f"  columns   {', '.join(entry.columns)}")
+    if entry.get:
+        say(f"  files     {entry.get}")
     if entry.recipe:
         say(f"  stand-in  jaxpriors data simulate {entry.recipe}")
     for sample, files in entry.samples.items():
@@ -144,6 +152,8 @@ def data_prepare(
 ) -> int:
     """Bring a data set into mapped arrays: download or read the files, verify, convert.
 
+    A folder of train, val and test (files or folders) becomes three samples of these names.
+
     Files may be larger than the memory. The command resumes interrupted downloads and conversions;
     the same request again returns at once.
 
@@ -159,6 +169,7 @@ def data_prepare(
     from rich.console import Console
 
     from jaxpriors.data.catalog.prepare import prepare
+    from jaxpriors.data.formats.splits import splits_in
     from jaxpriors.data.hdf5 import levels
     from jaxpriors.data.prepared import open_prepared
     from jaxpriors.run.folder import counting
@@ -175,8 +186,9 @@ def data_prepare(
             downloads=show,
             progress=lambda done, total: console.print(f"{done}/{total} pieces converted"),
         )
-    level = next(iter(levels(folder)), None)
-    console.print(f"{folder}: {len(open_prepared(folder, level))} events")
+    for made in splits_in(folder).values() or [folder]:
+        level = next(iter(levels(made)), None)
+        console.print(f"{made}: {len(open_prepared(made, level))} events")
     return 0
 
 

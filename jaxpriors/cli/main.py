@@ -18,6 +18,7 @@ from jaxpriors.cli.report import report
 from jaxpriors.cli.reweight import ratio, reweight
 from jaxpriors.cli.tune import tune
 from jaxpriors.cli.unfold import apply, unfold
+from jaxpriors.cli.unfold_checks import check, leakage
 from jaxpriors.data.units import Unit
 from jaxpriors.data.unread import Unread
 from jaxpriors.errors import InputError
@@ -58,10 +59,20 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "tune": tune,
     "unfold": unfold,
     "unfold apply": apply,
+    "unfold check": check,
+    "unfold leakage": leakage,
 }
 GROUPS = ("data", "port")  # are no commands themselves
 ALONE = ("data", "port", "tune")  # run as a single process
-ONCE = (*ALONE, "export", "generate", "report", "unfold apply")  # leave no run to resume
+ONCE = (
+    *ALONE,
+    "export",
+    "generate",
+    "report",
+    "unfold apply",
+    "unfold check",
+    "unfold leakage",
+)  # leave no run to resume
 LAUNCH = """Commands that train also take --devices (a number, or all) and, for a run of several
 processes without srun or mpirun, --coordinator HOST:PORT, --processes and --process:
 docs/scaling.md."""

@@ -6,6 +6,7 @@ here imports JAX, so that commands answer before it is loaded.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -17,9 +18,9 @@ from jaxpriors.training.options import Compute
 
 if TYPE_CHECKING:
     from jaxpriors.data.events import Events
+    from jaxpriors.data.matched import Simulation
     from jaxpriors.data.reading import Reading
-    from jaxpriors.preprocessing.columns import ColumnsConfig
-    from jaxpriors.preprocessing.tokens import InputConfig
+    from jaxpriors.preprocessing.registry import InputsConfig
 
 T = TypeVar("T")
 In = Annotated[T, tyro.conf.arg(name="")]
@@ -56,7 +57,7 @@ class NetworkOptions:
         size: small (minutes on two cores) or paper (arXiv:2603.08802, and for PET OmniLearn,
             arXiv:2404.16091).
         pretrained: for pet-finetuned: a PET ported by `jaxpriors port omnilearn`, or the folder of
-            a pretraining; by default the weights in this package.
+            a pretraining; by default the small one in this package. Size paper needs OmniLearn's.
         precision: precision of the networks; weights, losses and norms are float32 either way.
     """
 
@@ -79,12 +80,12 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class TokenOptions:
-    """Choose the inputs of lgatr and lgatr-slim, or of mlp.
+class InputOptions:
+    """Choose what networks see.
 
     Args:
-        features: for lgatr and lgatr-slim: full (kinematics and identities of the constituents) or
-            momenta (four-vectors).
+        features: for lgatr, lgatr-slim and PET: full (kinematics and identities of the
+            constituents) or momenta (four-momenta alone; PET: the features that follow from them).
         beam: for lgatr and lgatr-slim: reference vectors that stand for the beam.
         time: for lgatr and lgatr-slim: whether a reference vector stands for the time direction.
         inputs: for mlp: columns of the events that it sees, instead of the six observables.
@@ -95,16 +96,26 @@ class TokenOptions:
     time: bool = True
     inputs: tuple[str, ...] = ()
 
-    def inputs_for(self, models: tuple[str, ...]) -> dict[str, InputConfig | ColumnsConfig | None]:
-        """Give each model its inputs, None for its own; raise InputError where none has any."""
+    def inputs_for(
+        self, models: tuple[str, ...], pretrained: dict[str, Path | None]
+    ) -> dict[str, InputsConfig | None]:
+        """Give each model its inputs, None for its own; raise InputError where none has any.
+
+        pretrained: as `NetworkOptions.pretrained_for` gives it.
+        """
         from jaxpriors.errors import InputError
+        from jaxpriors.preprocessing.clouds import PointCloudConfig
         from jaxpriors.preprocessing.columns import ColumnsConfig
         from jaxpriors.preprocessing.tokens import InputConfig
+        from jaxpriors.ratio import finetuning
         from jaxpriors.ratio.presets import find_model
 
         chosen = InputConfig(self.features, self.beam, self.time)
-        accepting = {name: find_model(name).inputs is InputConfig for name in models}
-        if chosen != InputConfig() and not any(accepting.values()):
+        kinds = {name: find_model(name).inputs for name in models}
+        tokens = [name for name in models if kinds[name] is InputConfig]
+        clouds = [name for name in models if kinds[name] is PointCloudConfig]
+        of_both = dataclasses.replace(InputConfig(), features=self.features)
+        if chosen != InputConfig() and not tokens and (chosen != of_both or not clouds):
             raise InputError(
                 f"features, beam, time: found {chosen} for {models}, which have no tokens"
             )
@@ -112,11 +123,15 @@ class TokenOptions:
             raise InputError(
                 f"inputs: found {', '.join(self.inputs)} for {', '.join(models)}, expected 'mlp'"
             )
-        found: dict[str, InputConfig | ColumnsConfig | None] = {
-            name: chosen if taken else None for name, taken in accepting.items()
-        }
+        found: dict[str, InputsConfig | None] = dict.fromkeys(models)
+        found |= dict.fromkeys(tokens, chosen)
         if self.inputs:
             found["mlp"] = ColumnsConfig(self.inputs)
+        for name in clouds if self.features != "full" else ():
+            own = PointCloudConfig()
+            if find_model(name).pretrained:
+                own = finetuning.inputs_config(finetuning.find(pretrained[name]))
+            found[name] = dataclasses.replace(own, features=self.features)
         return found
 
 
@@ -179,6 +194,68 @@ class SampleOptions:
         from jaxpriors.data.formats.opening import read_sample
 
         return read_sample(path, self.reading())
+
+
+@dataclass(frozen=True)
+class LevelOptions:
+    """Say how the simulation and the data of an unfolding are read.
+
+    Args:
+        simulation_weight: the simulation's column with the event weights, at both levels.
+        data_weight: the data's column with the event weights.
+        particle: our names of columns and the simulation's at particle level, where they are not
+            those of jaxpriors; of a tree, expressions of its branches. Needs detector as well.
+        detector: the same at detector level.
+        data_columns: the same of the data; by default those of the detector level, without the
+            event weights and pass_reco.
+        samples: how to read the files.
+    """
+
+    simulation_weight: str | None = None
+    data_weight: str | None = None
+    particle: dict[str, str] | None = None
+    detector: dict[str, str] | None = None
+    data_columns: dict[str, str] | None = None
+    samples: In[SampleOptions] = SampleOptions()
+
+    def read(self, simulation: Path, data: Path) -> tuple[Simulation, Events]:
+        """Read the samples; raise InputError for names of one level alone."""
+        from jaxpriors.data.formats.opening import read_levels, read_sample
+        from jaxpriors.data.matched import read_data, read_simulation
+        from jaxpriors.errors import InputError
+
+        particle, detector, columns = self.particle, self.detector, self.data_columns
+        weight, reading = self.simulation_weight, self.samples.reading()
+        if (particle is None) != (detector is None) or reading.columns:
+            given = {"--particle": particle, "--detector": detector, "--columns": reading.columns}
+            found = ", ".join(name for name, columns in given.items() if columns)
+            raise InputError(f"columns: found {found}, expected both --particle and --detector")
+        if particle is None or detector is None:
+            simulated = read_simulation(simulation, weight, reading)
+        else:
+            if weight is not None:
+                raise InputError(f"simulation-weight: found {weight} beside --particle, expected "
+                                 "it among the columns (weight NAME)")  # fmt: skip
+            levels = (reading.replace(columns=names) for names in (particle, detector))
+            simulated = read_levels(simulation, *levels)
+            own = {n: at for n, at in detector.items() if n not in ("weight", "pass_reco", "label")}
+            columns = own if columns is None else columns
+        if columns is None:
+            return simulated, read_data(data, self.data_weight, reading)
+        if self.data_weight is not None:
+            columns = {**columns, "weight": self.data_weight}
+        return simulated, read_sample(data, reading.replace(columns=columns))
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the options that a run keeps with its sources."""
+        found: dict[str, Any] = {
+            "simulation_weight": self.simulation_weight,
+            "data_weight": self.data_weight,
+        }
+        named = {n: getattr(self, n) for n in ("particle", "detector", "data_columns")}
+        if any(named.values()) or self.samples != SampleOptions():
+            found["read as"] = {**named, **self.samples.as_json()}
+        return found
 
 
 def _identities(words: tuple[str, ...]) -> str | dict[int, int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from jaxpriors.cli.options import In, NetworkOptions, RunOptions, SampleOptions, TokenOptions
+from jaxpriors.cli.options import In, InputOptions, NetworkOptions, RunOptions, SampleOptions
 from jaxpriors.ratio.names import ModelName
 from jaxpriors.training.options import TrainingOptions
 
@@ -25,7 +25,7 @@ class Fit:
         model: one or several networks; pet-finetuned is a pet that starts from pretrained weights,
             mlp sees only the six observables, or --inputs.
         network: size, start and precision of the networks.
-        tokens: inputs of lgatr and lgatr-slim, or of mlp.
+        seen: what the networks see.
         samples: how to read the files.
         training: options of the training.
         ensemble: networks of each model that train as one program; the result is the mean of their
@@ -38,7 +38,7 @@ class Fit:
 
     model: tuple[ModelName, ...] = ("lgatr-slim",)
     network: In[NetworkOptions] = field(default_factory=NetworkOptions)
-    tokens: In[TokenOptions] = field(default_factory=TokenOptions)
+    seen: In[InputOptions] = field(default_factory=InputOptions)
     samples: In[SampleOptions] = field(default_factory=SampleOptions)
     training: In[TrainingOptions] = field(default_factory=TrainingOptions)
     ensemble: int | None = None
@@ -49,8 +49,8 @@ class Fit:
         """Make one classifier for each model; raise InputError for options that none has."""
         from jaxpriors.ratio.classifier import RatioClassifier
 
-        inputs = self.tokens.inputs_for(self.model)
         pretrained = self.network.pretrained_for(self.model)
+        inputs = self.seen.inputs_for(self.model, pretrained)
         return tuple(
             RatioClassifier(
                 name,
@@ -70,6 +70,7 @@ def reweight(
     /,
     run: In[RunOptions],
     write: Path | None = None,
+    bins: Literal["own", "published"] = "own",
     fit: In[Fit] = Fit(),
 ) -> int:
     """Reweight one sample into another.
@@ -83,11 +84,13 @@ def reweight(
         run: folder of the run and its processes.
         write: a .root or .parquet file for the new weights, with the entries of the simulation's
             tree, as a friend of it.
+        bins: of the table and figure: own, with bootstrap errors, or published, those of
+            arXiv:2404.16091 and arXiv:2603.08802 with their errors.
         fit: configuration of the fit.
     """
     from jaxpriors.ratio.reweighting import Reweighting
 
-    config = Reweighting(fit.classifiers(), seed=fit.training.seed, ranges=fit.ranges)
+    config = Reweighting(fit.classifiers(), seed=fit.training.seed, ranges=fit.ranges, bins=bins)
     return _run(simulation, data, fit, run, config, write)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jaxpriors.cli.options import In, NetworkOptions, SampleOptions, TokenOptions
+from jaxpriors.cli.options import In, InputOptions, NetworkOptions, SampleOptions
 from jaxpriors.ratio.names import NetworkName
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def tune(
     /,
     model: tuple[NetworkName, ...] = ("lgatr-slim",),
     network: In[NetworkOptions] = NetworkOptions(),
-    tokens: In[TokenOptions] = TokenOptions(),
+    seen: In[InputOptions] = InputOptions(),
     samples: In[SampleOptions] = SampleOptions(),
     batch_size: int | None = None,
     seed: int = 0,
@@ -40,7 +40,7 @@ def tune(
         data: HDF5 file of the target sample.
         model: one or several networks.
         network: size, start and precision of the networks.
-        tokens: inputs of lgatr and lgatr-slim.
+        seen: what the networks see.
         samples: how to read the files.
         batch_size: events in a step; default: that of the size.
         seed: seed of the split into parts.
@@ -51,7 +51,8 @@ def tune(
     from jaxpriors.training.options import TrainingOptions
     from jaxpriors.training.tuned import keep
 
-    inputs, pretrained = tokens.inputs_for(model), network.pretrained_for(model)
+    pretrained = network.pretrained_for(model)
+    inputs = seen.inputs_for(model, pretrained)
     options = TrainingOptions(batch_size=batch_size, seed=seed)
     chosen = [
         RatioClassifier(name, network.size, inputs[name], pretrained=pretrained[name]).with_options(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -140,7 +140,7 @@ def convergence_figure(
         axes.set_xlabel("Iteration", fontsize=10)
         axes.set_title(title, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * axes.dataLim.ymax if axes.dataLim.ymax > 0 else None)
         ticks(axes)
     for axes in panels[2:]:
         axes.set_ylabel("Discriminator × 1000", fontsize=10)
@@ -178,12 +178,13 @@ def improvement_figure(
     supervised: Mapping[str, Mapping[str, float]],
     efficiencies: np.ndarray,
     background: int,
+    center: Literal["median", "mean"] = "median",
 ) -> Figure:
     """Draw the significance improvement of several models, as 2603.08802, Figure 4.
 
-    Left: curves, model → (median, low, high) at the signal efficiencies. Right: maxima, model →
-    number of injected events → {"median", "low", "high"}, with those of the supervised trainings
-    as lines. background: events in the data.
+    Left: curves, model → (center, low, high) at the signal efficiencies. Right: maxima, model →
+    number of injected events → {"median" and "mean", "low", "high"}, with those of the supervised
+    trainings as lines. background: events in the data. center: which of the two is drawn.
     """
     figure = Figure(figsize=(9.4, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -195,12 +196,12 @@ def improvement_figure(
     for number, (model, points) in enumerate(maxima.items()):
         colour = COLOURS[number % len(COLOURS)]
         style = LINE_STYLES[number % len(LINE_STYLES)]
-        found = [[p[name] for p in points.values()] for name in ("median", "low", "high")]
+        found = [[p[name] for p in points.values()] for name in (center, "low", "high")]
         right.fill_between(list(points), found[1], found[2], color=colour, alpha=0.25, linewidth=0)
         right.plot(list(points), found[0], style, marker="o", markersize=3.5, color=colour,
                    linewidth=1.6, label=model)  # fmt: skip
         if model in supervised:
-            right.axhline(supervised[model]["median"], color=colour, linestyle=":", linewidth=1.0)
+            right.axhline(supervised[model][center], color=colour, linestyle=":", linewidth=1.0)
     left.plot(efficiencies, np.sqrt(efficiencies), color="black", linewidth=0.8, label="random")
     left.set_xlabel(r"Signal efficiency $\varepsilon_S$", fontsize=11)
     left.set_ylabel(r"$\varepsilon_S / \sqrt{\varepsilon_B}$", fontsize=11)

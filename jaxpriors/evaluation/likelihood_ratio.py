@@ -27,6 +27,7 @@ SLICES = 5  # of the true log ratio, in which the bias is given
 MOMENTS = {"mean": 1, "mean_square": 2}
 LARGEST = 300.0  # log ratio, beyond which squares of ratios overflow
 TEMPERATURES = 0.05, 20.0  # between which the best is looked for
+EFFICIENCIES = 50, 10  # of the data in %, at which the rejection is given
 EPSILON = 4 * float(np.finfo(np.float64).eps)
 
 
@@ -41,10 +42,10 @@ def separation(
 ) -> dict[str, float]:
     """Measure how well log ratios (n,), (m,) tell the samples apart, and their calibration.
 
-    As 2603.08802, Table 4: auc, accuracy, rejection50 (simulation is the background, at 50 % of
-    the data), each with its
-    statistical error; ece, the expected calibration error, and ece_floor, what statistics alone
-    would give.
+    As 2603.08802, Table 4: auc, accuracy, rejection50 and rejection10 (simulation is the
+    background, at 50 and 10 % of the data, as in OmniLearn's evaluate_classifiers.py for H1), each
+    with its statistical error; ece, the expected calibration error, and ece_floor, what statistics
+    alone would give.
     """
     scores = np.concatenate([simulation, data])
     labels = np.repeat([0, 1], [len(simulation), len(data)])
@@ -52,15 +53,19 @@ def separation(
     weights = np.concatenate([np.ones(len(x)) if w is None else w for x, w in given])
     area = auc(scores, labels, weights)
     right = accuracy(scores, labels, weights)
-    rejected = rejection_with_error(scores, labels, weights, replicas=replicas, seed=seed)
+    rejected: dict[str, float] = {}
+    for share in EFFICIENCIES:
+        found = rejection_with_error(
+            scores, labels, weights, share / 100, replicas=replicas, seed=seed
+        )
+        rejected |= {f"rejection{share}": found.value, f"rejection{share}_error": found.error}
     diagram = reliability(simulation, data, simulation_weights, data_weights)
     return {
         "auc": area.value,
         "auc_error": area.error,
         "accuracy": right.value,
         "accuracy_error": right.error,
-        "rejection50": rejected.value,
-        "rejection50_error": rejected.error,
+        **rejected,
         "ece": diagram.expected_error(),
         "ece_floor": diagram.floor(),
     }

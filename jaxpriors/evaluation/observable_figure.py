@@ -28,6 +28,7 @@ def observable_figure(
     data_weights: np.ndarray | None = None,
     simulation_weights: np.ndarray | None = None,
     observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
+    trainings: Mapping[str, np.ndarray] | None = None,
     data_label: str = "Data",
     simulation_label: str = "Simulation",
 ) -> Figure:
@@ -39,7 +40,9 @@ def observable_figure(
     sqrt(Σw²) of its weights. Ratios are left out where the data's relative error exceeds
     RATIO_PRECISION. A panel's title tells the shares of data and simulation, by their own weights,
     that lie outside of it. A sample whose weights within the range have no positive sum is not
-    drawn there; a panel says so where it is the data.
+    drawn there; a panel says so where it is the data. trainings: model → (k, m) such weights by
+    each of its k trainings, whose spread (the standard deviation of the densities) is a band around
+    the model's ratio.
 
     Raises InputError for an observable that is missing and for values that are not finite.
     """
@@ -49,7 +52,7 @@ def observable_figure(
             f"figure of observables: {missing} not found; data has {sorted(data)}, simulation has "
             f"{sorted(simulation)}"
         )
-    columns = min(3, len(observables))
+    columns = 2 if len(observables) == 4 else min(3, len(observables))
     rows = -(-len(observables) // columns)
     entries = 2 * columns  # in a line of the legend
     head = 0.25 + 0.25 * -(-(len(models) + 2) // entries)  # inches
@@ -81,7 +84,16 @@ def observable_figure(
             for label, weights in ((simulation_label, simulation_weights), *models.items())
         }
         of_data = binned(data[name], edges, data_weights)
-        _panel(main, ratio, observable, of_data, filled, data_label)
+        each = {
+            label: [binned(simulation[name], edges, weights) for weights in some]
+            for label, some in (trainings or {}).items()
+        }
+        spreads = {
+            label: np.std([h.density(edges)[0] for h in some], axis=0, ddof=1)
+            for label, some in each.items()
+            if len(some) > 1 and all(h.usable for h in some)
+        }
+        _panel(main, ratio, observable, of_data, filled, data_label, spreads)
         shares = {
             data_label: outside(data[name], edges, data_weights),
             simulation_label: outside(simulation[name], edges, simulation_weights),
@@ -114,11 +126,12 @@ def _panel(
     data: Histogram,
     samples: Mapping[str, Histogram],
     data_label: str,
+    spreads: Mapping[str, np.ndarray],
 ) -> None:
     """Draw densities in `main` and ratios in `ratio`; the first sample is the unweighted one."""
     edges = observable.edges
     if data.content.sum() > 0:
-        _curves(main, ratio, edges, data, samples, data_label)
+        _curves(main, ratio, edges, data, samples, data_label, spreads)
     else:
         main.text(0.5, 0.5, f"{data_label}: none here", ha="center", transform=main.transAxes)
     unit = f" [{observable.unit}]" if observable.unit else ""
@@ -138,6 +151,7 @@ def _curves(
     data: Histogram,
     samples: Mapping[str, Histogram],
     data_label: str,
+    spreads: Mapping[str, np.ndarray],
 ) -> None:
     """Draw densities and ratios of what has a positive sum, and choose the heights."""
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
@@ -178,6 +192,10 @@ def _curves(
                 zorder=5 + number / len(samples),
             )  # fmt: skip
         ratio.stairs(to_data, edges, baseline=None, color=colour, linestyle=style, linewidth=1.3)
+        if label in spreads:
+            half_band = _divide(spreads[label], known)
+            ratio.stairs(to_data + half_band, edges, baseline=to_data - half_band, fill=True,
+                         color=colour, alpha=0.25, linewidth=0)  # fmt: skip
         # The bars of the samples stand side by side within the bin.
         shift = half * 0.9 * ((number + 0.5) / len(samples) - 0.5)
         ratio.errorbar(

@@ -117,17 +117,23 @@ def accuracy(
 def significance_improvement(curve: Curve, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Compute signal efficiency and ε_S / √ε_B, both (K,), of cuts that leave enough background.
 
-    least: effective number of background events, below which the improvement is one of chance.
-    Both are empty where no cut leaves so many.
+    least: effective number of background events, from 1 on, below which the improvement is one of
+    chance; or, below 1, a share of the background that has to be exceeded (OmniLearn's
+    evaluate_classifiers_lhco.py: 1e-4). Both are empty where no cut leaves so much.
     """
     if not least > 0:
-        raise InputError(f"least: found {least}, expected a number of events above 0")
-    kept = curve.background * curve.background_size >= least * (1 - ROUNDING)
+        raise InputError(f"least: found {least}, expected a number of events, or a share, above 0")
+    if least < 1:
+        kept = curve.background > least
+    else:
+        kept = curve.background * curve.background_size >= least * (1 - ROUNDING)
     return curve.signal[kept], curve.signal[kept] / np.sqrt(curve.background[kept])
 
 
 def maximum_improvement(curve: Curve, least: float) -> float:
-    """Find the largest significance improvement of cuts that leave ``least`` background events.
+    """Find the largest significance improvement of cuts that leave enough background.
+
+    least: as for ``significance_improvement``.
 
     Raises InputError where there is none: fewer background events than that.
     """

@@ -1,11 +1,13 @@
 """Tables of triangular discriminators (2603.08802, Tables 2 and 3), as numbers and as text.
 
 `discriminators` computes what a run's metrics.json keeps; `format_table` prints it from that alone.
+The row of a model that was trained with several seeds is {"chosen": the numbers of one network,
+"seed": its seed, "mean", "spread": of each number over the seeds, "seeds": all of them}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ def discriminators(
     data_weights: np.ndarray | None = None,
     simulation_weights: np.ndarray | None = None,
     observables: Sequence[Observable] = tuple(OBSERVABLES.values()),
+    error: Callable[..., float] = discriminator_error,
     replicas: int = 100,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -47,9 +50,10 @@ def discriminators(
     data and simulation: observable → values (n,), (m,); models: name → the complete weights (m,)
     of the simulation's events, its own weights times the likelihood ratio, or observable → such
     weights. Returns {table: {model: {observable: {"value", "error", "floor", "unweighted"}}}}, all
-    times 1000: the discriminator, its bootstrap error, the value that statistics alone would give,
-    and the discriminator of the simulation under its own weights, which is called "prior" in
-    "table3"; None where a sample has no weight in the range (`histograms.Histogram.usable`).
+    times 1000: the discriminator, its error (of the bootstrap, or as ``error`` gives it; see
+    `evaluation.published`), the value that statistics alone would give, and the discriminator of
+    the simulation under its own weights, which is called "prior" in "table3"; None where a sample
+    has no weight in the range (`histograms.Histogram.usable`).
     "ranges" holds {table: {observable: {"low", "high", "bins", "of", "below", "above"}}}: the
     ends of the range; the number of bins, the same for all models, of those that there were before
     negative weights made them fewer (`evaluation.discriminators`); and the shares of both samples
@@ -85,7 +89,7 @@ def discriminators(
                 samples = (measured, simulated, edges, data_weights, weights)
                 cell = {
                     "value": triangular_discriminator(*samples),
-                    "error": discriminator_error(*samples, replicas=replicas, seed=seed),
+                    "error": error(*samples, replicas=replicas, seed=seed),
                     "floor": discriminator_floor(*samples),
                 }
             rows[model][o.name] = cell | {PRIOR[table]: before}
@@ -118,31 +122,12 @@ def _check(model: str, weights: np.ndarray) -> None:
         raise InputError(f"weights of {model}: all {report.size} are zero")
 
 
-def over_seeds(tables: Sequence[Table]) -> Table:
-    """Average each number over tables of several seeds, and add the best value and their spread.
-
-    The best is the least of the seeds, of each observable by itself. None is left out.
-    """
-    result: Table = {}
-    for model, row in tables[0].items():
-        result[model] = {}
-        for name, cell in row.items():
-            each = {key: [table[model][name][key] for table in tables] for key in cell}
-            known = {key: [x for x in found if x is not None] for key, found in each.items()}
-            mean = {key: float(np.mean(found)) if found else None for key, found in known.items()}
-            values = known["value"]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            best = min(values, default=None)
-            result[model][name] = mean | {"best": best, "spread": spread}
-    return result
-
-
 def format_table(values: Mapping[str, Any]) -> str:
     """Format the tables of a run, from what `discriminators` returned or its metrics.json.
 
     One column for each observable, one row without reweighting, then one for each model with its
-    error, one with the best of several seeds, where there are several, and one with its statistical
-    floor. Raises InputError if there is no such table.
+    error, one with the mean and spread of several seeds, where there are several, and one with its
+    statistical floor. Raises InputError if there is no such table.
     """
     present = [name for name in TITLES if isinstance(values, Mapping) and values.get(name)]
     if not present:
@@ -153,26 +138,35 @@ def format_table(values: Mapping[str, Any]) -> str:
         if not all(
             isinstance(row, Mapping)
             and row
-            and all({"value", "error", "floor", prior} <= set(cell) for cell in row.values())
+            and all({"value", "error", "floor", prior} <= {*cell} for cell in one(row).values())
             for row in table.values()
         ):
             raise InputError(
                 f"metrics: found no {name!r} of {{model: {{observable: {{value, …}}}}}}"
             )
-        first = next(iter(table.values()))
+        first = one(next(iter(table.values())))
         names = list(first)
         rows = [
             ["", *(OBSERVABLES[n].symbol if n in OBSERVABLES else n for n in names)],
             [prior, *(_number(first[n][prior], None) for n in names)],
         ]
-        for model, cells in table.items():
-            rows.append([model, *(_number(cells[n]["value"], cells[n]["error"]) for n in names)])
-            if any(cells[n].get("best", cells[n]["value"]) != cells[n]["value"] for n in names):
-                rows.append(["  best of each", *(_number(cells[n]["best"], None) for n in names)])
+        for model, row in table.items():
+            cells, seeds = one(row), row.get("seeds", ())
+            shown = f"{model}, seed {row['seed']}" if len(seeds) > 1 else model
+            rows.append([shown, *(_number(cells[n]["value"], cells[n]["error"]) for n in names)])
+            if len(seeds) > 1:
+                both = ((row[of][n]["value"] for of in ("mean", "spread")) for n in names)
+                rows.append([f"  mean ± spread of {len(seeds)}", *(_number(*x) for x in both)])
             rows.append(["  floor", *(_number(cells[n]["floor"], None) for n in names)])
         notes = range_notes(values.get("ranges", {}).get(name, {}))
         texts.append("\n".join([TITLES[name], "", *aligned(rows), *notes]))
     return "\n\n".join(texts)
+
+
+def one(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the numbers of one network: of the seed that was chosen, where there are several."""
+    found: Mapping[str, Any] = row.get("chosen", row)
+    return found
 
 
 def range_notes(ranges: Mapping[str, Any]) -> list[str]:
@@ -200,29 +194,36 @@ def format_quality(values: Mapping[str, Any]) -> str:
     Raises InputError if it holds no ``table4`` of `evaluation.likelihood_ratio.separation`.
     """
     table = values.get("table4") if isinstance(values, Mapping) else None
-    cells = {"auc", "auc_error", "accuracy", "accuracy_error", "rejection50", "rejection50_error"}
-    cells |= {"ece", "ece_floor"}
-    if not isinstance(table, Mapping) or not all(cells <= set(row) for row in table.values()):
+    measured = ("auc", "accuracy", "rejection50")
+    cells = {*measured, *(f"{name}_error" for name in measured), "ece", "ece_floor"}
+    if not isinstance(table, Mapping) or not all(cells <= {*one(row)} for row in table.values()):
         raise InputError("metrics: found no 'table4' of {model: {'auc', …, 'ece', …}}")
-    heads = ["AUC", "accuracy", "rejection at 50 %", "calibration error", "mean ratio"]
-    rows = [["", *heads, "effective events"]]
-    for model, row in table.items():
+    heads = ["AUC", "accuracy", "rejection at 50 %", "at 10 %", "calibration error"]
+    rows = [["", *heads, "mean ratio", "effective events"]]
+    for model, whole in table.items():
+        row, seeds = one(whole), whole.get("seeds", ())
         ratio = values.get("closure", {}).get(model)
         share = ratio.get("effective_share") if ratio else None
+        hard = ""  # older runs have none
+        if "rejection10" in row:
+            hard = f"{row['rejection10']:.2f} ± {row['rejection10_error']:.2f}"
         rows.append(
             [
-                model,
+                f"{model}, seed {whole['seed']}" if len(seeds) > 1 else model,
                 f"{row['auc']:.4f} ± {row['auc_error']:.4f}",
                 f"{row['accuracy']:.4f} ± {row['accuracy_error']:.4f}",
                 f"{row['rejection50']:.3f} ± {row['rejection50_error']:.3f}",
+                hard,
                 f"{100 * row['ece']:.2f} % (floor {100 * row['ece_floor']:.2f} %)",
                 f"{ratio['mean_ratio']:.4f} ± {ratio['mean_ratio_error']:.4f}" if ratio else "",
                 "" if share is None else f"{100 * share:.3g} %",
             ]
         )
-        if row.get("best_auc", row["auc"]) > row["auc"]:
-            best = [f"{row['best_auc']:.4f}", f"{row['best_accuracy']:.4f}"]
-            rows.append(["  best of each", *best, f"{row['best_rejection50']:.3f}", *3 * [""]])
+        if len(seeds) > 1:
+            digits = {"auc": 4, "accuracy": 4, "rejection50": 3, "rejection10": 2}
+            mean, spread = whole["mean"], whole["spread"]
+            both = [f"{mean[n]:.{d}f} ± {spread[n]:.{d}f}" for n, d in digits.items()]
+            rows.append([f"  mean ± spread of {len(seeds)}", *both, *3 * [""]])
     lines = ["Data against simulation, test events (0.5, 0.5, 2: they look alike)", ""]
     return "\n".join([*lines, *aligned(rows)])
 

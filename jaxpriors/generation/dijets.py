@@ -77,7 +77,15 @@ TRAINING: dict[str, TrainingConfig] = {
     ),
     "paper": TrainingConfig(
         OptimizerConfig(
-            "lion", 3e-5, 1e-5, warmup=0.1, clip=1.0, betas=(0.95, 0.97), decay_all=True
+            "lion",
+            3e-5,
+            1e-5,
+            warmup=10 / 99,
+            cosine=1.0,
+            initial_rate=1.0,
+            clip=1.0,
+            betas=(0.95, 0.97),
+            decay_all=True,
         ),
         batch_size=128,
         epochs=99,

@@ -323,13 +323,14 @@ def _classes(probabilities: np.ndarray, events: Sample) -> dict[str, float]:
 
 
 def run_pretraining(
-    sample: Path, level: str | None, config: Pretraining, run: Run
+    sample: Path, level: str | None, config: Pretraining, run: Run, few: int | None = None
 ) -> dict[str, Any]:
     """Pretrain on a file in the folder of a run unless that is done; return the metrics.
 
     sample: file of labelled jets, or the folder of a prepared sample, which stays on disk; level:
-    where the file holds several. Writes the card of the networks as well. Raises InputError as
-    ``prepare_pretraining`` and the readers do.
+    where the file holds several; few: a number of events drawn at random, instead of all. Writes
+    the card of the networks as well. Raises InputError as ``prepare_pretraining`` and the readers
+    do.
     """
     with open_source(sample) as source:
         level, metadata = level if source.levels else None, read_metadata(source)
@@ -337,6 +338,8 @@ def run_pretraining(
         events: Sample = open_prepared(sample, level) if stays else read_events(source, level)
         if events.passing is not None:
             events = events[events.passing]
+    if few is not None and few < len(events):
+        events = events[split(len(events), (few / len(events), 1 - few / len(events)), 0)[0]]
     run.progress({"stage": "looking at the sample"})
     parts, config = prepare_pretraining(events, config)
     training = tuned(

@@ -174,13 +174,20 @@ class PET:
         *,
         time: Array | None = None,
         key: Array | None = None,
+        detached: bool = False,
     ) -> tuple[Array, Array]:
-        """Return (logits (B, Y), regressed jet features (B, J)); ValueError without the head."""
+        """Return (logits (B, Y), regressed jet features (B, J)); ValueError without the head.
+
+        With ``detached``, no gradient of the regression reaches the body.
+        """
         if self.cls is None:
             raise ValueError("this PET has no head for classification")
         body_key, head_key = (None, None) if key is None else jax.random.split(key)
         encoded = self.body(features, mask, time, key=body_key)
-        return self.cls(encoded, mask, jet, key=head_key)
+        logits, regressed = self.cls(encoded, mask, jet, key=head_key)
+        if detached:
+            regressed = self.cls(jax.lax.stop_gradient(encoded), mask, jet, key=head_key)[1]
+        return logits, regressed
 
     def velocity(
         self,

@@ -10,7 +10,7 @@ jet, and m_jj, without identities.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +29,8 @@ from jaxpriors.preprocessing import dijets
 from jaxpriors.preprocessing.normalisation import NORMALISATION, normalised
 from jaxpriors.preprocessing.standardisation import SAMPLE, Standardisation
 
+SEEN = {"full": len(FEATURES), "charge": 8, "momenta": 7}
+"""How many of FEATURES a PET sees, by `PointCloudConfig.features`."""
 _PHI = JET_COLUMNS.index("phi")
 _EDGE = 1e-6  # distance of azimuths from ±π as a share of 2π, for finite normal quantiles
 
@@ -62,9 +64,15 @@ class DijetCloud:
 
 @dataclass(frozen=True)
 class PointCloudConfig:
-    """Choose what PET sees of a jet. normalisation: of the constituents, a row of NORMALISATION."""
+    """Choose what PET sees of a jet.
+
+    normalisation: of the constituents, a row of NORMALISATION. features: "full" (all 13), "charge"
+    (the kinematics and the charge, as OmniLearn has them for H1) or "momenta" (the seven that
+    follow from four-momenta alone); the others are zero, so that pretrained weights fit.
+    """
 
     normalisation: str = "jetclass"
+    features: Literal["full", "charge", "momenta"] = "full"
     KIND: ClassVar[str] = "point cloud"
     columns: ClassVar[tuple[str, ...]] = ()
 
@@ -98,6 +106,7 @@ class PointCloudConfig:
             batch.p4, batch.pid, batch.length, batch.jet_p4, jnp, batch.jet_mass
         )
         features = normalised(features, mask, self.normalisation, jnp)
+        features = features.at[..., SEEN[self.features] :].set(0)
         mean, std = (jnp.asarray(x, jets.dtype) for x in (learnt.mean, learnt.std))
         return PointCloud(features, mask, (jets - mean) / std)
 

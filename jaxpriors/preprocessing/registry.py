@@ -16,12 +16,7 @@ from jaxpriors.physics.jet_features import JET_FEATURES
 from jaxpriors.preprocessing.clouds import DijetCloudConfig, PointCloudConfig
 from jaxpriors.preprocessing.columns import ColumnsConfig
 from jaxpriors.preprocessing.standardisation import Standardisation
-from jaxpriors.preprocessing.tokens import (
-    CONSTITUENT_FEATURES,
-    KINEMATICS,
-    DijetConfig,
-    InputConfig,
-)
+from jaxpriors.preprocessing.tokens import DijetConfig, InputConfig
 from jaxpriors.run.forms import checked, made
 
 InputsConfig = InputConfig | PointCloudConfig | ColumnsConfig | DijetConfig | DijetCloudConfig
@@ -29,6 +24,12 @@ KINDS: dict[str, type[InputsConfig]] = {
     config.KIND: config
     for config in (InputConfig, PointCloudConfig, ColumnsConfig, DijetConfig, DijetCloudConfig)
 }
+
+BEFORE: dict[str, dict[str, Any]] = {
+    PointCloudConfig.KIND: {"features": "full"},
+    DijetConfig.KIND: {"jet_features": ["pt", "eta", "mass", "multiplicity"]},
+}
+"""Kind → what its inputs were in files of version 0.1.0, which do not say it."""
 
 C = TypeVar("C", bound=InputsConfig)
 
@@ -63,7 +64,10 @@ class Preprocessing(Generic[C]):
         place: the file, for messages. Raises InputError for an unknown kind and other data.
         """
         kind = checked(data.get("kind", "tokens"), Literal[*KINDS], f"{place}: kind")
-        config: Any = made(KINDS[kind], data.get("inputs"), f"{place}: inputs")
+        inputs = data.get("inputs")
+        if isinstance(inputs, dict):
+            inputs = BEFORE.get(kind, {}) | inputs
+        config: Any = made(KINDS[kind], inputs, f"{place}: inputs")
         at = f"{place}: standardisation"
         learnt = made(Standardisation, data.get("standardisation"), at, ("momentum_scale",))
         if len(learnt.mean) != (expected := _learnt(config)):
@@ -82,6 +86,4 @@ def _learnt(config: InputsConfig) -> int:
         return len(JET_FEATURES)
     if isinstance(config, DijetCloudConfig):
         return len(JET_COLUMNS) + 1
-    if isinstance(config, DijetConfig):
-        return len(KINEMATICS) + len(JET_FEATURES) + 1
-    return len(CONSTITUENT_FEATURES) + len(JET_FEATURES)
+    return len(config.learnt)

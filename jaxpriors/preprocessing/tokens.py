@@ -23,6 +23,7 @@ from jaxpriors.data.batching import Batch, spread_blocks
 from jaxpriors.data.dijets import COLUMNS, JET_COLUMNS, JETS
 from jaxpriors.data.events import Events
 from jaxpriors.data.stored import Sample
+from jaxpriors.errors import InputError
 from jaxpriors.layers.core import module
 from jaxpriors.physics import kinematics
 from jaxpriors.physics.algebra import reference_multivectors
@@ -42,7 +43,8 @@ KINEMATICS = (
 CONSTITUENT_FEATURES = (*KINEMATICS, "identity")
 JET_FEATURES = ("jet_pt", "jet_eta", "jet_mass", "multiplicity")
 KINDS = ("class", "reference", "jet", "constituent")
-_SHOWN = np.array([JET_COLUMNS.index(name.removeprefix("jet_")) for name in JET_FEATURES])
+DIJET_FEATURES = ("pt", "eta", "phi", "energy", "mass")
+"""Features of each jet of an event of two, by default (arXiv:2603.08802, Table 5)."""
 
 # f(PID): codes of the 14 particles of the EnergyFlow Z+jets samples, and one code for all others.
 # The files of those samples have other codes of the same particles, in another order
@@ -94,15 +96,13 @@ def learn(config: Any, events: Sample) -> Standardisation:
     blocks = []
     for batch in spread_blocks(events, SAMPLE):
         with np.errstate(divide="ignore", invalid="ignore"):  # reported below, by name
-            constituents, jets, event = _features(batch, config.jets, np)
+            constituents, jets, event = _features(config, batch, np)
         valid = np.arange(batch.p4.shape[1]) < batch.length[:, None]
         blocks.append((constituents[valid], jets, event, np.asarray(batch.p4)[valid]))
     constituents, jets, event, momenta = (np.concatenate(b) for b in zip(*blocks, strict=True))
-    names = (*(CONSTITUENT_FEATURES if config.jets == 1 else KINEMATICS), *JET_FEATURES)
-    names += () if config.jets == 1 else ("m_jj",)
     columns = [c for part in (constituents, jets, event) for c in np.moveaxis(part, -1, 0)]
     scale = np.sqrt(np.mean(np.square(momenta, dtype=np.float64)))
-    return Standardisation.of(names, columns, float(scale))
+    return Standardisation.of(config.learnt, columns, float(scale))
 
 
 def build(config: Any, batch: Batch, learnt: Standardisation) -> Inputs:
@@ -126,14 +126,17 @@ def build(config: Any, batch: Batch, learnt: Standardisation) -> Inputs:
         axis=1,
     )
     scalars = []
-    if config.features == "full":
+    if config.features != "momenta":
         mean = jnp.asarray(learnt.mean, jnp.float32)
         std = jnp.asarray(learnt.std, jnp.float32)
-        constituents, jets, event = _features(batch, config.jets, jnp)
-        split, end = constituents.shape[-1], constituents.shape[-1] + len(JET_FEATURES)
+        constituents, jets, event = _features(config, batch, jnp)
+        split = constituents.shape[-1]
+        end = split + jets.shape[-1]
         constituents = (constituents - mean[:split]) / std[:split]
         jets = (jets - mean[split:end]) / std[split:end]
         event = (event - mean[end:]) / std[end:]
+        if config.features == "kinematics":
+            constituents = constituents[..., : len(KINEMATICS)]
         scalars += [
             jnp.pad(constituents, ((0, 0), (fixed, 0), (0, 0))),
             jnp.pad(jets, ((0, 0), (before, width), (0, 0))),
@@ -162,8 +165,9 @@ def build(config: Any, batch: Batch, learnt: Standardisation) -> Inputs:
     return Inputs(vectors, references, found, jnp.asarray(batch.length) + fixed)
 
 
-def _features(batch: Batch, jets: int, xp: Any) -> tuple[Any, Any, Any]:
-    """Give raw features of constituents (B, P, F), jets (B, jets, 4) and events (B, 0 or 1)."""
+def _features(config: Any, batch: Batch, xp: Any) -> tuple[Any, Any, Any]:
+    """Give raw features of constituents (B, P, F), jets (B, jets, J) and events (B, 0 or 1)."""
+    jets = config.jets
     valid = xp.arange(batch.p4.shape[1]) < batch.length[:, None]
     jet = batch.jet_p4[:, None]
     if jets > 1:
@@ -187,8 +191,7 @@ def _features(batch: Batch, jets: int, xp: Any) -> tuple[Any, Any, Any]:
         axis=-1,
     )
     if jets > 1:
-        of_jets = dijets.jet_columns(batch)[..., _SHOWN]
-        return found, of_jets, batch.jet_mass[:, None]
+        return found, _jets(config.jet_features, batch, xp), batch.jet_mass[:, None]
     identity = xp.full(batch.pid.shape, OTHER_IDENTITY, xp.float32)
     for code, value in IDENTITY.items():
         identity = xp.where(batch.pid == code, xp.float32(value), identity)
@@ -205,29 +208,39 @@ def _features(batch: Batch, jets: int, xp: Any) -> tuple[Any, Any, Any]:
     return xp.concatenate([found, identity[..., None]], axis=-1), of_jet[:, None], none
 
 
+def _jets(names: tuple[str, ...], batch: Batch, xp: Any) -> Any:
+    """Give these features of both jets of an event, (B, 2, J)."""
+    columns = dijets.jet_columns(batch)
+    energy = dijets.jet_momenta(batch, xp)[..., 0]
+    known = {name: columns[..., i] for i, name in enumerate(JET_COLUMNS)} | {"energy": energy}
+    return xp.stack([known[name] for name in names], axis=-1)
+
+
 @dataclass(frozen=True)
 class InputConfig:
     """Choose what L-GATr and L-GATr-slim see of a jet.
 
-    features: "full" (Table 1) or "momenta" (only four-vectors and token kinds).
+    features: "full" (Table 1), "kinematics" (without identities, which Table 1 has for Z+jets
+        alone) or "momenta" (only four-vectors and token kinds).
     beam, time: the reference multivectors that break the Lorentz symmetry to the detector's:
         the beam direction(s), as two vectors or (``xyplane``, L-GATr only) as the plane across
         it, and the time direction.
     """
 
-    features: Literal["full", "momenta"] = "full"
+    features: Literal["full", "kinematics", "momenta"] = "full"
     beam: Beam = "lightlike"
     time: bool = True
     KIND: ClassVar[str] = "tokens"
     columns: ClassVar[tuple[str, ...]] = ()
     jets: ClassVar[int] = 1
+    learnt: ClassVar[tuple[str, ...]] = (*CONSTITUENT_FEATURES, *JET_FEATURES)
     learn, build = learn, build
 
     @property
     def scalars(self) -> int:
         """Give the number of scalars of a token."""
-        features = len(CONSTITUENT_FEATURES) + len(JET_FEATURES) if self.features == "full" else 0
-        return features + len(KINDS)
+        without = {"full": 0, "kinematics": 1, "momenta": len(self.learnt)}
+        return len(self.learnt) - without[self.features] + len(KINDS)
 
     def select(self, events: Sample) -> Sample:
         """Drop the columns of the events: a network sees only their constituents."""
@@ -239,12 +252,13 @@ class DijetConfig:
     """Choose what L-GATr and L-GATr-slim see of an event of two jets, whose identities are unknown.
 
     beam, time: as in `InputConfig`. constituents: number of each jet, those of largest pT; None
-    for all.
+    for all. jet_features: of each jet, any of pt, eta, phi, energy, mass and multiplicity.
     """
 
     beam: Beam = "lightlike"
     time: bool = True
     constituents: int | None = None
+    jet_features: tuple[str, ...] = DIJET_FEATURES
     KIND: ClassVar[str] = "dijet tokens"
     features: ClassVar[str] = "full"
     columns: ClassVar[tuple[str, ...]] = COLUMNS
@@ -253,11 +267,21 @@ class DijetConfig:
 
     def __post_init__(self) -> None:
         dijets.check_constituents(self.constituents)
+        known = (*JET_COLUMNS, "energy")
+        if not self.jet_features or not set(self.jet_features) <= set(known):
+            raise InputError(
+                f"jet_features: found {self.jet_features}, expected some of {', '.join(known)}"
+            )
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """Name the standardised scalars."""
+        return (*KINEMATICS, *(f"jet_{name}" for name in self.jet_features), "m_jj")
 
     @property
     def scalars(self) -> int:
         """Give the number of scalars of a token."""
-        return len(KINEMATICS) + len(JET_FEATURES) + 1 + len(KINDS) + JETS
+        return len(self.learnt) + len(KINDS) + JETS
 
     def select(self, events: Sample) -> Events:
         """Read what a network sees of the events; raise InputError unless they are of two jets."""

@@ -23,6 +23,7 @@ from jax import Array
 from jaxpriors.data.batching import TrainingBatches, plan_buckets, split
 from jaxpriors.data.stored import Sample
 from jaxpriors.errors import InputError
+from jaxpriors.preprocessing.clouds import PointCloudConfig
 from jaxpriors.preprocessing.registry import InputsConfig, Preprocessing
 from jaxpriors.ratio import finetuning
 from jaxpriors.ratio.examples import (
@@ -86,6 +87,8 @@ class RatioClassifier:
             the spread of the networks covers the statistics of the sample.
         each_best: each network keeps the epoch of its own smallest validation loss; otherwise all
             keep the epoch with the smallest mean validation loss.
+        regression: whether the head of a PET, for one jet, also learns the jet's features, as in
+            OmniLearn's OmniFold (`ratio.examples.make_loss`); by default in size paper.
 
     Raises:
         InputError: an unknown model, inputs or a network of another model, pretrained weights
@@ -112,6 +115,7 @@ class RatioClassifier:
     ensemble: int | None
     bootstrap: bool
     each_best: bool
+    regression: bool
 
     def __init__(
         self,
@@ -125,6 +129,7 @@ class RatioClassifier:
         ensemble: int | None = None,
         bootstrap: bool = False,
         each_best: bool = False,
+        regression: bool | None = None,
     ) -> None:
         chosen = find_model(model)
         if size not in chosen.training:
@@ -137,6 +142,8 @@ class RatioClassifier:
                 raise InputError(f"{name}: found no ensemble, expected its number of networks")
         dijet = chosen.dijet_inputs is not None and type(inputs) is chosen.dijet_inputs
         if chosen.pretrained:
+            if pretrained is None and size == "paper":
+                raise InputError(finetuning.NO_WEIGHTS)
             if not isinstance(pretrained, Pretrained):
                 pretrained = finetuning.find(pretrained)
             expected: Any = finetuning.network_config(pretrained)
@@ -162,10 +169,13 @@ class RatioClassifier:
                 "expected 'xla' for an ensemble"
             )
         training = chosen.training[size] if training is None else training
+        can = type(inputs) is PointCloudConfig
+        if regression and not can:
+            raise InputError(f"regression: found it for {model}, expected a PET of one jet")
+        regression = can and size == "paper" if regression is None else regression
         values = model, size, inputs, network, training, validation, pretrained
-        for field, value in zip(
-            dataclasses.fields(self), (*values, ensemble, bootstrap, each_best), strict=True
-        ):
+        more = ensemble, bootstrap, each_best, regression
+        for field, value in zip(dataclasses.fields(self), (*values, *more), strict=True):
             object.__setattr__(self, field.name, value)
 
     def with_options(
@@ -223,7 +233,8 @@ class RatioClassifier:
         if preprocessing is None:
             preprocessing = Preprocessing(self.inputs, self.inputs.learn(events))
         drops = any(getattr(self.network, rate, 0.0) for rate in DROPS)
-        return batches, preprocessing, make_loss(preprocessing, training.precision, drops)
+        loss = make_loss(preprocessing, training.precision, drops, self.regression)
+        return batches, preprocessing, loss
 
     def fit(
         self,

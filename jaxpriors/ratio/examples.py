@@ -10,7 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -205,17 +208,34 @@ def weighted_cross_entropy(logits: np.ndarray, sample: Examples) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def make_loss(preprocessing: Preprocessing, precision: Precision, drops: bool) -> Loss:
+def make_loss(
+    preprocessing: Preprocessing, precision: Precision, drops: bool, regression: bool = False
+) -> Loss:
     """Make the loss of a batch: Σ weight × binary cross-entropy, averaged over the networks.
 
     drops: whether the networks drop something in training, so that each row has a key of its own.
+    regression: whether a PET's head, not its body, also learns the jet features by their mean
+    squared error in each event (OmniLearn, omnifold.py): its gradient is added, not its value.
     """
 
     def loss(classifier: Classifier | Ensemble, batch: Batch, key: Array | None) -> Array:
-        logits = member_logits(classifier, batch, key, preprocessing, precision)
+        error: Any = None
+        if regression:
+            inputs: Any = precision.to_compute(preprocessing(batch))
+            with precision.products():
+                network: Any = precision.to_compute(classifier)
+                found = network.with_regression(inputs, key=key).astype("float32")
+            logits, error = jnp.moveaxis(found.reshape(len(found), -1, 2), -1, 0)
+        else:
+            logits = member_logits(classifier, batch, key, preprocessing, precision)
         label, weight = (x.reshape(len(logits), -1) for x in (batch.label, batch.weight))
-        entropy = optax.sigmoid_binary_cross_entropy(logits, label)  # labels (B, 1) broadcast
-        return (weight * entropy).mean(1).sum()
+        total = weight * optax.sigmoid_binary_cross_entropy(
+            logits, label
+        )  # labels (B, 1) broadcast
+        if regression:
+            error = jnp.where(weight == 0, 0.0, error)  # rows that fill the batch
+            total += error - jax.lax.stop_gradient(error)
+        return total.mean(1).sum()
 
     return by_rows(loss) if drops else lambda classifier, batch, _: loss(classifier, batch, None)
 

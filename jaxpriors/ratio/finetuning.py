@@ -34,6 +34,12 @@ from jaxpriors.run.storage import read_json
 
 IN_PACKAGE = "jaxpriors/models/pretrained/network.safetensors"
 SHIPPED = Path(__file__).parents[2] / IN_PACKAGE
+PUBLISHED = "PET_jetclass_8_local_layer_scale_token_baseline_all.weights.h5"
+NO_WEIGHTS = (
+    "pretrained: found none, expected for size paper OmniLearn's pretrained PET: give what "
+    f"`jaxpriors port omnilearn` makes of {PUBLISHED}, in the folder checkpoints of "
+    "github.com/ViniciusMikuni/OmniLearn (--pretrained)"
+)
 TOKEN = "cls.class_token"
 MOST_NAMES = 8  # names in a line; where there are more, it counts them by part of the network
 

@@ -7,7 +7,7 @@ counts. Their spread shows how much a result depends on the training, or on it a
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -132,6 +132,17 @@ class PETClassifier:
         logits, _ = self.network.classify(inputs.features, inputs.mask, inputs.jet, key=key)
         return logits[:, 0]
 
+    def with_regression(self, inputs: PointCloud, *, key: Array | None = None) -> Array:
+        """Give (B, 2): the logit, and the mean squared error of the regressed jet features.
+
+        No gradient of the error reaches the body. ``key`` turns the drops on.
+        """
+        given = inputs.features, inputs.mask, inputs.jet
+        logits, jet = self.network.classify(*given, key=key, detached=True)
+        wide = jnp.promote_types(jet.dtype, jnp.float32)
+        error = jnp.square(jet.astype(wide) - inputs.jet.astype(wide)).mean(-1)
+        return jnp.stack([logits[:, 0].astype(wide), error], axis=-1)
+
 
 @module
 class DijetPETClassifier:
@@ -208,7 +219,7 @@ def init_classifier(key: Array, config: NetworkConfig, inputs: InputsConfig) -> 
 def check_inputs(config: NetworkConfig, inputs: InputsConfig, name: str) -> None:
     """Raise InputError where the network ``name`` does not accept these inputs."""
     accepted = CLASSIFIERS[type(config)].accepts
-    if type(inputs) not in accepted:
+    if not isinstance(inputs, accepted):
         raise InputError(
             f"inputs: found {type(inputs).__name__}, expected "
             f"{' or '.join(kind.__name__ for kind in accepted)} for {name}"
@@ -238,10 +249,14 @@ class Ensemble:
 
     def __call__(self, inputs: Any, *, key: Array | None = None) -> Array:
         """Give logits (B, k). ``key`` turns dropout on; member 0 drops as a single network does."""
+        return self._each(lambda member, key: member(inputs, key=key), key)
 
-        def one(member: Any, key: Array | None) -> Array:
-            return member(inputs, key=key)
+    def with_regression(self, inputs: Any, *, key: Array | None = None) -> Array:
+        """Give logits and errors (B, k, 2), as `PETClassifier.with_regression`."""
+        return self._each(lambda member, key: member.with_regression(inputs, key=key), key)
 
+    def _each(self, one: Callable[[Any, Array | None], Array], key: Array | None) -> Array:
+        """Apply ``one`` to every member: (B, k, …)."""
         if key is None:
             return jax.vmap(one, (0, None), 1)(self.members, None)
         keys = jnp.stack([key, *(jax.random.fold_in(key, i) for i in range(1, self.size))])
@@ -253,11 +268,26 @@ def stacked(classifier: Classifier | Ensemble) -> Ensemble:
     return classifier if isinstance(classifier, Ensemble) else Ensemble.of([classifier])
 
 
+def at_ratio_one(classifier: Classifier | Ensemble) -> Classifier | Ensemble:
+    """Set the output layers to zero, so that all log ratios are 0; what feeds them stays."""
+    one_of: Any = classifier.members if isinstance(classifier, Ensemble) else classifier
+    if isinstance(one_of, MLPClassifier):
+        output = f"layers.{len(one_of.network.layers) - 1}"
+    else:
+        output = "cls.out" if hasattr(one_of.network, "cls") else "linear_out"
+
+    def one(path: Any, value: Array) -> Array:
+        place = "." + jax.tree_util.keystr(path, simple=True, separator=".")
+        return jnp.zeros_like(value) if f".network.{output}." in place else value
+
+    return jax.tree_util.tree_map_with_path(one, classifier)
+
+
 def networks_of(classifier: Classifier | Ensemble) -> list[Any]:
     """List the networks."""
     if not isinstance(classifier, Ensemble):
         return [classifier.network]
-    stacked = classifier.members.network
+    stacked = jax.device_get(classifier.members.network)  # at once, and not a slice at a time
     return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(classifier.size)]
 
 

@@ -1,8 +1,8 @@
 """The models that learn a likelihood ratio: network, size, training and inputs of each name.
 
-Size "paper" has the networks and trainings of arXiv:2603.08802, Appendix B, for PET those of
-OmniLearn's unfolding (arXiv:2404.16091). MultiFold's MLP (arXiv:1911.09107) has one size. Size
-"small" trains in minutes on two cores. The input and output channels follow from the inputs.
+Size "paper" is that of the study of unfolding in arXiv:2603.08802, for PET that of OmniLearn
+(`ratio.settings`). MultiFold's MLP (arXiv:1911.09107) has one size. Size "small" trains in minutes
+on two cores. The input and output channels follow from the inputs.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ from jaxpriors.preprocessing.registry import InputsConfig
 from jaxpriors.preprocessing.tokens import DijetConfig, InputConfig
 from jaxpriors.ratio.names import FINE_TUNED
 from jaxpriors.ratio.networks import NetworkConfig
+from jaxpriors.ratio.settings import network, published, training
 from jaxpriors.training.loop import TrainingConfig
 from jaxpriors.training.optimizers import OptimizerConfig
 
@@ -60,36 +61,22 @@ _LGATR = partial(
 _SLIM = partial(
     LGATrSlimConfig, in_v_channels=1, out_v_channels=1, in_s_channels=1, out_s_channels=1
 )
-lgatr_2m = partial(_LGATR, hidden_mv_channels=20, hidden_s_channels=40, num_blocks=15, num_heads=4)
-"""The larger L-GATr of the paper's deep-inelastic scattering."""
-
 _SMALL = OptimizerConfig("adamw", 3e-3, 0.01, warmup=0.05, clip=1.0)
-_PET = OptimizerConfig(
-    "lion", 3e-5, 0.1, warmup=0.15, final_rate=0.01, betas=(0.95, 0.99), decay_all=True
-)
-_MLP = TrainingConfig(
-    OptimizerConfig("adamw", 1e-3, 0.0, warmup=0.05),
-    batch_size=1024,
-    epochs=30,
-    patience=5,
-    micro_batch=1024,
-    buckets=1,
-)
+_LATER = (published("omnifold", "pet")["later_rate"], 20)
+_MLP = training("omnifold", "mlp")
 MODELS: dict[str, Model] = {
     "lgatr": Model(
         network={
             "small": partial(
                 _LGATR, hidden_mv_channels=4, hidden_s_channels=16, num_blocks=2, num_heads=4
             ),
-            "paper": partial(
-                _LGATR, hidden_mv_channels=16, hidden_s_channels=32, num_blocks=12, num_heads=8
-            ),
+            "paper": partial(network, "omnifold", "lgatr-1M"),
         },
         training={
             "small": TrainingConfig(_SMALL, batch_size=256, epochs=5, buckets=2),
-            "paper": TrainingConfig(OptimizerConfig("lion", 3e-5, 0.1), batch_size=512, epochs=20),
+            "paper": training("omnifold", "lgatr-1M"),
         },
-        later={"small": (5e-4, 2), "paper": (1e-5, 20)},
+        later={"small": (5e-4, 2), "paper": _LATER},
         inputs=InputConfig,
         dijet_inputs=DijetConfig,
     ),
@@ -98,15 +85,13 @@ MODELS: dict[str, Model] = {
             "small": partial(
                 _SLIM, hidden_v_channels=8, hidden_s_channels=24, num_blocks=3, num_heads=4
             ),
-            "paper": partial(
-                _SLIM, hidden_v_channels=32, hidden_s_channels=64, num_blocks=12, num_heads=4
-            ),
+            "paper": partial(network, "omnifold", "lgatr-slim"),
         },
         training={
             "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
-            "paper": TrainingConfig(OptimizerConfig("lion", 2e-5, 0.1), batch_size=1024, epochs=20),
+            "paper": training("omnifold", "lgatr-slim"),
         },
-        later={"small": (5e-4, 2), "paper": (1e-5, 20)},
+        later={"small": (5e-4, 2), "paper": _LATER},
         inputs=InputConfig,
         dijet_inputs=DijetConfig,
     ),
@@ -120,13 +105,13 @@ MODELS: dict[str, Model] = {
                 layer_scale=0.1,
                 feature_drop=0.0,
             ),
-            "paper": partial(PETConfig, feature_drop=0.0),
+            "paper": partial(network, "omnifold", "pet"),
         },
         training={
             "small": TrainingConfig(_SMALL, batch_size=256, epochs=6, buckets=2),
-            "paper": TrainingConfig(_PET, batch_size=512, epochs=20, patience=3),
+            "paper": training("omnifold", "pet"),
         },
-        later={"small": (5e-4, 2), "paper": (1e-6, 20)},
+        later={"small": (5e-4, 2), "paper": _LATER},
         inputs=PointCloudConfig,
         dijet_inputs=DijetCloudConfig,
         of_dijets=dijet_config,
@@ -140,11 +125,9 @@ MODELS: dict[str, Model] = {
                 epochs=3,
                 buckets=2,
             ),
-            "paper": TrainingConfig(
-                dataclasses.replace(_PET, body_factor=5.0), batch_size=512, epochs=20, patience=3
-            ),
+            "paper": training("omnifold", FINE_TUNED),
         },
-        later={"small": (2e-4, 2), "paper": (1e-6, 20)},
+        later={"small": (2e-4, 2), "paper": _LATER},
         inputs=PointCloudConfig,
         dijet_inputs=DijetCloudConfig,
         of_dijets=dijet_config,
@@ -153,7 +136,7 @@ MODELS: dict[str, Model] = {
     "mlp": Model(
         network={"small": MLPConfig, "paper": MLPConfig},
         training={"small": _MLP, "paper": _MLP},
-        later={"small": (3e-4, 10), "paper": (3e-4, 10)},
+        later={"small": (3e-4, 7), "paper": (3e-4, 10)},
         inputs=partial(ColumnsConfig, tuple(OBSERVABLES)),
     ),
 }

@@ -37,6 +37,7 @@ from jaxpriors.evaluation.observables import (
     jet_observables,
     observables,
 )
+from jaxpriors.evaluation.published import BINNINGS, Bins, check_bins
 from jaxpriors.evaluation.ranges import fitting, ranged, spanning
 from jaxpriors.evaluation.tables import discriminators
 from jaxpriors.ratio.classifier import RatioClassifier
@@ -56,13 +57,15 @@ PARTS = ("train", "validation", "test")
 class Reweighting:
     """Configure the fits and their evaluation.
 
-    fractions: of events to train, validate and test on. observables: the six of the unfolding
-    studies, in their published ranges where these hold nearly all test events of both samples, or
-    pt, mass, multiplicity and width of the jets, in ranges that do (`evaluation.ranges`); of events
-    without constituents, the columns that networks see instead. ranges:
-    others, observable → (low, high) in its unit. calibrate: whether to divide log ratios by the
-    temperature that fits the validation events best. truth: a column of the simulation with the
-    factors on its weights that turn it into the data.
+    fractions: of events to train, validate and test on. part: a column of both samples with 0, 1
+    and 2 for events to train, to validate and to test on, instead of fractions. observables: the
+    six of the unfolding studies, in their published ranges where these hold nearly all test events
+    of both samples, or pt, mass, multiplicity and width of the jets, in ranges that do
+    (`evaluation.ranges`); of events without constituents, the columns that networks see instead.
+    ranges: others, observable → (low, high) in its unit. calibrate: whether to divide log ratios by
+    the temperature that fits the validation events best. truth: a column of the simulation with the
+    factors on its weights that turn it into the data. bins: the six observables in our own bins, or
+    in the published ones with the published errors (`evaluation.published`).
     """
 
     classifiers: tuple[RatioClassifier, ...]
@@ -72,10 +75,17 @@ class Reweighting:
     calibrate: bool = False
     truth: str | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    part: str | None = None
+    bins: Bins = "own"
 
     def __post_init__(self) -> None:
-        """Raise InputError for a seed or fractions out of range."""
+        """Raise InputError for a seed or fractions out of range, and ranges beside bins."""
         check_whole("seed", self.seed, 0)
+        if self.bins == "published" and (self.ranges or self.observables == "jet"):
+            raise InputError(
+                "bins: found published beside other ranges or observables, expected those of the "
+                "six alone"
+            )
         for share in self.fractions:
             check_number("fractions", share, 0, 1)
 
@@ -115,8 +125,7 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     simulation, data = samples.values()
     check_units({f"the {name}": events for name, events in samples.items()})
     parts = {
-        name: dict(zip(PARTS, split(len(e), config.fractions, config.seed), strict=True))
-        for name, e in samples.items()
+        name: dict(zip(PARTS, _split(name, e, config), strict=True)) for name, e in samples.items()
     }
     for sample, shares in parts.items():
         for part, index in shares.items():
@@ -126,12 +135,17 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
                 )
     test = {name: events[parts[name]["test"]] for name, events in samples.items()}
     if any(map(without_constituents, test.values())):
+        if config.bins == "published":
+            raise InputError("bins: found published for events without constituents, expected own")
         values, shown = features(test, config.classifiers)
     else:
         of = observables if config.observables == "substructure" else jet_observables
         values = {name: of(events) for name, events in test.items()}
         choose = fitting if config.observables == "substructure" else spanning
         shown = choose(values["simulation"], values["data"])
+        if config.bins == "published":
+            shown = BINNINGS[config.bins].observables
+            check_bins(config.bins, simulation.weight, data.weight)
     prepared = Prepared(simulation, data, parts, ranged(shown, config.ranges), values)
     if config.truth is not None:
         true_weights(simulation, config.truth)
@@ -140,6 +154,21 @@ def prepare_reweighting(simulation: Events, data: Events, config: Reweighting) -
     for name, events in zip(("simulation", "data"), prepared.part("test"), strict=True):
         _check_ranges(name, prepared, events.weight, config.ranges)
     return prepared
+
+
+def _split(sample: str, events: Events, config: Reweighting) -> list[np.ndarray]:
+    """Give the indices of the events of each part; raise InputError for unknown parts."""
+    if config.part is None:
+        return split(len(events), config.fractions, config.seed)
+    places = range(len(PARTS))
+    column = events.columns.get(config.part)
+    if column is None or column.ndim != 1 or not np.isin(column, places).all():
+        found = "no column" if column is None else f"the values {np.unique(column)}"
+        raise InputError(
+            f"{sample}: found {found} of the parts {config.part!r}, expected 0, 1 and 2 of the "
+            "events to train, to validate and to test on"
+        )
+    return [np.flatnonzero(column == place) for place in places]
 
 
 def _check_ranges(
@@ -237,7 +266,7 @@ def reweight(
     progress({"stage": "measuring and drawing"})
     test_weights = {n: reweighted(sim.weight, r[on_test]) for n, r in log_ratios.items()}
     metrics = {
-        **_table(prepared, test_weights, config.seed),
+        **_table(prepared, test_weights, config),
         "models": models,
         "table4": quality,
         **_checks(prepared, config, {n: r[on_test] for n, r in log_ratios.items()}),
@@ -270,17 +299,21 @@ def draw_observables(prepared: Prepared, weights: dict[str, np.ndarray]) -> Figu
     )
 
 
-def _table(prepared: Prepared, weights: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
+def _table(
+    prepared: Prepared, weights: dict[str, np.ndarray], config: Reweighting
+) -> dict[str, Any]:
     sim, dat = prepared.part("test")
-    return discriminators(
+    found = discriminators(
         prepared.observables["data"],
         prepared.observables["simulation"],
         weights,
         data_weights=dat.weight,
         simulation_weights=sim.weight,
         observables=prepared.shown,
-        seed=seed,
+        error=BINNINGS[config.bins].error,
+        seed=config.seed,
     )
+    return found if config.bins == "own" else found | {"notes": [BINNINGS[config.bins].note]}
 
 
 def _checks(

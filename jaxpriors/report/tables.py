@@ -14,6 +14,7 @@ from jaxpriors.evaluation.tables import (
     format_quality,
     format_table,
 )
+from jaxpriors.report.scans import format_scan
 from jaxpriors.unfolding.distributions import format_closures, format_reports
 
 Metrics = dict[str, Any]
@@ -50,10 +51,9 @@ def _formatted(held: Metrics) -> list[str]:
     found = []
     if held.keys() & TITLES.keys():
         found.append(format_table(held))
+        found += ["\n".join(held["notes"])] if "notes" in held else []
     if "table4" in held:
         found.append(format_quality(held))
-    elif "closure" in held:
-        found.append(format_closures(held["closure"]))
     found += [format_known(held, name) for name in held if name.startswith("known_ratio")]
     return found + [text(held) for name, text in FORMATS.items() if name in held]
 
@@ -81,10 +81,12 @@ def format_finetuning(metrics: Metrics) -> str:
 
 FORMATS: dict[str, Callable[[Metrics], str]] = {
     "max_sic": format_anomaly,
+    "closures": lambda metrics: format_closures(metrics["closures"]),
     "cuts": format_search,
     "distance": format_template,
     "reports": lambda metrics: format_reports(metrics["reports"]),
     "classes": format_pretraining,
     "finetuning": format_finetuning,
+    "scan": lambda metrics: format_scan(metrics["scan"]),
 }
 """Key of the metrics → function that formats its table."""

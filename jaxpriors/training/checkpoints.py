@@ -30,6 +30,7 @@ def flatten(tree: Any) -> dict[str, Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
+DECAY = "/hyperparams/decay"
 RENAMED = {"NumbersConfig(": "ColumnsConfig("}  # in the identities of the first versions
 
 
@@ -144,6 +145,8 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         if any("/course/" in name for name in arrays):
             arrays = rename_schedule(arrays)
         where, wanted = f"checkpoint {self.folder / str(step)}", flatten(template)
+        # those of the first versions lack the weight decay, a setting that the identity holds
+        arrays |= {n: x for n, x in wanted.items() if n.endswith(DECAY) and n not in arrays}
         unknown, missing = sorted(set(arrays) - set(wanted)), sorted(set(wanted) - set(arrays))
         if unknown or missing:
             raise InputError(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from jaxpriors.errors import InputError
 from jaxpriors.run import preemption, processes
 from jaxpriors.run.ranges import LARGEST_BATCH, MOST, check_number, check_whole
 from jaxpriors.training.checkpoints import Checkpoints, flatten
-from jaxpriors.training.optimizers import OptimizerConfig, make_optimizer
+from jaxpriors.training.optimizers import NUMBERS, OptimizerConfig, make_optimizer
 from jaxpriors.training.options import Compute, TrainingOptions
 from jaxpriors.training.parallel import (
     data_mesh,
@@ -47,7 +47,8 @@ class TrainingConfig:
     more of them compile longer and compute less on padding. checkpoint_steps: steps between two
     checkpoints within an epoch; every epoch ends with one. seed: of the weights, the order of
     events and dropout. ema: how much of the moving average of the parameters outlives a step
-    (0.999, say), None for none.
+    (0.999, say), None for none. keep: which epoch's parameters are the result, that of the smallest
+    validation loss or the last one.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -60,6 +61,7 @@ class TrainingConfig:
     seed: int = 0
     precision: Precision = field(default_factory=Precision)
     ema: float | None = None
+    keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         whole = {
@@ -77,6 +79,8 @@ class TrainingConfig:
                 check_whole(name, value, *limits)
         if self.batch_size % UNITS:
             raise InputError(f"batch_size: found {self.batch_size}, expected a multiple of {UNITS}")
+        if self.keep not in ("best", "last"):
+            raise InputError(f"keep: found {self.keep!r}, expected 'best' or 'last'")
         if self.ema is not None:
             check_number("ema", self.ema, 0, 1, open_at=(1,))
 
@@ -117,9 +121,9 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The parameters of the best epoch, each epoch's record and where the time went (seconds).
+    """The parameters of the kept epoch, each epoch's record and where the time went (seconds).
 
-    average: the moving average of the parameters at the end of the best epoch, or None.
+    average: the moving average of the parameters at the end of that epoch, or None.
     """
 
     params: Any
@@ -202,8 +206,9 @@ def train(
             begin = int(state.step) - len(history) * batches.steps
             ahead = prefetch(batches.epoch(len(history)), begin, batches.steps, THREADS)
             micro_batch = config.micro_batch or default_micro_batch()
-            rule = dataclasses.replace(  # the schedule is in the state
-                config.optimizer, learning_rate=1.0, warmup=0.0, initial_rate=0.0, final_rate=0.0
+            flat = OptimizerConfig(learning_rate=1.0)  # these numbers are in the state
+            rule = dataclasses.replace(
+                config.optimizer, **{name: getattr(flat, name) for name in NUMBERS}
             )
             leaves, structure = jax.tree.flatten((state, shard_rows(example, mesh)))
             shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for x in leaves]
@@ -272,8 +277,12 @@ def train(
             if not done:
                 begin, ahead = 0, prefetch(next(epochs), 0, batches.steps, THREADS)
 
-        # The best epoch's parameters.
+        # The parameters of the best epoch, or of the last one.
         checkpoints.wait()
+        if config.keep == "last":
+            return Trained(
+                local_replica(state.params), history, seconds, local_replica(state.average)
+            )
         if state.best is not None:
             return Trained(local_replica(state.best.params), history, seconds)
         state = checkpoints.restore_best(state, history)

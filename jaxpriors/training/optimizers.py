@@ -12,18 +12,21 @@ from jaxpriors.errors import InputError
 from jaxpriors.run.ranges import check_number
 
 LEAST, MOST = 1e-37, 1e38  # of numbers that float32 holds
+NUMBERS = ("learning_rate", "warmup", "initial_rate", "final_rate", "cosine", "weight_decay")
+"""Fields of `OptimizerConfig` whose numbers are in the optimizer's state, not in its program."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """The update rule; defaults are those of arXiv:2603.08802, Appendix B, for L-GATr.
+    """The update rule and its schedule.
 
     The learning rate rises linearly from ``initial_rate`` of its peak over ``warmup`` (a fraction
-    of all steps) and falls to ``final_rate`` of its peak along a cosine. ``betas``: decay rates of
-    the moments, None for the rule's own. ``clip``: largest global norm of a gradient.
-    Weight decay is decoupled and acts on weights, not on biases, norms' gains or head scales;
-    with ``decay_all`` on every parameter. The parameters of a network's ``body`` learn
-    ``body_factor`` times slower than the rest and decay as fast.
+    of all steps) and falls to ``final_rate`` of its peak along a cosine, whose length is ``cosine``
+    (a fraction of all steps; None: the steps after the warm-up). A longer cosine is cut at the last
+    step. ``betas``: decay rates of the moments, None for the rule's own. ``clip``: largest global
+    norm of a gradient. Weight decay is decoupled and acts on weights, not on biases, norms' gains
+    or head scales; with ``decay_all`` on every parameter. The parameters of a network's ``body``
+    learn ``body_factor`` times slower than the rest; they decay as fast, unless ``slow_decay``.
     """
 
     rule: Literal["lion", "adamw"] = "lion"
@@ -36,6 +39,8 @@ class OptimizerConfig:
     betas: tuple[float, float] | None = None
     decay_all: bool = False
     body_factor: float = 1.0
+    cosine: float | None = None
+    slow_decay: bool = False
 
     def __post_init__(self) -> None:
         if self.rule not in ("lion", "adamw"):
@@ -45,6 +50,8 @@ class OptimizerConfig:
         for name in ("weight_decay", "initial_rate", "final_rate"):
             check_number(name, getattr(self, name), 0, MOST)
         check_number("warmup", self.warmup, 0, 1)
+        if self.cosine is not None:
+            check_number("cosine", self.cosine, 0, MOST, open_at=(0,))
         if self.clip is not None:
             check_number("clip", self.clip, 0, MOST, open_at=(0,))
         if self.betas is not None and len(self.betas) != 2:
@@ -56,12 +63,13 @@ class OptimizerConfig:
 def schedule(config: OptimizerConfig, steps: int) -> dict[str, Array]:
     """Return the arguments of ``learning_rate`` for a training of ``steps`` updates, float32."""
     peak, warmup = config.learning_rate, round(config.warmup * steps)
+    end = steps if config.cosine is None else warmup + round(config.cosine * steps)
     numbers = {
         "peak": peak,
         "start": peak * config.initial_rate,
         "end": peak * config.final_rate,
         "warmup": warmup,
-        "steps": max(steps, warmup + 1),
+        "steps": max(end, warmup + 1),
     }
     return {name: jnp.float32(value) for name, value in numbers.items()}
 
@@ -122,22 +130,35 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Return the update rule for a training of ``steps`` updates.
 
-    The numbers of the schedule are in the optimizer's state, set by ``init``; ``update`` reads them
-    there, so that a compiled step serves all schedules. stacked: as in ``each_alone``.
+    The numbers of the schedule and the weight decay are in the optimizer's state, set by ``init``;
+    ``update`` reads them there, so that a compiled step serves all. stacked: as in ``each_alone``.
     """
     scale = optax.scale_by_lion if config.rule == "lion" else optax.scale_by_adam
     stages = [scale() if config.betas is None else scale(*config.betas)]
+    slowed = optax.identity() if config.body_factor == 1.0 else scale_body(1 / config.body_factor)
+    before, after = [slowed, optax.identity()][:: -1 if config.slow_decay else 1]
     if config.body_factor != 1.0:
-        stages.append(scale_body(1 / config.body_factor))  # before the decay, which stays
-    decay_mask = None if config.decay_all else decayed
-    stages.append(optax.add_decayed_weights(config.weight_decay, decay_mask))
-    descend = optax.inject_hyperparams(
-        lambda peak, start, end, warmup, steps: optax.scale_by_schedule(
+        stages.append(before)
+    stages.append(optax.identity())  # where the decay was in the states of the first versions
+
+    def descent(
+        decay: Any, peak: Any, start: Any, end: Any, warmup: Any, steps: Any
+    ) -> optax.GradientTransformation:
+        decaying = optax.add_decayed_weights(decay, None if config.decay_all else decayed)
+        descending = optax.scale_by_schedule(
             lambda count: -learning_rate(count, peak, start, end, warmup, steps)
-        ),
-        hyperparam_dtype=jnp.float32,
-    )
-    rule = optax.chain(*stages, descend(**schedule(config, steps)))
+        )
+
+        def update(updates: Any, state: Any, params: Any) -> Any:
+            for stage in (decaying, after):
+                updates, _ = stage.update(updates, stage.init(params), params)
+            return descending.update(updates, state)
+
+        return optax.GradientTransformation(descending.init, update)
+
+    descend = optax.inject_hyperparams(descent, hyperparam_dtype=jnp.float32)
+    decay = jnp.float32(config.weight_decay)
+    rule = optax.chain(*stages, descend(decay=decay, **schedule(config, steps)))
     if config.clip is not None:
         rule = optax.chain(optax.clip_by_global_norm(config.clip), rule)
     return each_alone(rule) if stacked else rule

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxpriors.errors import InputError
-from jaxpriors.evaluation.histograms import binned, groups, holds
+from jaxpriors.evaluation.histograms import binned, groups, holds, shape_covariance
 from jaxpriors.evaluation.observables import OBSERVABLES
 from jaxpriors.evaluation.ranges import fitted
+from jaxpriors.unfolding.quality import quality_notes
 from jaxpriors.unfolding.result import Unfolded
+from jaxpriors.unfolding.variance import Parts, variance
 
 BINS = 20
 
 
 class Distribution(NamedTuple):
-    """Hold sums of weights in K bins, in the normalisation of the data, and errors, both (K,).
+    """Hold sums of weights in K bins, in the normalisation of the data or as shares, and errors.
 
-    The errors are the spread of the bootstrap replicas (R, K), due to data, simulation and
-    training; with fewer than two replicas they are sqrt(Σw²), the errors of the simulation.
-    below, above: sums of weights outside of the bins.
+    content, error: (K,). The errors are due to data, simulation and first weights, by the bootstrap
+    replicas (R - 1, K); with fewer than two bootstrap samples they are sqrt(Σw²), the errors of the
+    simulation. variance: (K,), the squared errors and what they are made of, None without replicas.
+    below, above: sums of weights outside of the bins, in the normalisation of the content.
     """
 
     content: np.ndarray
@@ -28,23 +32,34 @@ class Distribution(NamedTuple):
     replicas: np.ndarray
     below: float
     above: float
+    variance: Parts | None
 
 
 def distribution(
-    result: Unfolded, values: np.ndarray, edges: np.ndarray, iteration: int | None = None
+    result: Unfolded,
+    values: np.ndarray,
+    edges: np.ndarray,
+    iteration: int | None = None,
+    normalised: bool = False,
 ) -> Distribution:
     """Fill the distribution of an observable (n,) of the simulated events in edges (K + 1,).
 
-    iteration: None for the last, 0 for the simulation. Values of events without a particle level
-    are ignored. Raises InputError as `histograms.binned` does.
+    iteration: None for the chosen one, 0 for the simulation. normalised: whether the contents are
+    shares of their sum. Values of events without a particle level are ignored. Raises InputError as
+    ``Unfolded.contents`` does.
     """
     gen = result.pass_gen
-    values, weights = values[gen], result.weights(iteration)[:, gen]
-    found = [binned(values, edges, w) for w in weights]
-    below, above = (float(weights[0] @ x) for x in (values < edges[0], values > edges[-1]))
-    replicas = np.stack([h.content for h in found[1:]]) if len(found) > 1 else np.zeros((0, 0))
-    error = replicas.std(0, ddof=1) if len(replicas) > 1 else np.sqrt(found[0].variance)
-    return Distribution(found[0].content, error, replicas, below, above)
+    contents = result.contents(values, edges, iteration, normalised)
+    values, weights = values[gen], result.weights(iteration)[0, gen]
+    found = binned(values, edges, weights)
+    scale = found.content.sum() if normalised else 1.0
+    below, above = (float(weights @ x) / scale for x in (values < edges[0], values > edges[-1]))
+    parts = variance(contents, result.draws)
+    if parts is None:
+        error = np.sqrt(np.diag(shape_covariance(found)) if normalised else found.variance)
+    else:
+        error = np.sqrt(np.maximum(parts.total, 0.0))  # negative by rounding alone
+    return Distribution(contents[0], error, contents[1:], below, above, parts)
 
 
 def find_observable(result: Unfolded, name: str) -> np.ndarray:
@@ -99,40 +114,53 @@ def merged_edges(
 
 
 def format_reports(reports: list[dict[str, Any]]) -> str:
-    """Format the weight report of every step as aligned text."""
+    """Format the report of every step as aligned text, and what follows from them.
+
+    gain: fall of the loss on held-out events; evidence: standard errors by which they confirm what
+    the step changed; move: root mean square over the bins, in statistical
+    errors, of the spectrum that moves most (`unfolding.quality`).
+    """
     lines = [
-        "iteration  weights  epochs  val. loss   minimum   maximum  effective size"
-        "  normalisation    change  clipped"
+        "iteration  weights  epochs  val. loss         1000 × gain  evidence   minimum   maximum"
+        "  effective size  normalisation    change  clipped      move"
     ]
     for r in reports:
         size = f"{r['effective_size']:.0f}/{r['effective_size_before']:.0f}"
+        gain, evidence = "unknown", ""  # of an earlier version
+        if "gain" in r:
+            gain = f"{1e3 * r['gain']:.2f} ± {1e3 * r['gain_error']:.2f}"
+            evidence = f"{r['evidence']:.1f}"
+        moved = f"{r['moves'][-1]:8.2f}" if r.get("moves") else ""
         lines.append(
             f"{r['iteration']:9d}  {r['weights']:>7}  {r['epochs']:6d}  {r['validation_loss']:9.5f}"
-            f"  {r['minimum']:8.3g}  {r['maximum']:8.3g}  {size:>14}  {r['normalisation']:13.4f}"
-            f"  {r['change']:8.4f}  {r['clipped']:7.4f}"
+            f"  {gain:>18}  {evidence:>8}  {r['minimum']:8.3g}  {r['maximum']:8.3g}  {size:>14}"
+            f"  {r['normalisation']:13.4f}  {r['change']:8.4f}  {r['clipped']:7.4f}  {moved}"
         )
-    above = [r["iteration"] for r in reports if r["validation_loss"] > np.log(2)]
-    if above:
-        steps = ", ".join(map(str, dict.fromkeys(above)))
-        lines.append(
-            f"iteration {steps}: a validation loss above ln 2 = 0.69315 is that of weights that "
-            "follow noise; more events, epochs or networks (--members) help"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *quality_notes(reports)])
 
 
 def format_closures(found: dict[str, Any]) -> str:
-    """Format χ² / ndf and probability of every case and observable, with the smallest of all."""
-    lines = ["Closure: χ²/ndf (probability) of unfolded distributions to truths that are known"]
+    """Format χ² / ndf and probability by model, level, case and observable.
+
+    Each model and level has the smallest probability of all its tests.
+    """
+    lines = ["Closure: χ²/ndf (probability) of distributions to those that are known"]
     heads = "".join(f"{OBSERVABLES[n].symbol:>18}" for n in OBSERVABLES)
-    lines.append(f"{'':18}{heads}{'total':>9}")
-    for case, row in found.items():
-        cells = [f"{r['chi2']:.1f}/{r['ndf']} ({r['p']:.3f})" for r in row.values()]
-        priors = [f"{r['prior_chi2']:.1f}" for r in row.values()]
-        total = next(iter(row.values()))["total"]
-        lines.append(f"{case:18}" + "".join(f"{c:>18}" for c in cells) + f"{total:9.3f}")
-        lines.append(f"{'  not unfolded':18}" + "".join(f"{c:>18}" for c in priors))
-    smallest = min(r["p"] for row in found.values() for r in row.values())
-    tests = sum(len(row) for row in found.values())
-    lines.append(f"smallest probability × {tests} tests (Bonferroni): {smallest * tests:.3f}")
+    stages = {
+        "detector": "detector level, after step 1 of the first iteration",
+        "particle": "particle level, after the last iteration",
+    }
+    for model, level in itertools.product(found, stages):
+        rows = {case: levels[level] for case, levels in found[model].items()}
+        lines += ["", f"{model}: {stages[level]}", f"{'':18}{heads}{'total':>9}"]
+        for case, row in rows.items():
+            cells = [f"{r['chi2']:.1f}/{r['ndf']} ({r['p']:.3f})" for r in row.values()]
+            priors = [f"{r['prior_chi2']:.1f}" for r in row.values()]
+            total = next(iter(row.values()))["total"]
+            lines.append(f"{case:18}" + "".join(f"{c:>18}" for c in cells) + f"{total:9.3f}")
+            lines.append(f"{'  as simulated':18}" + "".join(f"{c:>18}" for c in priors))
+        smallest = min(r["p"] for row in rows.values() for r in row.values())
+        tests = sum(len(row) for row in rows.values())
+        corrected = min(1.0, smallest * tests)
+        lines.append(f"smallest probability × {tests} tests (Bonferroni): {corrected:.3f}")
     return "\n".join(lines)

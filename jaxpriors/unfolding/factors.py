@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from jaxpriors.errors import InputError
 from jaxpriors.evaluation.metrics import effective_sample_size, weight_report
+from jaxpriors.unfolding.distributions import distribution, merged_edges, usual_edges
+from jaxpriors.unfolding.quality import move
+from jaxpriors.unfolding.result import Unfolded
 
 LEAST_SIZE = 0.01  # effective sample size, as a share of that without pull or push
 
@@ -61,4 +65,33 @@ def report_step(
         "effective_size": size,
         "effective_size_before": before,
         "change": float(np.sqrt(np.mean(change**2))) if known.any() else 0.0,
+    }
+
+
+def moves(state: Unfolded, push: np.ndarray, per_weight: float) -> dict[str, Any]:
+    """Tell how far the new push weights (R, n) move the spectra from each iteration before.
+
+    The moves, from iteration 0 on, are those of the observable that moves most, the last of which
+    is named; they are in statistical errors (`quality.move`), the spread of the replicas or,
+    without them, those of the simulation and of data whose weights w have Σw² / Σw = per_weight.
+    The bins are the usual ones, of 25 effective events at least; an observable whose values are all
+    alike, or not all finite, has no part.
+    """
+    number, gen = len(state.push) + 1, state.pass_gen
+    state = dataclasses.replace(state, push=np.concatenate([state.push, push[None]]))
+    found: dict[str, list[float]] = {}
+    for name, values in state.observables.items():
+        try:
+            edges = usual_edges(name, values[gen])
+            edges = merged_edges(edges, values[gen], state.weights(0)[0, gen])
+            steps = [distribution(state, values, edges, i) for i in range(number + 1)]
+        except InputError:
+            continue
+        error, at = steps[-1].error, (edges[1:] + edges[:-1]) / 2
+        if steps[-1].variance is None:
+            error = np.sqrt(error**2 + per_weight * np.maximum(steps[-1].content, 0))
+        found[name] = [move(one.content, steps[-1].content, error, at) for one in steps[:-1]]
+    return {
+        "moves": [max(each) for each in zip(*found.values(), strict=True)],
+        "moved": max(found, key=lambda name: found[name][-1], default=None),
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxpriors.errors import InputError
+from jaxpriors.run.ranges import check_whole
+from jaxpriors.unfolding.variance import Parts, counts, design
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,45 @@ def unfold(data: np.ndarray, response: Response, iterations: int) -> np.ndarray:
         update = np.divide(matrix.T @ ratio, efficiency, out=np.ones_like(efficiency), where=known)
         estimates.append(estimates[-1] * update)
     return np.stack(estimates)[:, :-1]
+
+
+def covariance(
+    measured: np.ndarray,
+    particle: np.ndarray,
+    detector: np.ndarray,
+    particle_edges: np.ndarray,
+    detector_edges: np.ndarray,
+    iterations: int,
+    measured_weight: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    pass_gen: np.ndarray | None = None,
+    pass_reco: np.ndarray | None = None,
+    replicas: int = 100,
+    seed: int = 0,
+) -> Parts:
+    """Estimate the covariance (P, P) of the last iteration by bootstrap samples of both samples.
+
+    measured: values (m,) of the data at detector level, with their weights; the rest as in
+    ``Response.of_events``. The parts are those of data and of simulation (`unfolding.variance`);
+    there are no first weights. Raises InputError as ``unfold`` and ``Response.of_events`` do, for a
+    bootstrap sample as well, and for fewer than two replicas.
+    """
+    check_whole("replicas", replicas, 2)
+    places, size = bins(measured, detector_edges), len(detector_edges) - 1
+    own = np.ones(len(measured)) if measured_weight is None else measured_weight
+    weight = np.ones(len(particle)) if weight is None else weight
+    given = particle, detector, particle_edges, detector_edges
+    draws = design(replicas)[1:]
+
+    def unfolded(of_data: np.ndarray, of_simulation: np.ndarray) -> np.ndarray:
+        response = Response.of_events(*given, of_simulation, pass_gen, pass_reco)
+        return unfold(np.bincount(places, of_data, size), response, iterations)[-1]
+
+    first, second = (
+        np.atleast_2d(np.cov(np.stack(contents).T))
+        for contents in (
+            [unfolded(own * c, weight) for c in counts(len(own), draws, seed, "data")],
+            [unfolded(own, weight * c) for c in counts(len(weight), draws, seed, "simulation")],
+        )
+    )
+    return Parts(first + second, first, second)

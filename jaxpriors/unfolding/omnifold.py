@@ -27,129 +27,37 @@ level are 1. The normalisation of the data is a separate factor (``scale`` of th
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from jaxpriors.data.batching import UNITS
 from jaxpriors.data.events import Events
 from jaxpriors.data.matched import Simulation
+from jaxpriors.data.stored import Sample
 from jaxpriors.data.units import check_units
 from jaxpriors.data.weights import check_sum
 from jaxpriors.errors import InputError
-from jaxpriors.ratio.classifier import RatioClassifier
-from jaxpriors.ratio.examples import Split, check_overlap, one_sample, two_samples
+from jaxpriors.ratio.examples import Examples, Split, check_overlap, one_sample, two_samples
 from jaxpriors.ratio.model import RatioModel
-from jaxpriors.ratio.presets import find_model
+from jaxpriors.ratio.networks import at_ratio_one
 from jaxpriors.run import processes
 from jaxpriors.run.folder import PACKAGES, differences, logged, read_log
-from jaxpriors.run.ranges import MOST_NETWORKS, check_number, check_whole
 from jaxpriors.run.storage import exists
-from jaxpriors.training.loop import Record, TrainingConfig
-from jaxpriors.unfolding.factors import report_step, with_sum
+from jaxpriors.training.loop import Record
+from jaxpriors.unfolding.config import STEPS, Level, OmniFold, describe
+from jaxpriors.unfolding.config import later_training as later_training  # for users
+from jaxpriors.unfolding.factors import moves, report_step, with_sum
+from jaxpriors.unfolding.quality import Gain, measured
 from jaxpriors.unfolding.result import Unfolded
+from jaxpriors.unfolding.variance import counts
 
-Level = Literal["detector", "particle"]
-STEPS: tuple[Level, Level] = ("detector", "particle")
 RESULT = "unfolding.h5"
-PATIENCE = 3  # epochs without a better validation loss, in every step
-
-
-def later_training(classifier: RatioClassifier) -> TrainingConfig:
-    """Configure the training that continues the previous iteration, at a constant rate."""
-    training = classifier.training
-    rate, epochs = find_model(classifier.model).later[classifier.size]
-    constant = dataclasses.replace(
-        training.optimizer, learning_rate=rate, warmup=0.0, final_rate=1.0, body_factor=1.0
-    )
-    return dataclasses.replace(training, optimizer=constant, epochs=min(epochs, training.epochs))
-
-
-@dataclass(frozen=True)
-class OmniFold:
-    """Configure an unfolding; ``unfold`` runs it.
-
-    detector, particle: the classifiers of step 1 and step 2, each of any model. A batch of step 2
-    has half of the ``batch_size`` events, each of them in both classes.
-    warm_start: whether the networks continue from those of the previous iteration, trained as in
-    ``later`` (detector, particle; None: `later_training`); otherwise every step starts anew.
-    members: networks of each step, whose median log ratio is used. replicas: repetitions of the
-    whole unfolding on bootstrap samples of data and simulation. All networks of a step train as one
-    program. clip: largest ratio of a step, and the inverse of the smallest; None for no limits.
-    seed: of the bootstrap; the trainings of the classifiers have the seeds of the networks.
-
-    >>> from jaxpriors import OmniFold, RatioClassifier
-    >>> step = RatioClassifier("lgatr-slim")
-    >>> OmniFold(step, step).classifier("particle", iteration=2).training.epochs
-    2
-    """
-
-    detector: RatioClassifier
-    particle: RatioClassifier
-    iterations: int = 5
-    warm_start: bool = True
-    later: tuple[TrainingConfig, TrainingConfig] | None = None
-    members: int = 1
-    replicas: int = 0
-    clip: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raise InputError for options out of range and classifiers that are ensembles."""
-        check_whole("iterations", self.iterations, 1, MOST_NETWORKS)
-        check_whole("members", self.members, 1, MOST_NETWORKS)
-        check_whole("replicas", self.replicas, 0, MOST_NETWORKS)
-        check_whole("members × (1 + replicas)", self.networks, 1, MOST_NETWORKS)
-        check_whole("seed", self.seed, 0)
-        if self.clip is not None:
-            check_number("clip", self.clip, 1, open_at=(1,))
-        if self.detector.ensemble is not None or self.particle.ensemble is not None:
-            raise InputError("ensemble: found one in a classifier, expected `members` in its place")
-
-    def classifier(self, level: Level, iteration: int) -> RatioClassifier:
-        """Give the classifier of a step; iterations count from 1."""
-        first: RatioClassifier = getattr(self, level)
-        training = first.training
-        if iteration > 1 and self.warm_start:
-            known = self.later and self.later[STEPS.index(level)]
-            training = known or later_training(first)
-        if training.patience is None:
-            training = dataclasses.replace(training, patience=PATIENCE)
-        if level == "particle":  # each event is in both samples
-            half = -(-training.batch_size // (2 * UNITS)) * UNITS
-            training = dataclasses.replace(training, batch_size=half)
-        networks = self.networks if self.networks > 1 else None
-        return dataclasses.replace(first, training=training, ensemble=networks)
-
-    @property
-    def networks(self) -> int:
-        """Count the networks of a step, which train as one program."""
-        return self.members * (1 + self.replicas)
-
-
-def describe(config: OmniFold) -> dict[str, Any]:
-    """Give the configuration as plain data, with all defaults and the trainings of both steps."""
-
-    def used(level: Level, iteration: int) -> RatioClassifier:
-        return dataclasses.replace(config.classifier(level, iteration), ensemble=None)
-
-    first: Any = {level: used(level, 1) for level in STEPS}
-    whole = dataclasses.asdict(dataclasses.replace(config, **first))
-    later = [dataclasses.asdict(used(level, 2).training) for level in STEPS]
-    whole["later"] = later if config.warm_start else None
-    found = json.loads(json.dumps(whole))
-    for level in STEPS:  # the content identifies a file, wherever it is
-        if found[level]["pretrained"] is not None:
-            del found[level]["pretrained"]["file"]
-    return found
 
 
 def check_samples(simulation: Simulation, data: Events, config: OmniFold) -> None:
@@ -163,7 +71,7 @@ def check_samples(simulation: Simulation, data: Events, config: OmniFold) -> Non
     measured = {"data": data.weight, "simulation": simulation.weight * simulation.pass_reco}
     for name, weight in measured.items():
         check_sum(f"{name} at detector level", weight)
-        sums = _counts(len(weight), config, name) @ weight
+        sums = counts(len(weight), config.draws, config.seed, name) @ weight
         if not np.all(sums > 0):
             worst = int(np.argmin(sums))
             raise InputError(
@@ -208,14 +116,15 @@ def unfold(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = _begin(simulation, data, config, folder)
-    counts = _counts(len(data), config, "data")
+    drawn = counts(len(data), config.draws, config.seed, "data")
+    per_weight = float(np.sum(data.weight**2) / np.sum(data.weight))  # variance
     for iteration in range(1, config.iterations + 1):
         if len(state.pull) < iteration:
             progress({"stage": f"iteration {iteration}, step 1: data at detector level"})
-            state = _step_1(state, simulation, data, counts, config, folder, progress)
+            state = _step_1(state, simulation, data, drawn, config, folder, progress)
         if len(state.push) < iteration:
             progress({"stage": f"iteration {iteration}, step 2: simulation at particle level"})
-            state = _step_2(state, simulation, config, folder, progress)
+            state = _step_2(state, simulation, per_weight, config, folder, progress)
     return state
 
 
@@ -243,18 +152,19 @@ def _begin(simulation: Simulation, data: Events, config: OmniFold, folder: Path)
                 f"({'; '.join(other)}); expected that of these, or a folder without one"
             )
         return state
-    n, replicas = len(simulation), 1 + config.replicas
-    counts = _counts(n, config, "simulation")
+    n, draws = len(simulation), config.draws
+    drawn = counts(n, draws, config.seed, "simulation")
     found = simulation.weight * simulation.pass_reco
-    measured = _counts(len(data), config, "data") @ data.weight
+    measured = counts(len(data), draws, config.seed, "data") @ data.weight
     state = Unfolded(
         weight=simulation.weight,
         pass_gen=simulation.pass_gen,
         pass_reco=simulation.pass_reco,
-        pull=np.zeros((0, replicas, n)),
-        push=np.zeros((0, replicas, n)),
-        replicas=counts,
-        scale=measured / (counts @ found),
+        pull=np.zeros((0, len(draws), n)),
+        push=np.zeros((0, len(draws), n)),
+        replicas=drawn,
+        draws=draws,
+        scale=measured / (drawn @ found),
         iterations=config.iterations,
         observables=simulation.particle_columns(),
         metadata={**asked, "versions": {name: version(name) for name in PACKAGES}},
@@ -264,18 +174,11 @@ def _begin(simulation: Simulation, data: Events, config: OmniFold, folder: Path)
     return state
 
 
-def _counts(n: int, config: OmniFold, sample: str) -> np.ndarray:
-    """Draw how often each replica holds each of n events, (R, n) int8; once in the first."""
-    rng = np.random.default_rng([config.seed, n, ["simulation", "data"].index(sample)])
-    drawn = [np.minimum(rng.poisson(1.0, n), 127) for _ in range(config.replicas)]
-    return np.stack([np.ones(n, np.int8), *drawn]).astype(np.int8)
-
-
 def _step_1(
     state: Unfolded,
     simulation: Simulation,
     data: Events,
-    counts: np.ndarray,
+    drawn: np.ndarray,
     config: OmniFold,
     folder: Path,
     progress: Callable[[Record], None],
@@ -284,7 +187,7 @@ def _step_1(
     reco = state.pass_reco
     weight = state.weight * state.replicas
     before = state.push[-1] if len(state.push) else np.ones_like(weight)
-    weights = _each(config, (weight * before)[:, reco]), _each(config, counts * data.weight)
+    weights = _each(config, (weight * before)[:, reco]), _each(config, drawn * data.weight)
     examples = partial(two_samples, simulation.detector, data, weights)
     where = (config, state, folder, progress)
     log_ratios, report = _fit("detector", examples, simulation.detector, *where)
@@ -300,6 +203,7 @@ def _step_1(
 def _step_2(
     state: Unfolded,
     simulation: Simulation,
+    per_weight: float,
     config: OmniFold,
     folder: Path,
     progress: Callable[[Record], None],
@@ -331,6 +235,7 @@ def _step_2(
     last = state.push[-1] if len(state.push) else np.ones_like(weight)
     some = gen | reco
     report |= report_step("push", push[:, some], last[:, some], weight[:, some])
+    report |= moves(state, push, per_weight)
     return _kept(state, folder, report, push=push)
 
 
@@ -356,13 +261,18 @@ def _fit(
     iteration = len(state.push) + 1
     name = f"iteration-{iteration}-{level}"
     classifier = config.classifier(level, iteration)
-    start = None
-    if config.warm_start and iteration > 1:
-        start = RatioModel.load(folder / "model" / f"iteration-{iteration - 1}-{level}")
+    before = None
+    if iteration > 1:
+        before = RatioModel.load(folder / "model" / f"iteration-{iteration - 1}-{level}")
+    start = before if config.warm_start else None
+    if level == "detector":
+        if start is not None and config.starts_from_one:
+            start = dataclasses.replace(start, classifier=at_ratio_one(start.classifier))
+        before = None  # its ratio is in the push weights
     try:
         trained_on, validated_on = make_split(
             validation=classifier.validation,
-            seed=classifier.training.seed,
+            seed=config.seed,
             columns=classifier.inputs.columns,
         )
         path, done = folder / "log.jsonl", [(r["iteration"], r["level"]) for r in state.reports]
@@ -371,18 +281,22 @@ def _fit(
         model, trained = classifier.train(
             trained_on, validated_on, folder / "checkpoints" / name, log, start
         )
-        best = min(trained.history, key=lambda r: r["validation_loss"])
-        check_overlap(best["validation_loss"])
+        kept = min(trained.history, key=lambda r: r["validation_loss"])
+        if classifier.training.keep == "last":
+            kept = trained.history[-1]
+        check_overlap(kept["validation_loss"])
     except InputError as error:
         raise InputError(f"iteration {iteration}, {level} level: {error}") from None
     model.save(folder / "model" / name)
     found = log_ratios_of(model, events, config)
+    gained = _gain(model, before, validated_on, config)
     report = {
         "iteration": iteration,
         "level": level,
         "epochs": len(trained.history),
-        "best_epoch": best["epoch"],
-        "validation_loss": best["validation_loss"],
+        "epoch": kept["epoch"],
+        "validation_loss": kept["validation_loss"],
+        **gained._asdict(),
         "clipped": 0.0,
     }
     if config.clip is not None:
@@ -392,10 +306,21 @@ def _fit(
     return found, report
 
 
-def log_ratios_of(model: RatioModel, events: Events, config: OmniFold) -> np.ndarray:
+def _gain(model: RatioModel, before: RatioModel | None, held: Examples, config: OmniFold) -> Gain:
+    """Measure the first replica's step on held-out examples; before: None for a ratio of 1."""
+    log_ratio = log_ratios_of(model, held.events, config)[0]
+    known = np.zeros_like(log_ratio)
+    if before is not None:
+        known = log_ratios_of(before, held.events, config)[0]
+    label = held.events.label if held.label is None else held.label[:, 0]
+    assert held.weight is not None and label is not None
+    return measured(log_ratio, known, held.weight[:, 0], label)
+
+
+def log_ratios_of(model: RatioModel, events: Sample, config: OmniFold) -> np.ndarray:
     """Give the log ratio of each replica, the median of its members, (R, n), not clipped."""
     each = model.log_ratios(events)
-    return np.median(each.reshape(1 + config.replicas, config.members, -1), axis=1)
+    return np.median(each.reshape(len(config.draws), config.members, -1), axis=1)
 
 
 def _kept(state: Unfolded, folder: Path, report: Any, **factors: np.ndarray) -> Unfolded:

@@ -8,14 +8,17 @@
 | `pull`               | (I, R, n) | float64 | factors after step 1 of each iteration              |
 | `push`               | (J, R, n) | float64 | factors after step 2; weight × push is unfolded     |
 | `replicas`           | (R, n)    | int8    | how often each event counts in each replica         |
+| `draws`              | (R, 2)    | int64   | which bootstrap sample of data and of simulation    |
+|                      |           |         | each replica holds; 0: the sample as it is          |
 | `observables/<name>` | (n,)      | float64 | of the particle level; NaN where there is none      |
 
 The events are in the order of the simulation's file. Replica 0 is the result, in which each event
-counts once; the others are bootstrap replicas of data and simulation, whose spread is the
-statistical error. Attributes of the root: `format` = "jaxpriors-unfolding", `version` = 1,
-`iterations` (as requested; the file is finished when `push` has as many), `scale` (R,) and JSON
-texts: `metadata` (configuration, versions, hashes of the samples) and `reports`, one for each
-finished step.
+counts once; the others are bootstrap replicas of data and simulation, with other first weights,
+whose spread is the error (`unfolding.variance`). Files of version 1 lack `draws`: each replica
+holds samples of its own. Attributes of the root: `format` = "jaxpriors-unfolding", `version` = 2,
+`iterations` (as requested; the file is finished when `push` has as many), `chosen` (the iteration
+to take, `quality.chosen_iteration`, with its `reason`), `scale` (R,) and JSON texts: `metadata`
+(configuration, versions, hashes of the samples) and `reports`, one for each finished step.
 
 A particle-level distribution is a histogram of an observable with weight × push × scale, over the
 events with ``pass_gen``; that of a replica also has its counts as weights.
@@ -34,16 +37,20 @@ import numpy as np
 
 from jaxpriors.data.hdf5 import open_source
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.histograms import binned
 from jaxpriors.run.forms import checked, parse_json
 from jaxpriors.run.hdf5 import written_hdf5
 from jaxpriors.run.stored_arrays import regular_file
+from jaxpriors.unfolding import variance
+from jaxpriors.unfolding.quality import chosen_iteration, unmeasured
+from jaxpriors.unfolding.variance import Parts, design
 
-FORMAT, VERSION = "jaxpriors-unfolding", 1
-_ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas")
+FORMAT, VERSION = "jaxpriors-unfolding", 2
+_ARRAYS = ("weight", "pass_gen", "pass_reco", "pull", "push", "replicas", "draws")
 _VALUES = ("iterations", "scale")
 _TEXTS = {"metadata": dict[str, Any], "reports": list[dict[str, Any]]}
 MOST_COUNTS = 127  # of one event in one replica, whose mean is 1: what int8 holds
-_FACTORS = ("pull", "push", "replicas", "scale")
+_FACTORS = ("pull", "push", "replicas", "draws", "scale")
 _KINDS = {"b": "booleans", "iu": "integers", "f": "floating numbers"}
 
 
@@ -59,9 +66,10 @@ class Unfolded:
     >>> one, both = np.ones(4), np.ones(4, bool)
     >>> push = np.array([[[0.5, 1.0, 1.0, 1.5]]])  # of one iteration, without replicas
     >>> counts = np.ones((1, 4), np.int8)
-    >>> result = Unfolded(one, both, both, push, push, counts, np.array([2.0]), 1, {}, {}, [])
+    >>> draws = np.array([[0, 0]])
+    >>> result = Unfolded(one, both, both, push, push, counts, draws, np.ones(1), 1, {}, {}, [])
     >>> result.weights()
-    array([[1., 2., 2., 3.]])
+    array([[0.5, 1. , 1. , 1.5]])
     """
 
     weight: np.ndarray
@@ -70,6 +78,7 @@ class Unfolded:
     pull: np.ndarray
     push: np.ndarray
     replicas: np.ndarray
+    draws: np.ndarray
     scale: np.ndarray
     iterations: int
     observables: dict[str, np.ndarray]
@@ -81,19 +90,78 @@ class Unfolded:
         """Return whether all iterations are done."""
         return len(self.push) == self.iterations
 
+    @property
+    def chosen(self) -> int:
+        """Return the iteration that held-out events choose (`quality.chosen_iteration`)."""
+        return chosen_iteration(self.reports, len(self.push))[0]
+
     def weights(self, iteration: int | None = None) -> np.ndarray:
         """Give the unfolded weights of each replica (R, n), in the normalisation of the data.
 
-        They are 0 for events without a particle level. iteration: from 1, None for the last one; 0
-        is the simulation itself. Raises InputError for one that is not done.
+        They are 0 for events without a particle level. iteration: from 1, None for the chosen one;
+        0 is the simulation itself. Raises InputError for one that is not done.
         """
         done = len(self.push)
-        iteration = done if iteration is None else iteration
+        iteration = self.chosen if iteration is None else iteration
         if not 0 <= iteration <= done:
             raise InputError(f"iteration: found {iteration}, expected 0 to {done}, those done")
         push = 1.0 if iteration == 0 else self.push[iteration - 1]
         weight = self.weight * self.pass_gen * self.replicas
         return self.scale[:, None] * weight * push
+
+    def contents(
+        self,
+        values: np.ndarray,
+        edges: np.ndarray,
+        iteration: int | None = None,
+        normalised: bool = False,
+    ) -> np.ndarray:
+        """Fill the spectrum of an observable (n,) by every replica, (R, K); row 0 is the result.
+
+        edges: (K + 1,). iteration: as in ``weights``. normalised: whether each replica's contents
+        are shares of their sum. Raises InputError as `histograms.binned` does, and for a sum that
+        is not positive where it is divided by.
+        """
+        gen = self.pass_gen
+        weights = self.weights(iteration)[:, gen]
+        found = np.stack([binned(values[gen], edges, w).content for w in weights])
+        if not normalised:
+            return found
+        sums = found.sum(1, keepdims=True)
+        if not np.all(sums > 0):
+            raise InputError(
+                f"normalised: the weights within the bins add up to {sums.min():g} in a replica, "
+                "expected a positive number"
+            )
+        return found / sums
+
+    def covariance(
+        self,
+        values: np.ndarray,
+        edges: np.ndarray,
+        iteration: int | None = None,
+        normalised: bool = False,
+    ) -> Parts:
+        """Estimate the covariance (K, K) of ``contents`` and its parts (`unfolding.variance`).
+
+        The total holds data, simulation and first weights; its parts are None for replicas with one
+        start each. Raises InputError where there are fewer than two bootstrap samples.
+
+        >>> draws = np.array([[0, 0], [1, 1], [2, 2]])  # the result and two replicas
+        >>> counts, flags = np.array([[1, 1], [2, 0], [0, 2]], np.int8), np.ones(2, bool)
+        >>> push = np.ones((1, 3, 2))
+        >>> given = np.ones(2), flags, flags, push, push, counts, draws, np.ones(3), 1
+        >>> result = Unfolded(*given, observables={}, metadata={}, reports=[])
+        >>> result.covariance(np.array([0.5, 1.5]), np.array([0.0, 1.0, 2.0])).total.tolist()
+        [[2.0, -2.0], [-2.0, 2.0]]
+        """
+        found = variance.covariance(self.contents(values, edges, iteration, normalised), self.draws)
+        if found is None:
+            raise InputError(
+                f"replicas: found {len(self.draws) - 1} in the result, expected at least 2: "
+                "unfold with --replicas"
+            )
+        return found
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file whole or not at all; replace an earlier state."""
@@ -101,6 +169,8 @@ class Unfolded:
             file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
             for name in _VALUES:
                 file.attrs[name] = getattr(self, name)
+            chosen = chosen_iteration(self.reports, len(self.push))
+            file.attrs["chosen"], file.attrs["reason"] = chosen
             for name in _TEXTS:
                 file.attrs[name] = json.dumps(getattr(self, name), allow_nan=False)
             arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -116,13 +186,17 @@ class Unfolded:
         with open_source(path) as source:
             attributes = source.attributes[""]
             found = [attributes.get(name) for name in ("format", "version")]
-            if not _equal(found[0], FORMAT) or not _equal(found[1], VERSION):
+            old = _equal(found[1], 1)
+            if not _equal(found[0], FORMAT) or not (old or _equal(found[1], VERSION)):
                 raise InputError(
                     f"{Path(path)}: found format {found[0]!r}, version {found[1]}; expected "
-                    f"{FORMAT!r}, version {VERSION}, which `jaxpriors unfold` writes"
+                    f"{FORMAT!r}, version 1 or {VERSION}, which `jaxpriors unfold` writes"
                 )
             prefix = "observables/"
-            arrays: dict[str, Any] = {name: source.read(name) for name in _ARRAYS}
+            names = [name for name in _ARRAYS if name != "draws" or not old]
+            arrays: dict[str, Any] = {name: source.read(name) for name in names}
+            if old:
+                arrays["draws"] = design(max(len(arrays["replicas"]) - 1, 0))
             observables = {
                 name.removeprefix(prefix): source.read(name)
                 for name in source.arrays
@@ -161,6 +235,7 @@ class Unfolded:
             "replicas": (*first, *number),
             "pull": (*self.pull.shape[:1], *first, *number),
             "push": (*self.push.shape[:1], *first, *number),
+            "draws": (*first, 2),
             "scale": first,
         }
         arrays = {name: getattr(self, name) for name in shapes} | {
@@ -170,7 +245,9 @@ class Unfolded:
             expected = shapes.get(name, number)
             if array.shape != expected:
                 return f"{name!r}: found shape {array.shape}, expected {expected}"
-            kinds = "b" if name.startswith("pass_") else "iu" if name == "replicas" else "f"
+            kinds = (
+                "b" if name.startswith("pass_") else "iu" if name in ("replicas", "draws") else "f"
+            )
             if array.dtype.kind not in kinds and name in shapes:
                 return f"{name!r}: found dtype {array.dtype}, expected {_KINDS[kinds]}"
             if name in shapes and not np.isfinite(array).all():
@@ -181,6 +258,13 @@ class Unfolded:
                 return f"{name!r}: found {array.max()}, expected at most {MOST_COUNTS}"
         if not first[0] or not np.all(self.replicas[0] == 1):
             return "'replicas': found other counts than 1 in replica 0, expected the result there"
+        starts = int(np.sum(~self.draws.any(1)))
+        expected_draws = _design(len(self.draws), starts)
+        if expected_draws is None or not np.array_equal(self.draws, expected_draws):
+            return (
+                f"'draws': found {starts} replicas of the samples as they are among "
+                f"{len(self.draws)} that are no design of bootstrap samples and first weights"
+            )
         done, begun = len(self.push), len(self.pull)
         if not (done <= begun <= done + 1 and begun <= self.iterations):
             return (
@@ -189,7 +273,18 @@ class Unfolded:
             )
         if len(self.reports) != done + begun:
             return f"'reports': found {len(self.reports)}, expected {done + begun}, one a step"
+        for report in self.reports:
+            if "gain" in report and (name := unmeasured(report)):
+                return f"'reports': found {name} {report.get(name)!r} of a step, expected a number"
         return None
+
+
+def _design(rows: int, starts: int) -> np.ndarray | None:
+    """Give the draws of so many replicas, of which ``starts`` hold the samples as they are."""
+    if starts == 1:
+        return design(rows - 1)
+    draws, left = divmod(rows // max(starts, 1) - 1, 2)
+    return None if left or rows % max(starts, 1) or draws < 2 else design(draws, starts)
 
 
 def _equal(found: Any, expected: Any) -> bool:

@@ -31,6 +31,7 @@ from jaxpriors.models.pet import PET, PETConfig
 from jaxpriors.models.state_dicts import state_from_network
 from jaxpriors.porting.omnilearn_files import state_name, to_ours
 from jaxpriors.preprocessing.clouds import PointCloud
+from jaxpriors.ratio.networks import PETClassifier
 from jaxpriors.training.optimizers import (
     OptimizerConfig,
     learning_rate,
@@ -276,9 +277,8 @@ def _omnifold_losses(case: Case, dtype: Any) -> Callable[[PET], tuple[Array, Arr
     label, weight = jnp.moveaxis(jnp.asarray(case.arrays["y"], dtype), -1, 0)
 
     def losses(network: PET) -> tuple[Array, Array]:
-        logits, jet = network.classify(cloud.features, cloud.mask, cloud.jet)
-        entropy = optax.sigmoid_binary_cross_entropy(logits[:, 0], label)
-        return (weight * entropy).mean(), jnp.square(jet - cloud.jet).mean(-1)
+        logits, error = PETClassifier(network).with_regression(cloud).T
+        return (weight * optax.sigmoid_binary_cross_entropy(logits, label)).mean(), error
 
     return losses
 
@@ -293,11 +293,11 @@ def _omnifold_gradient(case: Case, dtype: Any) -> Gradient:
         return events * mean + jet.sum(), {"losses": mean, "loss_pred0": mean, "loss_evt0": jet}
 
     whole = compiled(jax.value_and_grad(total, has_aux=True))
-    body = compiled(jax.grad(lambda network: losses(network)[0]))
 
     def gradient(network: PET, step: int) -> tuple[dict[str, Array], PET]:
         (_, logs), found = whole(network)
-        return logs, dataclasses.replace(found, body=body(network).body)
+        body = jax.tree.map(lambda x: x / events, found.body)
+        return logs, dataclasses.replace(found, body=body)
 
     return gradient
 

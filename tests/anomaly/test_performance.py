@@ -42,6 +42,9 @@ def test_the_cut_on_the_background_is_kept():
     for least in (1, 10, 100):
         found = anomaly.performance(scores, labels, least)["max_sic"]["median"]
         assert found == pytest.approx(1 / np.sqrt(least / 1000))
+    for share in (0.001, 0.1, 0.5):  # is to be exceeded, as OmniLearn's
+        found = anomaly.performance(scores, labels, share)["max_sic"]["median"]
+        assert found == pytest.approx(1 / np.sqrt(share + 0.001))
     with pytest.raises(InputError, match="expected at least 2000"):
         anomaly.performance(scores, labels, 2000)
 
@@ -62,13 +65,15 @@ def test_weights_are_repeated_events():
 
 def test_summary_and_chance():
     found = anomaly.summary(np.arange(101.0))
-    assert (found["median"], found["low"], found["high"]) == (50, 16, 84)
+    assert (found["median"], found["mean"], found["low"], found["high"]) == (50, 50, 16, 84)
+    skewed = np.array([[0.0, 0.0, 0.0, 8.0]]).T
+    assert anomaly.band(skewed, "mean")[0] == 2 and anomaly.band(skewed)[0] == 0
     assert anomaly.chance(5.0, np.arange(9.0)) == pytest.approx(5 / 10)  # 5, 6, 7, 8 and itself
     assert anomaly.chance(99.0, np.arange(9.0)) == pytest.approx(1 / 10)
 
 
 def test_tables_are_told_from_metrics_alone():
-    row = {"median": 3.25, "low": 2.0, "high": 4.0}
+    row = {"median": 3.25, "mean": 3.5, "low": 2.0, "high": 4.0}
     values = {
         "max_sic": {"lgatr": {"0": row, "50": row}},
         "supervised": {"lgatr": row},
@@ -78,5 +83,13 @@ def test_tables_are_told_from_metrics_alone():
     text = anomaly.format_anomaly(values)
     assert "at least 10 background events" in text and text.count("3.25 (2.00-4.00)") == 4
     assert text.splitlines()[-1].endswith("0.25")
+    # models of runs that were merged may lack a point and the references
+    values["max_sic"]["pet"] = {"500": row}
+    values |= {"min_background": 1e-4, "center": "mean"}
+    text = anomaly.format_anomaly(values)
+    assert "mean (68 % band)" in text and "more than 0.01 % of the background behind" in text
+    assert text.count("3.50 (2.00-4.00)") == 5 and text.splitlines()[-1].startswith("pet")
+    del values["supervised"], values["null"]
+    assert "supervised" not in anomaly.format_anomaly(values)
     with pytest.raises(InputError, match="found no 'max_sic'"):
         anomaly.format_anomaly({})

@@ -11,7 +11,7 @@ from jaxpriors.anomaly import training as anomaly
 from jaxpriors.anomaly.performance import performance
 from jaxpriors.anomaly.search import Search, excess
 from jaxpriors.anomaly.training import (
-    TRAINING,
+    SMALL,
     search_classifier,
     select,
     shuffled,
@@ -38,8 +38,8 @@ TINY = dataclasses.replace(
     num_blocks=1,
 )
 SHORT = dataclasses.replace(
-    TRAINING["small"],
-    optimizer=dataclasses.replace(TRAINING["small"].optimizer, learning_rate=1e-2),
+    SMALL,
+    optimizer=dataclasses.replace(SMALL.optimizer, learning_rate=1e-2),
     epochs=5,
     patience=None,
     buckets=1,
@@ -211,7 +211,7 @@ def test_the_command_searches_and_goes_on(tmp_path, monkeypatch, capsys):
     samples = {"data": with_signal(300, 60), "template": TEMPLATE, "test": TEST}
     for name, events in samples.items():
         write_events(tmp_path / f"{name}.h5", events)
-    monkeypatch.setitem(anomaly.TRAINING, "small", dataclasses.replace(SHORT, epochs=2))
+    monkeypatch.setattr(anomaly, "SMALL", dataclasses.replace(SHORT, epochs=2))
     monkeypatch.setitem(MODELS["lgatr-slim"].network, "small", lambda: TINY)
     out = tmp_path / "run"
     command = ["anomaly", *(str(tmp_path / f"{n}.h5") for n in ("data", "template"))]

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from jaxpriors.cli.main import run
+from jaxpriors.cli.options import InputOptions
+from jaxpriors.cli.reweight import Fit
 from jaxpriors.data.sample_files import write_events
 from jaxpriors.errors import InputError
 from tests.helpers.jets import random_jets
@@ -197,6 +199,11 @@ def test_weights_that_are_all_zero(files, tmp_path, capsys):
         (("--model", "pet", "--beam", "none"), "which have no tokens"),
         (("--model", "pet", "--pretrained", "pet.st"), "expected 'pet-finetuned'"),
         (("--model", "pet-finetuned", "--pretrained", "pet.st"), "pet.st: no such file"),
+        (
+            ("--model", "pet-finetuned", "--size", "paper"),
+            "_token_baseline_all.weights.h5, in",
+        ),
+        (("--model", "mlp", "--features", "momenta"), "which have no tokens"),
     ],
 )
 def test_bad_arguments_leave_nothing(files, tmp_path, capsys, arguments, message):
@@ -206,6 +213,12 @@ def test_bad_arguments_leave_nothing(files, tmp_path, capsys, arguments, message
     assert code == 2 and error.startswith("error: ") and error.count("\n") == 1
     assert message in error
     assert not out.exists()
+
+
+def test_momenta_alone_are_asked_of_every_network():
+    models = ("lgatr-slim", "pet", "pet-finetuned", "mlp")
+    found = Fit(models, seen=InputOptions("momenta")).classifiers()
+    assert [getattr(one.inputs, "features", None) for one in found] == ["momenta"] * 3 + [None]
 
 
 def test_a_start_that_was_killed_does_not_block_the_folder(tmp_path):

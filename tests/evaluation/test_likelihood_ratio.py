@@ -34,8 +34,10 @@ def test_separation_is_that_of_the_gaussians():
     assert found["auc"] == pytest.approx(norm.cdf(SHIFT / np.sqrt(2)), abs=4 * found["auc_error"])
     expected = norm.cdf(SHIFT / 2)
     assert found["accuracy"] == pytest.approx(expected, abs=4 * found["accuracy_error"])
-    expected = 1 / norm.sf(SHIFT)
-    assert found["rejection50"] == pytest.approx(expected, abs=4 * found["rejection50_error"])
+    for share in (50, 10):
+        expected = 1 / norm.sf(norm.isf(share / 100) + SHIFT)
+        error = 4 * found[f"rejection{share}_error"]
+        assert found[f"rejection{share}"] == pytest.approx(expected, abs=error)
     assert found["ece"] < 2 * found["ece_floor"] < 0.02
 
 

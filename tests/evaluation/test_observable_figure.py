@@ -56,6 +56,22 @@ def test_six_panels_with_ratios_hold_data_simulation_and_models(samples):
         assert bottom + top == pytest.approx(2.0)
 
 
+def test_the_spread_of_trainings_is_a_band_around_the_ratio(samples):
+    data, simulation = samples
+    each = np.exp(np.random.default_rng(0).normal(0, 0.3, (4, 1)) * simulation["zg"])
+    drawn = observable_figure(data, simulation, {"PET": each.mean(0)}, trainings={"PET": each})
+    edges, (band,) = OBSERVABLES["mass"].edges, steps(drawn.axes[1])[3:]
+    values, _, baseline = band.get_data()
+    density = histogram(data["mass"], edges).density(edges)[0]
+    spread = np.std(
+        [histogram(simulation["mass"], edges, w).density(edges)[0] for w in each], axis=0, ddof=1
+    )
+    known = np.isfinite(values)
+    assert known.sum() > 5
+    expected = 2 * spread[known] / density[known]
+    np.testing.assert_allclose((values - baseline)[known], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("models", [2, 7, 11])
 def test_the_legend_of_many_models_stays_inside(samples, models):
     weights = {f"pet-finetuned {i}": np.ones(3000) for i in range(models)}

@@ -93,10 +93,21 @@ def test_bad_input_is_named(samples):
         report.format_table({"auc": 0.5})
 
 
-def test_seeds_are_summed_up():
-    tables = [{"a": {"m": {"value": v, "floor": 1.0}}} for v in (2.0, 4.0)]
-    cell = report.over_seeds(tables)["a"]["m"]
-    assert cell["value"] == 3 and cell["best"] == 2 and cell["spread"] == pytest.approx(2**0.5)
+def test_the_chosen_seed_stands_beside_mean_and_spread(table):
+    cells = table["table2"]["exact"]
+    half = {name: {"value": cell["value"] / 2} for name, cell in cells.items()}
+    row = {"seed": 3, "chosen": cells, "mean": half, "spread": half, "seeds": {"0": 0.7, "3": 0.6}}
+    seeds = table | {"table2": {"exact": row}}
+    alone = table | {"table2": {"exact": row | {"seeds": {"3": 0.6}}}}
+    lines, first = (report.format_table(x).splitlines()[4:] for x in (seeds, alone))
+    assert [line.split("  ")[0] for line in first] == ["unweighted", "exact", ""]
+    assert lines[1].startswith("exact, seed 3") and lines[1].split()[3:] == first[1].split()[1:]
+    assert lines[2].startswith("  mean ± spread of 2")
+    assert lines[2].split()[5:] == [
+        text
+        for name in ("mass", "own")
+        for text in (f"{half[name]['value']:.2f}", "±", f"{half[name]['value']:.2f}")
+    ]
 
 
 def test_what_lies_outside_is_told(samples, table):
@@ -123,7 +134,6 @@ def test_an_empty_range_has_no_numbers_and_stops_nothing(samples):
     assert found["table2"]["a"]["own"]["value"] > 0
     lines = report.format_table(json.loads(json.dumps(found))).splitlines()
     assert lines[5].split()[:2] == ["a", "-"] and "m below 5: 100.00%, 100.00%" in lines[-1]
-    assert report.over_seeds([found["table2"]] * 2)["a"]["mass"]["best"] is None
 
 
 def test_models_with_negative_weights_share_their_bins(samples):

@@ -110,6 +110,30 @@ def test_a_constituent_that_is_the_whole_jet():
     np.testing.assert_allclose(features[0, 0, [0, 1, 6]], 0, atol=1e-7)
 
 
+@pytest.mark.parametrize(("features", "seen"), [("full", 13), ("charge", 8), ("momenta", 7)])
+def test_what_a_pet_does_not_see_is_zero(features, seen):
+    batch = gather(JETS, np.arange(len(JETS)), int(JETS.multiplicity.max()))
+    whole, found = (c.build(batch, STANDARD) for c in (CONFIG, PointCloudConfig(features=features)))
+    np.testing.assert_array_equal(found.features[..., :seen], whole.features[..., :seen])
+    assert not np.asarray(found.features[..., seen:]).any() and found.features.shape[-1] == 13
+    np.testing.assert_array_equal(found.jet, whole.jet)
+
+
+def test_momenta_alone_need_no_identities():
+    """Of PET and L-GATr: other identities change nothing."""
+    batch = gather(JETS, np.arange(len(JETS)), int(JETS.multiplicity.max()))
+    other = dataclasses.replace(batch, pid=np.zeros_like(batch.pid))
+    for config in (
+        PointCloudConfig(features="momenta"),
+        InputConfig("momenta"),
+        InputConfig("kinematics"),
+    ):
+        learnt = config.learn(JETS)
+        one, two = (jax.tree.leaves(config.build(b, learnt)) for b in (batch, other))
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_features_are_normalised_by_the_table_and_jets_by_the_sample():
     """(x − mean) / std of the table; what is 0 or 1 stays; jets by the training sample."""
     features, mask, jets = _raw(JETS)

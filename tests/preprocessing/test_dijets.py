@@ -75,13 +75,36 @@ def test_scalars_are_standardised_and_zero_for_other_tokens():
     inside = constituents[:, FIXED:][valid[:, FIXED:]]
     np.testing.assert_allclose(inside.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(inside.std(0), 1, atol=1e-3)
-    both = jets[:, FIXED - 2 : FIXED].reshape(-1, 4)
+    both = jets[:, FIXED - 2 : FIXED].reshape(-1, 5)
     np.testing.assert_allclose(both.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(both.std(0), 1, atol=1e-3)
     expected = dijets.dijet_mass(EVENTS)
     np.testing.assert_allclose(mass, (expected - expected.mean()) / expected.std(), atol=1e-2)
     assert not constituents[:, :FIXED].any() and not jets[:, : FIXED - 2].any()
     assert not jets[:, FIXED:].any()
+
+
+def test_jets_have_the_features_that_are_asked_for():
+    """Table 5 of the paper: pT, η, φ, E and m of each jet."""
+    for names in (TOKENS.jet_features, ("multiplicity", "pt")):
+        config = DijetConfig(jet_features=names)
+        learnt = config.learn(EVENTS)
+        scalars = np.asarray(inputs_of(config).scalars)
+        assert scalars.shape[-1] == config.scalars == TOKENS.scalars - 5 + len(names)
+        part = slice(len(KINEMATICS), len(KINEMATICS) + len(names))
+        mean, std = (np.array(x)[part] for x in (learnt.mean, learnt.std))
+        found = scalars[:, FIXED - 2 : FIXED, part] * std + mean
+        for i, name in enumerate(names):
+            expected = [
+                dijets.jets_of(EVENTS).jet_p4.reshape(-1, 2, 4)[:, jet, 0]
+                if name == "energy"
+                else EVENTS.columns[f"jet{jet + 1}_{name}"]
+                for jet in (0, 1)
+            ]
+            np.testing.assert_allclose(found[..., i].T, expected, rtol=1e-3, atol=1e-3)
+    assert TOKENS.jet_features == ("pt", "eta", "phi", "energy", "mass")
+    with pytest.raises(InputError, match=r"jet_features: found \('tau21',\), expected some of pt"):
+        DijetConfig(jet_features=("tau21",))
 
 
 def test_distances_are_those_to_a_constituents_own_jet():

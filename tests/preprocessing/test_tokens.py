@@ -95,6 +95,17 @@ def test_momenta_alone_have_token_kinds_as_scalars():
     assert inputs.references.shape == (0, 16)
 
 
+def test_identities_can_be_left_out():
+    """All other scalars stay as they are."""
+    place = CONSTITUENT_FEATURES.index("identity")
+    config = InputConfig(features="kinematics")
+    _, full = _inputs()
+    _, found = _inputs(config)
+    assert config.scalars == found.scalars.shape[-1] == FULL.scalars - 1
+    expected = np.delete(np.asarray(full.scalars), place, axis=-1)
+    np.testing.assert_array_equal(found.scalars, expected)
+
+
 def test_inputs_are_the_same_under_jit():
     batch, inputs = _inputs()
     compiled = jax.jit(lambda b: FULL.build(b, STANDARD))(batch)

@@ -5,6 +5,7 @@ import dataclasses
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +15,8 @@ from jaxpriors.data.prepared import open_prepared, write_prepared
 from jaxpriors.data.stored import StoredEvents
 from jaxpriors.errors import InputError
 from jaxpriors.models.mlp import MLPConfig
+from jaxpriors.models.pet import PETConfig
+from jaxpriors.preprocessing.clouds import PointCloudConfig
 from jaxpriors.preprocessing.columns import ColumnsConfig
 from jaxpriors.preprocessing.registry import Preprocessing
 from jaxpriors.ratio.classifier import RatioClassifier
@@ -27,7 +30,7 @@ from jaxpriors.ratio.examples import (
     weighted_cross_entropy,
 )
 from jaxpriors.ratio.model import make_forward
-from jaxpriors.ratio.networks import Ensemble, MLPClassifier
+from jaxpriors.ratio.networks import Ensemble, MLPClassifier, PETClassifier
 from jaxpriors.training.step import Precision
 from tests.helpers.jets import random_jets
 
@@ -155,6 +158,45 @@ def test_a_batch_has_the_loss_of_its_events():
         assert float(loss) / n == pytest.approx(
             weighted_cross_entropy(logits, given).mean(), rel=1e-5
         )
+
+
+def test_the_head_of_a_pet_learns_the_jet_too():
+    """As in OmniLearn: neither the loss that is told nor the body knows of the regression.
+
+    Nor do the rows of weight 0 that fill a batch.
+    """
+    jets = random_jets(12, 3)
+    both = two_classes(jets[:6], jets[6:])
+    config = PointCloudConfig()
+    preprocessing = Preprocessing(config, config.learn(both))
+    width = int(both.multiplicity.max())
+    batch, filled = (gather(both, np.arange(12), width, rows) for rows in (None, 16))
+    small = PETConfig(
+        hidden_channels=8, num_heads=2, num_layers=1, num_local=1, neighbours=3,
+        num_class_layers=1, layer_scale=0.5, feature_drop=0.0,
+    )  # fmt: skip
+    members = [PETClassifier.init(jax.random.key(i), small, config) for i in range(2)]
+
+    def gradients(classifier, regression):
+        loss = make_loss(preprocessing, Precision(), False, regression)
+        return jax.jit(jax.value_and_grad(loss))(classifier, filled, None)
+
+    @jax.jit
+    @jax.grad
+    def error(network):
+        cloud = preprocessing(batch)
+        _, found = network.classify(cloud.features, cloud.mask, cloud.jet)
+        return jnp.square(found - cloud.jet).mean(-1).sum()
+
+    (value, alone), (same, found) = (gradients(members[0], r) for r in (False, True))
+    assert float(value) == pytest.approx(float(same), rel=1e-6)
+    close = partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
+    jax.tree.map(close, found.network.body, alone.network.body)
+    expected = jax.tree.map(jnp.add, alone.network.cls, error(members[0].network).cls)
+    jax.tree.map(close, found.network.cls, expected)
+    assert np.abs(found.network.cls.reg.weight).max() > 1e-2
+    together = gradients(Ensemble.of(members), True)[1].members
+    jax.tree.map(lambda a, b: close(2 * a[0], b), together, found)
 
 
 def test_a_network_without_weights_is_refused():

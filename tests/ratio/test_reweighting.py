@@ -104,6 +104,24 @@ def test_ranges_follow_heavy_jets_or_what_is_given():
         prepare_reweighting(*samples, empty)
 
 
+def test_parts_that_are_given_are_used_as_they_are():
+    part = np.arange(600) % 4 % 3  # half of the events train
+    samples = [
+        dataclasses.replace(random_jets(600, seed), columns={"part": part.copy()})
+        for seed in (0, 1)
+    ]
+    config = dataclasses.replace(CONFIG, truth=None, part="part")
+    found = prepare_reweighting(*samples, config).parts
+    for of_sample in found.values():
+        for place, index in enumerate(of_sample.values()):
+            np.testing.assert_array_equal(index, np.flatnonzero(part == place))
+    with pytest.raises(InputError, match="simulation: found no column of the parts 'x'"):
+        prepare_reweighting(*samples, dataclasses.replace(config, part="x"))
+    samples[1].columns["part"][0] = 7
+    with pytest.raises(InputError, match=r"data: found the values \[0 1 2 7\] of the parts"):
+        prepare_reweighting(*samples, config)
+
+
 def test_heavy_jets_are_reweighted_and_the_ranges_are_kept(tmp_path):
     """Also with weights of which a tenth is negative."""
     samples = [scaled(random_jets(900, seed), 20) for seed in (0, 1)]
@@ -164,3 +182,20 @@ def test_samples_that_do_not_overlap_have_no_ratio(tmp_path):
     with pytest.raises(InputError, match=r"told apart .* expected data that overlap"):
         run_reweighting(*samples, config, quiet_run(tmp_path), {})
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_the_published_bins_come_with_their_errors(tmp_path):
+    samples = random_jets(600, 0), random_jets(600, 1, mean_multiplicity=23)
+    short = dataclasses.replace(TINY, epochs=1)
+    config = dataclasses.replace(
+        SIX, classifiers=(RatioClassifier("mlp", training=short),), bins="published"
+    )
+    metrics = run_reweighting(*samples, config, quiet_run(tmp_path), {})
+    ranges = metrics["ranges"]["table2"]
+    assert ranges["mass"]["bins"] == 49 and ranges["multiplicity"]["bins"] == 79
+    assert "published bins, 49 each" in tables(metrics)
+    signed = samples[0].with_weight(np.where(np.arange(600) < 9, -1, 1))
+    with pytest.raises(InputError, match="bins: found published, and negative weights"):
+        prepare_reweighting(signed, samples[1], config)
+    with pytest.raises(InputError, match="bins: found published beside other ranges"):
+        dataclasses.replace(config, ranges={"mass": (0, 2)})

@@ -82,7 +82,7 @@ def test_the_numbers_of_an_unfolding(field):
 
 
 def test_members_and_replicas_are_networks_of_one_program():
-    with pytest.raises(InputError, match=r"members × \(1 \+ replicas\): found 100100, expected"):
+    with pytest.raises(InputError, match=r"members × replicas: found 100100, expected"):
         OmniFold(MLP, MLP, members=100, replicas=1000)
 
 

@@ -59,7 +59,9 @@ def test_a_training_of_the_same_kind_is_not_compiled_again(tmp_path):
     compiled = loop._compiled.cache_info()
     assert np.array_equal(_train(tmp_path / "b").params["weight"], first.params["weight"])
     _train(tmp_path / "c", y=Y + 1)
-    slower = dataclasses.replace(CONFIG.optimizer, learning_rate=1e-3, final_rate=1.0)
+    slower = dataclasses.replace(
+        CONFIG.optimizer, learning_rate=1e-3, final_rate=1.0, weight_decay=0.5
+    )
     other = _train(tmp_path / "s", dataclasses.replace(CONFIG, optimizer=slower, epochs=1))
     assert not np.array_equal(other.params["weight"], first.params["weight"])
     again = loop._compiled.cache_info()

@@ -157,6 +157,11 @@ def test_the_body_learns_slower_and_decays_as_fast(rule):
         np.testing.assert_allclose(getattr(found.body, name), getattr(slow, name), rtol=1e-6)
         np.testing.assert_array_equal(getattr(found.head, name), getattr(fast, name))
     assert not np.allclose(found.body.weight, found.head.weight, atol=1e-3)
+    slower = _descend(OptimizerConfig(rule, 0.02, 0.5, body_factor=4.0, slow_decay=True), whole)
+    alone = _descend(OptimizerConfig(rule, 0.02 / 4, 0.5), params)
+    for name in ("weight", "bias"):
+        np.testing.assert_allclose(getattr(slower.body, name), getattr(alone, name), rtol=1e-6)
+        np.testing.assert_array_equal(getattr(slower.head, name), getattr(fast, name))
 
 
 def test_every_parameter_decays_if_asked():
@@ -223,6 +228,8 @@ def test_schedule_rises_and_falls():
     flat = _rate(OptimizerConfig(learning_rate=1.0, warmup=0.1, initial_rate=1.0), 100)
     assert float(flat(0)) == float(flat(7)) == 1
     assert float(_rate(OptimizerConfig(final_rate=1.0), 1)(1)) == np.float32(3e-5)
+    cut = _rate(OptimizerConfig(learning_rate=1.0, warmup=0.2, cosine=1.6), 100)
+    assert float(cut(20)) == 1 and float(cut(100)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.13, 1.0])

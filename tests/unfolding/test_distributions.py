@@ -14,6 +14,7 @@ from jaxpriors.unfolding.distributions import (
     usual_edges,
 )
 from jaxpriors.unfolding.result import Unfolded
+from jaxpriors.unfolding.variance import design
 
 
 def _result(replicas, n=3000):
@@ -30,6 +31,7 @@ def _result(replicas, n=3000):
         pull=push,
         push=push,
         replicas=counts,
+        draws=design(replicas),
         scale=np.full(1 + replicas, 0.5),
         iterations=2,
         observables={"x": np.where(gen, x, np.nan)},

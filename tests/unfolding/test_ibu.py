@@ -1,11 +1,13 @@
 """Iterative Bayesian unfolding: an independent implementation, known truths, bad input."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from pyunfold import iterative_unfold
 
 from jaxpriors.errors import InputError
-from jaxpriors.unfolding.ibu import Response, bins, unfold
+from jaxpriors.unfolding.ibu import Response, bins, covariance, unfold
 
 EDGES = np.linspace(-3, 3, 13)
 
@@ -92,3 +94,31 @@ def test_what_cannot_be_unfolded_is_said():
         unfold(np.zeros(12), response, 2)
     with pytest.raises(InputError, match=r"found shape \(3,\), expected \(12,\)"):
         unfold(np.ones(3), response, 2)
+
+
+def test_errors_of_bootstrap_samples_cover_the_truth():
+    """68 % of the intervals hold it in toys of data and simulation; not with the data's alone."""
+    edges, inside = np.array([-9.0, -1.0, -0.3, 0.4, 1.1, 9.0]), {"total": [], "data": []}
+    expected = 1000 * np.diff([NormalDist(0.2, 0.9).cdf(x) for x in edges])
+    for toy in range(60):
+        rng = np.random.default_rng([toy, 7])
+        sizes = rng.poisson([1500, 1000])
+        particle, detector, _ = _gaussians(sizes[0], 0.0, 1.0, [toy, 0], smearing=0.3)
+        measured = _gaussians(sizes[1], 0.2, 0.9, [toy, 1], smearing=0.3)[1]
+        response = Response.of_events(particle, detector, edges, edges)
+        found = unfold(np.histogram(measured, edges)[0], response, 6)[-1]
+        given = measured, particle, detector, edges, edges, 6
+        parts = covariance(*given, replicas=30, seed=toy)
+        assert parts.total == pytest.approx(parts.data + parts.simulation)
+        for name, each in inside.items():
+            error = np.sqrt(np.diag(getattr(parts, name)))
+            each.append(np.abs(found - expected) < error)
+    shares = {name: np.mean(each) for name, each in inside.items()}
+    assert shares["total"] == pytest.approx(0.68, abs=0.07)  # 60 toys of 5 bins: 0.03
+    assert shares["data"] < 0.61
+
+
+def test_a_single_bootstrap_sample_is_refused():
+    x = np.linspace(-1, 1, 50)
+    with pytest.raises(InputError, match="replicas: found 1, expected at least 2"):
+        covariance(x, x, x, EDGES, EDGES, 1, replicas=1)

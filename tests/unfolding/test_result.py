@@ -68,7 +68,8 @@ EDITS = {
     "a report less": (attribute("reports", "[]"), "'reports': found 0, expected"),
     "reports of text": (attribute("reports", '["x"]'), r"'reports'\[0\]: found 'x', expected"),
     "another format": (attribute("format", np.arange(2)), "expected 'jaxpriors-unfolding'"),
-    "another version": (attribute("version", 2), "version 2; expected"),
+    "another version": (attribute("version", 3), "version 3; expected"),
+    "no draws": (attribute("version", 2), "no dataset 'draws'"),
 }
 
 
@@ -83,9 +84,33 @@ def test_an_edited_file_is_refused(tmp_path, name):
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
+DRAWS = {
+    "a draw of nothing": (first(1), "'draws': found 0 replicas of the samples as they are"),
+    "no design": (replace("draws", lambda a: a[::-1]), "that are no design of bootstrap samples"),
+    "negative draws": (replace("draws", lambda a: a - 1), "'draws': found -1, expected no neg"),
+    "draws of data alone": (replace("draws", lambda a: a[:, :1]), r"'draws': found shape \(\d, 1"),
+    "draws as numbers": (replace("draws", lambda a: a * 1.0), "'draws': found dtype float64"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_draws_that_do_not_belong_to_the_replicas_are_refused(tmp_path, name):
+    edit, message = DRAWS[name]
+    edit = replace("draws", edit) if name == "a draw of nothing" else edit
+    path = tmp_path / "unfolding.h5"
+    Unfolded.read(FIXTURES / "written" / "unfolding.h5").write(path)
+    with h5py.File(path, "a") as file:
+        assert file["draws"][()].tolist() == [[i, i] for i in range(len(file["draws"]))]
+        edit(file)
+    with pytest.raises(InputError, match=message):
+        Unfolded.read(path)
+
+
 def test_what_is_written_is_read(tmp_path):
+    """The written file is of version 1, without draws: each replica holds samples of its own."""
     found = Unfolded.read(FIXTURES / "written" / "unfolding.h5")
     found.write(tmp_path / "a.h5")
     again = Unfolded.read(tmp_path / "a.h5")
+    np.testing.assert_array_equal(again.draws, found.draws)
     np.testing.assert_array_equal(again.weights(), found.weights())
     assert json.dumps(again.reports) == json.dumps(found.reports)

@@ -10,6 +10,7 @@ from typing import Any
 from jaxpriors.data.catalog import data_set
 from jaxpriors.data.catalog.download import Progress, obtain, quiet, verify
 from jaxpriors.data.catalog.sets import DataSet, File
+from jaxpriors.data.formats.splits import splits_in
 from jaxpriors.data.parts import Part, pieces
 from jaxpriors.data.prepared import attributes, check_place, finished, write_prepared
 from jaxpriors.errors import InputError
@@ -29,6 +30,8 @@ def prepare(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Prepare a set in a folder (`jaxpriors.data.prepared`); gives the folder.
+
+    The parts of a split (a folder of train, val and test) become folders of these names in it.
 
     A call that was killed goes on where it was, with downloads as with the conversion. Memory holds
     one piece of the events for each process.
@@ -54,11 +57,24 @@ def prepare(
     if events is not None and events < 1:
         raise InputError(f"events: found {events}, expected at least 1")
     if entry.local and not files:
-        raise InputError(f"files: found none; {name} has no published files, name your own")
+        hint = entry.get or f"{name} has no published files, name your own"
+        raise InputError(f"files: found none; {hint}")
     if entry.local and sample is not None:
         raise InputError(f"sample: found {sample!r}; {name} has none, its files are your own")
     if processes < 1:
         raise InputError(f"processes: found {processes}, expected at least 1")
+    if entry.local and _is_folder(files) and (split := splits_in(files[0])):
+        for part, path in split.items():
+            prepare(
+                name,
+                folder / part,
+                files=[path],
+                events=events,
+                processes=processes,
+                downloads=downloads,
+                progress=progress,
+            )
+        return folder
     check_place(folder)
     asked = {
         "set": name,

@@ -53,6 +53,7 @@ class DataSet:
             in `widths`.
         widths: of columns that are (n, width).
         recipe: of `jaxpriors data simulate`, that makes a surrogate sample.
+        get: of local files that are published, how to get them; "" for those that are your own.
     """
 
     name: str
@@ -69,10 +70,11 @@ class DataSet:
     columns: Mapping[str, str] = field(default_factory=dict)
     widths: Mapping[str, int] = field(default_factory=dict)
     recipe: str | None = None
+    get: str = ""
 
     @property
     def local(self) -> bool:
-        """Tell whether its files are the user's own."""
+        """Tell whether its files are given by the user."""
         return not self.samples
 
     def files(self, sample: str | None) -> tuple[File, ...]:

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from jaxpriors.data.checks import check_integers, refuse
+from jaxpriors.data.formats.splits import SUFFIXES, splits_in
 from jaxpriors.data.hdf5 import Source, open_source
+from jaxpriors.data.unread import listed
 from jaxpriors.errors import InputError
 from jaxpriors.physics.jet_features import FEATURES
 
 T = TypeVar("T")
 ENERGY_TOLERANCE = 1e-3  # energies this much below |p|, relative to it, are put down to rounding
-SUFFIXES = (".h5", ".hdf5")
 BLOCK = 2**24  # values of `data` that are read or written at once
 
 
@@ -47,11 +48,14 @@ def read_blocks(
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
     """List the *.h5 and *.hdf5 files of a folder by their names, or the file itself.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, and where they are the parts of a split.
     """
     path = Path(path)
     if not path.is_dir():
         return [path]
+    if parts := splits_in(path):
+        names = listed([p.name for p in parts.values()])
+        raise InputError(f"{path}: holds {names}, which are given one by one")
     files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not files:
         raise InputError(f"{path}: no *.h5 or *.hdf5 file in this folder")

@@ -36,7 +36,6 @@ from jaxpriors.errors import InputError
 from jaxpriors.physics.jet_features import FEATURES
 from jaxpriors.physics.particles import MASSES
 
-SPLITS = ("train", "val", "test")
 RANKS = np.array([-211, -13, -11, 0, 11, 13, 22, 130, 211], np.int32)
 PHOTON = 6  # its place, which jets reach; flags and counts of another kind may not
 KINEMATIC, IDENTITY = 4, 4  # number of kinematic columns, place of the identity
@@ -62,6 +61,7 @@ def read_omnilearned_events(
     path: str | os.PathLike[str],
     *,
     identities: bool = True,
+    at_least: int | None = None,
     start: int = 0,
     stop: int | None = None,
 ) -> Events:
@@ -73,6 +73,7 @@ def read_omnilearned_events(
     Args:
         path: the file, or a folder whose files are read in the order of their names.
         identities: whether to read them; without, those of all constituents are unknown.
+        at_least: jets with fewer constituents are left out; default: one without any is an error.
         start: index of the first jet that is read.
         stop: index of the jet before which reading ends; default: all.
 
@@ -85,7 +86,7 @@ def read_omnilearned_events(
 
     def opened(source: Source) -> tuple[Any, Callable[[slice], Events]]:
         sample = _open(source, identities)
-        return sample.data, lambda rows: _read_block(sample, rows)
+        return sample.data, lambda rows: _read_block(sample, rows, at_least)
 
     blocks = read_blocks(path, start, stop, opened)
     with located(path):
@@ -178,13 +179,16 @@ def _identities_of(path: Path, width: int, constituents: np.ndarray) -> Identiti
     )
 
 
-def _read_block(sample: _Sample, rows: slice) -> Events:
+def _read_block(sample: _Sample, rows: slice, at_least: int | None) -> Events:
     """Read some jets of a file."""
     data = as_float64(sample.data, rows)
     index = np.arange(rows.start, rows.stop)
     mask = data[..., 2] != 0
     multiplicity = mask.sum(axis=1)
-    refuse(sample.path, index, multiplicity == 0, "has no constituents, expected at least one")
+    if at_least is None:
+        refuse(sample.path, index, multiplicity == 0, "has no constituents, expected at least one")
+    kept = multiplicity >= (at_least or 0)
+    data, mask, index, multiplicity = data[kept], mask[kept], index[kept], multiplicity[kept]
     particles, event = data[mask], np.repeat(index, multiplicity)
     kinematic = particles[:, :KINEMATIC]
     finite = np.isfinite(kinematic).all(axis=1)
@@ -205,8 +209,10 @@ def _read_block(sample: _Sample, rows: slice) -> Events:
         multiplicity,
         coordinates="pt,eta,phi",
         pid=_codes(sample, particles, event),
-        label=None if sample.label is None else class_labels(sample.path, sample.label, rows),
-        columns={} if sample.numbers is None else {"global": as_float64(sample.numbers, rows)},
+        label=None if sample.label is None else class_labels(sample.path, sample.label, rows)[kept],
+        columns={}
+        if sample.numbers is None
+        else {"global": as_float64(sample.numbers, rows)[kept]},
         faults=[],
     )
 

@@ -11,8 +11,8 @@ from jaxpriors.data.catalog import SETS
 from jaxpriors.data.catalog.jetclass import is_jetclass
 from jaxpriors.data.catalog.toptagging import NAMES as TOP_TAGGING
 from jaxpriors.data.events import LEVELS
-from jaxpriors.data.formats.omnilearned import SPLITS
 from jaxpriors.data.formats.pandas_tables import tables
+from jaxpriors.data.formats.splits import splits_in
 from jaxpriors.data.formats.trees import is_tree
 from jaxpriors.data.hdf5 import Source, open_source
 from jaxpriors.data.prepared import is_prepared
@@ -109,9 +109,9 @@ def _is_unfolding(source: Source) -> bool:
 def _folder_is(folder: Path) -> str | None:
     """Say what a folder is, of those that hold no sample."""
     here = {path.name for path in folder.iterdir()}
-    splits = [name for name in SPLITS if (folder / name).is_dir()]
-    if splits:
-        return f"a folder of {', '.join(f'{name}/' for name in splits)}, which are given one by one"
+    if parts := splits_in(folder):
+        names = [f"{p.name}/" if p.is_dir() else p.name for p in parts.values()]
+        return f"a folder of {', '.join(names)}, which are given one by one"
     if "model.json" in here:
         return "a trained network"
     if {"config.json", "environment.json"} <= here:
