@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from experiments.anomaly_study import SCORES, Measure, measured, read_scores
+from experiments.rows import check_same
 from jaxpriors.anomaly import training as anomaly
 from jaxpriors.anomaly.performance import Center
 from jaxpriors.errors import InputError
-from jaxpriors.run.folder import differences, started
+from jaxpriors.run.folder import started
 from jaxpriors.run.storage import exists, read_json
 
 CHOSEN = "min_background", "center"  # of config.json: may be chosen anew
@@ -70,11 +71,11 @@ def merge(
     held: dict[tuple[str, str], dict[int, Path]] = {}
     for part in parts:
         here = f"{part.folder}: %s here and in {first.folder}"
-        _same(here % "settings", first.shared, part.shared)
-        _same(here % "floor or center", chosen, part.chosen | given)
-        _same(here % "samples", first.samples(), part.samples())
+        check_same(here % "settings", first.shared, part.shared)
+        check_same(here % "floor or center", chosen, part.chosen | given)
+        check_same(here % "samples", first.samples(), part.samples())
         for model, row in part.rows.items():
-            _same(here % model, settings.setdefault(model, row["settings"]), row["settings"])
+            check_same(here % model, settings.setdefault(model, row["settings"]), row["settings"])
             for name, seeds in row["points"].items():
                 files = held.setdefault((model, name), {})
                 _add(part.folder / model / name / SCORES, seeds, files)
@@ -109,12 +110,6 @@ def _add(file: Path, seeds: Sequence[int], files: dict[int, Path]) -> None:
             "each training in one run"
         )
     files.update(dict.fromkeys(seeds, file))
-
-
-def _same(what: str, one: Any, other: Any) -> None:
-    """Raise InputError where two documents differ."""
-    if found := differences(one, other):
-        raise InputError(f"{what} differ ({'; '.join(found)}); expected the same")
 
 
 def _join(files: Sequence[Path], target: Path) -> None:

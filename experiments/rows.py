@@ -79,7 +79,7 @@ def described(settings: Settings) -> dict[str, Any]:
     for label, seeds in settings.items():
         each = [_without_seeds(json.loads(json.dumps(seeds[seed]))) for seed in sorted(seeds)]
         for other in each[1:]:
-            _same(f"{label}: its seeds", each[0], other)
+            check_same(f"{label}: its seeds", each[0], other)
         found[label] = {"seeds": sorted(seeds), "settings": each[0]}
     return found
 
@@ -201,10 +201,10 @@ def _joined(
                 f"{', '.join(known)}"
             )
         same = config if same is None else same
-        _same(f"{run}: settings or samples here and in {runs[0]}", same, config)
+        check_same(f"{run}: settings or samples here and in {runs[0]}", same, config)
         for label, row in held.items():
             first = settings.setdefault(label, row["settings"])
-            _same(
+            check_same(
                 f"{run}: the settings of {label} here and in an earlier run", first, row["settings"]
             )
         for row in found:
@@ -226,7 +226,7 @@ def _joined(
     return {**(same or {}), ROWS: joined}, ordered
 
 
-def _same(what: str, one: Any, other: Any) -> None:
+def check_same(what: str, one: Any, other: Any) -> None:
     """Raise InputError where two documents differ."""
     found = differences(one, other)
     if found:

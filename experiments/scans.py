@@ -1,6 +1,6 @@
 """Scans of settings: one training of a row for each setting (arXiv:2603.08802, Appendix B).
 
-    python -m experiments.scans run pythia26 herwig --study omnifold --row lgatr-1M \\
+    python -m experiments.scans run pythia21 herwig --study omnifold --row lgatr-1M \\
         --rate 1e-5 1e-4 --decay 0.2 --blocks 6 --seeds 0 1 2 --folder DIR --out RUN
     python -m experiments.scans run H1 --study dis --row lgatr-slim --part 3/9 --out runs/scan-3
     python -m experiments.scans merge runs/scan-* --out runs/scan
@@ -29,6 +29,7 @@ import numpy as np
 import tyro
 
 from experiments import rows, unfolding
+from experiments.dis import by_label
 from experiments.dry_run import EVENTS, short_fit
 from jaxpriors.data.batching import UNITS, split
 from jaxpriors.data.events import Events
@@ -100,7 +101,7 @@ def run(
     """Train at every point of a scan, and print its table.
 
     Args:
-        simulation: sample of label 0: a file (for omnifold also pythia26, … of EnergyFlow, with
+        simulation: sample of label 0: a file (for omnifold also pythia21, … of EnergyFlow, with
             --folder, or simulation of the package); without data, a file with labels 0 and 1, or a
             folder of train, val and test, which are then used as what they are.
         data: sample of label 1.
@@ -228,7 +229,10 @@ def scanned(
     """
     at = values(base, counted)
     if unknown := [name for name in asked if name not in at]:
-        raise InputError(f"{unknown[0]}: found {asked[unknown[0]]}, which {base.model} has not")
+        raise InputError(
+            f"{unknown[0]}: found {asked[unknown[0]]} for {base.model}, expected values of any of "
+            f"{', '.join(at)}"
+        )
     if grid:
         some = [dict(zip(asked, each, strict=True)) for each in itertools.product(*asked.values())]
     else:
@@ -311,9 +315,13 @@ def read(
 
     if data is None and splits_in(Path(simulation)):
         found = read_official(Path(simulation), level)
-        pairs = {part: of_labels(found[part], simulation) for part in PARTS}
+        pairs = {part: by_label(found[part], Path(simulation)) for part in PARTS}
         return {part: (kept(zero), kept(other)) for part, (zero, other) in pairs.items()}
-    both = of_labels(one(simulation), simulation) if data is None else (one(simulation), one(data))
+    both = (
+        by_label(one(simulation), Path(simulation))
+        if data is None
+        else (one(simulation), one(data))
+    )
     zero, other = map(kept, both)
     shares = [split(len(sample), SHARES, 0) for sample in (zero, other)]
     indices = zip(PARTS, *shares, strict=True)
@@ -327,14 +335,6 @@ def seen(parts: Mapping[str, Pair], one: RatioClassifier) -> dict[str, Pair]:
         both = with_columns_seen({"simulation": zero, "data": other}, [one])
         found[part] = both["simulation"], both["data"]
     return found
-
-
-def of_labels(events: Events, name: str) -> Pair:
-    """Tell the events of label 0 from those of label 1; raise InputError for other labels."""
-    found = [] if events.label is None else np.unique(events.label).tolist()
-    if found != [0, 1] or events.label is None:
-        raise InputError(f"{name}: found the labels {found}, expected 0 and 1, or a second sample")
-    return events[events.label == 0], events[events.label == 1]
 
 
 def trained(one: RatioClassifier, parts: Mapping[str, Pair], inner: Run) -> rows.Row:

@@ -10,11 +10,11 @@
 ``demo`` is only the first step, reweighting at detector level. ``quick`` unfolds the sample in the
 package (two Pythia settings and a parametric detector, not Pythia against Herwig with Delphes) with
 small networks, on two cores. ``closure`` tests whether a model finds truths that are known
-(`experiments.unfolding_closure`). ``paper`` takes the files of
-EnergyFlow's samples (Zenodo 3548091) or files of the layout in `jaxpriors.data.sample_files`, and
-the published networks and trainings (`jaxpriors.ratio.published`), for a GPU. Its fine-tuned PET
-needs OmniLearn's own weights (--pretrained). ``merge`` makes one run of the rows of several
-(`experiments.rows`), also in other bins.
+(`experiments.unfolding_closure`). ``paper`` takes the files of EnergyFlow's samples (Zenodo
+3548091) or files of the layout in `jaxpriors.data.sample_files`, and the published networks and
+trainings (`jaxpriors.ratio.published`), for a GPU. Its fine-tuned PET needs OmniLearn's own weights
+(--pretrained). ``merge`` makes one run of the rows of several (`experiments.rows`), also in other
+bins.
 
 Table 2 is at detector level, after step 1 of the first iteration; Table 3 at particle level, after
 the last. Networks are applied to events that no training has seen, or to those of the training,

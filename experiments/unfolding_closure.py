@@ -93,16 +93,14 @@ def closures(made: Mapping[str, Case], config: OmniFold, run: Run) -> Closure:
         filled = with_micro_batches(config, sample, data.detector, inner)
         inner.open(describe(filled))
         result = unfold(sample, data.detector, filled, inner.folder, run.progress)
-        before = result.weights(0)[0]
-        after = {
-            "detector": before * result.pull[0, 0],
-            "particle": result.weights(filled.iterations)[0],
-        }
+        before = result.scale[0] * result.weight
+        factors = {"detector": result.pull[0, 0], "particle": result.push[-1, 0]}
         found[case] = {}
-        for level, weights in after.items():
+        for level, factor in factors.items():
             known = sample.pass_reco if level == "detector" else sample.pass_gen
+            weights = before[known] * factor[known]
             found[case][level] = compared(
-                getattr(sample, level), weights[known], before[known], getattr(data, level)
+                getattr(sample, level), weights, before[known], getattr(data, level)
             )
     return found
 

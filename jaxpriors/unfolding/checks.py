@@ -26,6 +26,7 @@ import numpy as np
 from scipy.special import fdtrc
 
 from jaxpriors.errors import InputError
+from jaxpriors.evaluation.histograms import binned
 from jaxpriors.evaluation.metrics import Chi2Test, chi2_test
 from jaxpriors.unfolding.distributions import merged_edges, usual_edges
 from jaxpriors.unfolding.result import Unfolded
@@ -110,13 +111,8 @@ def bottom_line(
     model = result.weight if model is None else model
     detector = chi2_test(data, simulated[reco], edges, data_weight, model[reco])
     unfolded = result.contents(particle, edges, normalised=True)
-    index = np.searchsorted(edges, particle[gen], side="right") - 1
-    index = np.where(particle[gen] == edges[-1], len(edges) - 2, index)
-    contents = np.stack([
-        np.bincount(index[inside], weight[inside], len(edges) - 1)
-        for inside in [(index >= 0) & (index < len(edges) - 1)]
-        for weight in (model * result.replicas)[:, gen]
-    ])  # fmt: skip
+    weights = (model * result.replicas)[:, gen]
+    contents = np.stack([binned(particle[gen], edges, w).content for w in weights])
     difference = (unfolded - contents / contents.sum(1, keepdims=True))[:, :-1]
     ndf, freedom = difference.shape[1], int(result.draws.max()) - 1
     parts = covariance(difference, result.draws)

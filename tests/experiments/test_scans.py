@@ -96,7 +96,7 @@ def test_points_around_the_published_one_and_grids():
     assert (one.network.hidden_mv_channels, one.network.hidden_s_channels) == (32, 64)
     assert one.training.optimizer.warmup == base.training.optimizer.warmup
     assert one.training.optimizer.final_rate == 0.5 and one.training.seed == 7
-    with pytest.raises(InputError, match=r"heads: found \(3,\), which mlp has not"):
+    with pytest.raises(InputError, match=r"heads: found \(3,\) for mlp, expected values of any of"):
         scans.scanned(SMALL, {"heads": (3,)}, False, 1)
     for wrong in ("0/2", "3/2", "1/9", "x"):
         with pytest.raises(InputError, match="part: found"):

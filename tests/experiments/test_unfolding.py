@@ -165,6 +165,8 @@ def test_closures_are_made_of_any_simulation(tmp_path):
         mass = found["analytic"][level]["mass"]
         assert set(mass) == {"chi2", "ndf", "p", "prior_chi2", "total"}
         assert mass["total"] == pytest.approx(1, abs=0.15)
+    for case in made:  # fakes count as well: the sum is that of the data
+        assert found[case]["detector"]["mass"]["total"] == pytest.approx(1, rel=1e-6)
     text = tables({"closures": {"mlp": found, "pet": found}})
     assert text.count("smallest probability × 12 tests (Bonferroni)") == 4
     assert "pet: particle level, after the last iteration" in text
