@@ -212,8 +212,10 @@ def check_place(folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what only an unfinished preparation needs."""
-    for place in (*folder.glob("piece-*"), *folder.glob(".piece-*")):
+    for place in folder.glob("piece-*"):
         shutil.rmtree(place)
+    for scratch in folder.glob(".piece-*"):  # one may be that of a process that is ending
+        shutil.rmtree(scratch, ignore_errors=True)
     for left in folder.rglob(".*.partial"):
         left.unlink()
     (folder / BEGUN).unlink(missing_ok=True)
@@ -228,7 +230,7 @@ def _write_piece(piece: Piece, place: Path) -> None:
     ):
         sizes = {level: len(events) for level, events in samples.items()}
         raise InputError(f"found levels with these events: {sizes}, expected as many in each")
-    scratch = place.with_name(f".{place.name}.partial")
+    scratch = place.with_name(f".{place.name}.{os.getpid()}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     facts = {}
     for level, events in samples.items():
@@ -246,7 +248,12 @@ def _write_piece(piece: Piece, place: Path) -> None:
             "arrays": sorted(arrays),
         }
     write_json(scratch / "facts.json", facts)
-    os.replace(scratch, place)
+    try:
+        os.replace(scratch, place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        shutil.rmtree(scratch)  # a process of a killed call, that had not ended yet, was first
 
 
 def _arrays(events: Events) -> dict[str, np.ndarray]:

@@ -159,10 +159,18 @@ def test_levels_are_matched(tmp_path: Path) -> None:
 
 def slow(folder: str, seed: int) -> Events:
     """A piece that never ends but for the first two; it tells that it has begun."""
-    (Path(folder) / f"begun-{seed}").touch()
+    (Path(folder) / f"begun-{seed}").write_text(str(os.getpid()))
     while seed > 1 and (Path(folder) / "wait").exists():
         time.sleep(0.05)
     return made(seed)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 SCRIPT = """
@@ -184,10 +192,14 @@ def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, script, place, marks], env=environment) as process:
-        while not all((marks / f"begun-{seed}").exists() for seed in (2, 3)):
+        begun = [marks / f"begun-{seed}" for seed in (2, 3)]
+        while not all(mark.exists() and mark.read_text() for mark in begun):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
+    for mark in begun:
+        while is_alive(int(mark.read_text())):  # its processes end with it
+            time.sleep(0.05)
     (marks / "wait").unlink()
     with pytest.raises(InputError, match="not finished"):
         open_prepared(place)
@@ -205,6 +217,20 @@ def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
     assert sorted(mark.name for mark in marks.iterdir()) == ["begun-2", "begun-3"]
     with pytest.raises(InputError, match="holds another prepared sample"):
         write_prepared(place, pieces, {"n": 5})
+
+
+def test_a_process_of_a_killed_call_may_be_first(tmp_path: Path) -> None:
+    from jaxpriors.data import prepared
+
+    place = tmp_path / "piece-00000"
+
+    def late() -> Events:
+        prepared._write_piece(partial(made, 0), place)
+        return made(0)
+
+    prepared._write_piece(late, place)
+    assert [path.name for path in tmp_path.iterdir()] == [place.name]
+    assert (place / "facts.json").is_file()
 
 
 def test_a_kill_while_arrays_are_joined(folder: Path, tmp_path: Path) -> None:
