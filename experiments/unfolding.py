@@ -156,8 +156,12 @@ def _small(model: str, seed: int) -> RatioClassifier:
 
 
 def _quick(model: str, seed: int, iterations: int = 5) -> OmniFold:
-    """Configure an unfolding with small networks; all seeds have the same validation events."""
+    """Configure an unfolding with small networks; all seeds have the same validation events.
+
+    Few epochs of a falling rate end with the best one, which the validation loss tells with noise.
+    """
     one = _small(model, seed)
+    one = dataclasses.replace(one, training=dataclasses.replace(one.training, keep="last"))
     later = dataclasses.replace(later_training(one), epochs=LATER_EPOCHS.get(model, 1))
     return OmniFold(one, one, iterations, later=(later, later))
 
