@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test test-peers format sample clean
+.PHONY: demo test test-peers peers format sample clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m experiments.unfolding demo --out $(RUN) --resume
@@ -15,10 +15,14 @@ test: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# With PyTorch (a large download) the tests of .pt files run as well.
+# With PyTorch (a large download) the tests of .pt files and of benchmarks against it run as well.
 test-peers: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[peers]'
-	$(BIN)/python -m pytest -q tests/porting
+	$(BIN)/python -m pytest -q tests/porting tests/benchmarks
+
+# PyTorch and lgatr in an environment of their own, for benchmarks.gpu (a large download).
+peers: $(VENV)/demo.stamp
+	$(BIN)/python -m benchmarks.peers.client --name lgatr-2.0.0 --folder .venv-peers
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .

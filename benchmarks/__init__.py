@@ -3,6 +3,7 @@
 | command                             | what it measures                                         |
 |-------------------------------------|----------------------------------------------------------|
 | `python -m benchmarks.against_peers`| ours against `lgatr` and OmniLearn, in one run            |
+| `python -m benchmarks.gpu`          | all that is claimed of GPUs, in ten minutes               |
 | `python -m benchmarks.resources`    | Table 6 of arXiv:2603.08802: FLOPs, latency, memory       |
 | `python -m benchmarks.scaling`      | particles, batch, devices, precision, loader, utilisation |
 | `python -m benchmarks.ensembles`    | several networks as one program, against one by one       |

@@ -15,11 +15,9 @@ counts), and for realistic multiplicities a few padded lengths.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,70 +25,25 @@ import jax
 import numpy as np
 import tyro
 
-from benchmarks.measure import Program, memory_growth, program, time_in_turn, warm_up
+from benchmarks.measure import Program, memory_growth, time_in_turn, warm_up
 from benchmarks.networks import (
     MODELS,
     PARTICLES,
-    Benchmarked,
     forward_program,
     in_buckets,
+    latency_program,
     multiplicities,
-    of_config,
     train_program,
 )
-from benchmarks.peers.client import PACKAGES, Peer, environment_of, running
+from benchmarks.pairs import SLOW, WAYS, Case, cases, start, write_jets
+from benchmarks.peers.client import PACKAGES, Peer, environment_of
 from benchmarks.tables import Result, compared, report
-from jaxpriors.models import lgatr, lgatr_slim
-from jaxpriors.models.files import save_network
-from jaxpriors.models.pet import PET, PETConfig
-from jaxpriors.models.state_dicts import state_from_network
-from jaxpriors.porting.omnilearn_export import export
-from jaxpriors.ratio.presets import preset
 from jaxpriors.run.launch import set_up
 
 TOLERANCE = 1e-3
 BATCH = 64  # jets of the rows whose names have no number
 OURS = "ours"
-SLOW = 1.5  # a variant that needs this many times the fastest peer's time is not timed further
 TASKS = ("latency", "forward", "train", "train-ragged", "memory")
-WAYS = {"lgatr": ("-masked", "-flat"), "lgatr-slim": ("-masked", "-flat"), "pet": ("",)}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network of ours and the release of the peer that computes the same function."""
-
-    model: str
-    release: str
-    config: Any
-
-    @cached_property
-    def task(self) -> Benchmarked:
-        """Our network as it is benchmarked."""
-        return of_config(self.config)
-
-    @cached_property
-    def network(self) -> Any:
-        """Its weights; those of PET with all heads, as OmniLearn's files have them."""
-        key = jax.random.key(0)
-        return PET.init(key, self.config) if self.model == "pet" else self.task.init(key)
-
-
-def cases(models: tuple[str, ...], size: str) -> list[Case]:
-    """List every pair to be compared."""
-    found = []
-    for model in models:
-        config = preset(model, size)
-        if isinstance(config, PETConfig):
-            found.append(Case(model, "omnilearn", config))
-            continue
-        versions = lgatr.VERSIONS if model == "lgatr" else lgatr_slim.VERSIONS
-        fields = {field.name for field in dataclasses.fields(config)}
-        for release in ("1.4.3", "2.0.0"):
-            switches = {k: v for k, v in versions[release[:3]].items() if k in fields}
-            same = dataclasses.replace(config, **switches)
-            found.append(Case(model, f"lgatr-{release}", same))
-    return found
 
 
 def against_peers(
@@ -131,8 +84,9 @@ def against_peers(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             pairs = []
             for case in cases((model,), size):
+                python = environment_of(case.release, environments)
                 for how in hows:
-                    peer = stack.enter_context(start(case, how, omnilearn, environments, folder))
+                    peer = stack.enter_context(start(case, how, omnilearn, python, folder))
                     if agrees(case, peer, folder, WAYS[model] if "train-ragged" in tasks else ()):
                         pairs.append((case, peer))
             results += times(model, tasks, pairs, batches, chunks, rounds, folder)
@@ -142,64 +96,6 @@ def against_peers(
             results.append(memory(model, size, hows, batches[0], omnilearn, environments))
     report(results, "best peer", json, {k: " ".join(v) for k, v in PACKAGES.items()})
     return 0
-
-
-@contextlib.contextmanager
-def start(case: Case, how: str, omnilearn: Path | None, environments: Path, folder: Path) -> Any:
-    """Start the peer with our weights."""
-    python = environment_of(case.release, environments)
-    name = f"{case.release} {how}"
-    cls, constructor = constructor_of(case)
-    weights = folder / f"{case.release}.weights.h5"
-    if case.model == "pet":
-        save_network(folder / "pet.safetensors", case.network)
-        weights.unlink(missing_ok=True)
-        export(folder / "pet.safetensors", weights)
-        server, arguments = "omnilearn_server.py", [str(omnilearn)]
-    else:
-        weights = folder / f"{case.release}.npz"
-        _write(weights, state_from_network(case.network))
-        server, arguments = "lgatr_server.py", []
-    with running(name, python, server, *arguments) as peer:
-        order: dict[str, Any] = {"cls": cls, "constructor": constructor, "weights": str(weights)}
-        if case.model != "pet":
-            order["device"] = "cpu" if jax.default_backend() == "cpu" else "cuda"
-        peer.ask("build", **order, compile=how == "compiled")
-        yield peer
-
-
-def constructor_of(case: Case) -> tuple[str, dict[str, Any]]:
-    """Return the peer's class and the arguments that build the same network."""
-    config = case.config
-    if case.model == "pet":
-        names = ("num_classes", "num_heads", "num_layers", "num_local", "num_class_layers")
-        return "PET", {n: getattr(config, n) for n in (*names, "num_gen_layers")} | {
-            "num_feat": config.num_features,
-            "num_jet": config.num_jet_features,
-            "projection_dim": config.hidden_channels,
-            "K": config.neighbours,
-        }
-    same = ["num_blocks", "in_s_channels", "out_s_channels", "hidden_s_channels"]
-    if case.model == "lgatr-slim":
-        same += ["in_v_channels", "out_v_channels", "hidden_v_channels", "num_heads"]
-        return "LGATrSlim", {n: getattr(config, n) for n in same}
-    same += ["in_mv_channels", "out_mv_channels", "hidden_mv_channels"]
-    old = case.release == "lgatr-1.4.3"  # the ratios have other names since
-    attention, mlp = ("increase_hidden_channels",) * 2 if old else ("attn_ratio", "mlp_ratio")
-    return "LGATr", {n: getattr(config, n) for n in same} | {
-        "attention": {"num_heads": config.num_heads, attention: config.attn_ratio},
-        "mlp": {mlp: config.mlp_ratio},
-    }
-
-
-def write_jets(file: Path, jets: Any) -> None:
-    """Write the jets that the peers read."""
-    names = ("momenta", "features", "multiplicity")
-    _write(file, {n: np.asarray(a) for n, a in zip(names, jets, strict=True)})
-
-
-def _write(file: Path, arrays: dict[str, Any]) -> None:
-    np.savez(file, **arrays)
 
 
 def agrees(case: Case, peer: Peer, folder: Path, ways: tuple[str, ...]) -> bool:
@@ -213,7 +109,7 @@ def agrees(case: Case, peer: Peer, folder: Path, ways: tuple[str, ...]) -> bool:
         ours = np.asarray(forward(case.network, *jets))
         write_jets(folder / "few.npz", jets)
         peer.ask("jets", file=str(folder / "few.npz"))
-        peer.ask("outputs", file=str(folder / "theirs.npz"), how=way.lstrip("-"))
+        peer.ask("outputs", file=str(folder / "theirs.npz"), task="forward" + way)
         theirs = np.load(folder / "theirs.npz")["outputs"]
         error = max(error, float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
     good = error < TOLERANCE
@@ -238,7 +134,7 @@ def times(
 
     def latency(release: str) -> dict[str, Program]:
         case = cases[release]
-        return {OURS: program(jax.jit(case.task.forward), case.network, *task.jets(1))}
+        return {OURS: latency_program(case.task, case.network, task.jets(1))}
 
     results = []
     if "latency" in tasks:
@@ -343,9 +239,10 @@ def memory(
         folder = Path(scratch)
         for case in cases((model,), size):
             write_jets(folder / "jets.npz", case.task.ragged(multiplicity))
+            python = environment_of(case.release, environments)
             for how in hows:
                 for way in WAYS[model]:
-                    with start(case, how, omnilearn, environments, folder) as peer:
+                    with start(case, how, omnilearn, python, folder) as peer:
                         peer.ask("jets", file=str(folder / "jets.npz"))
                         found[peer.name + way] = peer.ask("memory", task="train" + way)["grown"]
     ours = memory_growth(_training, cases((model,), size)[0], batch)

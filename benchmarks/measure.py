@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.peers.serve import growth
+from jaxpriors.training.tuning import memory_of
 
 Program = Callable[[int], float]
 """The seconds of that many calls."""
@@ -28,6 +29,31 @@ class Timing:
 
     seconds: float
     spread: float
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled program of ours, to be timed as it is.
+
+    run: the program. compilation: seconds that it took to trace and to compile. memory: bytes that
+    it has on a device, arguments, results and all between. result: what it computes, to compare.
+    """
+
+    run: Program
+    compilation: float
+    memory: int
+    result: Callable[[], np.ndarray]
+
+    def __call__(self, calls: int) -> float:
+        """Measure the seconds of that many calls."""
+        return self.run(calls)
+
+
+def compile_timed(function: Any, *arguments: Any) -> tuple[jax.stages.Compiled, float, int]:
+    """Compile a function that `jax.jit` made; return it, the seconds and the bytes of `Built`."""
+    begin = time.perf_counter()
+    compiled = function.lower(*arguments).compile()
+    return compiled, time.perf_counter() - begin, memory_of(compiled)[1]
 
 
 def program(function: Callable[..., Any], *arguments: Any) -> Program:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from benchmarks.measure import Program, program
+from benchmarks.measure import Built, compile_timed, program
 from jaxpriors.data.batching import UNITS, plan_buckets
 from jaxpriors.layers.attention import Mask
 from jaxpriors.models.lgatr import LGATr, LGATrConfig
@@ -136,11 +136,16 @@ def multiplicities(batch: int, seed: int = 0) -> np.ndarray:
 
 
 def in_buckets(task: Benchmarked, multiplicity: np.ndarray, buckets: int = 4) -> tuple[Any, ...]:
-    """Draw jets as trainings have them: few padded lengths, each a part of the batch."""
-    plan = plan_buckets(multiplicity, buckets)
-    ends = np.cumsum(plan.shares)[:-1] * len(multiplicity) // UNITS
-    parts = np.split(np.sort(multiplicity), ends)
-    return tuple(task.ragged(m, n) for m, n in zip(parts, plan.lengths, strict=True))
+    """Draw jets as trainings have them: few padded lengths, each a part of the batch.
+
+    They are those of ``task.ragged(np.sort(multiplicity))``.
+    """
+    plan, jets = plan_buckets(multiplicity, buckets), task.ragged(np.sort(multiplicity))
+    ends = [0, *(np.cumsum(plan.shares) * len(multiplicity) // UNITS)]
+    return tuple(
+        (*(a[begin:end, :length] for a in jets[:2]), jets[2][begin:end])
+        for begin, end, length in zip(ends, ends[1:], plan.lengths, strict=False)
+    )
 
 
 def loss(task: Benchmarked) -> Callable[[Any, Any, Any], Array]:
@@ -148,13 +153,28 @@ def loss(task: Benchmarked) -> Callable[[Any, Any, Any], Array]:
     return lambda network, jets, key: jnp.square(task.forward(network, *jets)).mean(-1).sum()
 
 
+def latency_program(task: Benchmarked, network: Any, jets: Any) -> Built:
+    """Make a forward pass of all jets at once, on one device; its result are the outputs."""
+    return _forward(jax.jit(lambda n, j: task.forward(n, *j)), network, jets)
+
+
 def forward_program(
-    task: Benchmarked, network: Any, jets: Any, micro_batch: int | None = None
-) -> Program:
-    """Make a forward pass as predictions do it: on all devices, in micro-batches."""
-    mesh = data_mesh(devices_for([len(jets[0])]))
+    task: Benchmarked,
+    network: Any,
+    jets: Any,
+    micro_batch: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Built:
+    """Make a forward pass as predictions do it: in micro-batches, on all devices or on these."""
+    mesh = data_mesh(devices_for([len(jets[0])]) if devices is None else devices)
     forward = map_rows(lambda n, j: task.forward(n, *j), mesh, micro_batch)
-    return program(forward, replicate(network, mesh), shard_rows(jets, mesh))
+    return _forward(forward, replicate(network, mesh), shard_rows(jets, mesh))
+
+
+def _forward(forward: Any, *arguments: Any) -> Built:
+    compiled, seconds, memory = compile_timed(forward, *arguments)
+    run = program(compiled, *arguments)
+    return Built(run, seconds, memory, lambda: np.asarray(compiled(*arguments)))
 
 
 def train_program(
@@ -163,8 +183,12 @@ def train_program(
     parts: tuple[Any, ...],
     micro_batch: int | None = None,
     devices: Sequence[jax.Device] | None = None,
-) -> Program:
-    """Make an Adam step as trainings do it: in micro-batches, on all devices or on these."""
+) -> Built:
+    """Make an Adam step as trainings do it: in micro-batches, on all devices or on these.
+
+    Its result are the losses (2,) of the next two steps, the mean of `loss` over the jets: the
+    second one depends on the first one's gradients and update.
+    """
     sizes = [len(part[0]) for part in parts]
     mesh = data_mesh(devices_for(sizes) if devices is None else devices)
     micro_batch = micro_batch or default_micro_batch()
@@ -172,7 +196,7 @@ def train_program(
     # a copy: the step gives its state's memory away
     state = replicate(initial_state(jax.tree.map(jnp.copy, network), optax.adam(1e-4)), mesh)
     batch = shard_rows(parts, mesh)
-    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    compiled, compilation, memory = compile_timed(jax.jit(step, donate_argnums=0), state, batch)
 
     def run(calls: int) -> float:
         nonlocal state
@@ -182,4 +206,12 @@ def train_program(
         jax.block_until_ready(state)
         return time.perf_counter() - begin
 
-    return run
+    def losses() -> np.ndarray:
+        nonlocal state
+        found = []
+        for _ in range(2):
+            state, metrics = compiled(state, batch)
+            found.append(float(metrics["loss"]))
+        return np.array(found)
+
+    return Built(run, compilation, memory, losses)

@@ -9,14 +9,13 @@ FLOPs and parameters can be compared; times and memory are of another machine.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import jax
 import tyro
 
-from benchmarks.measure import Program, flops, memory_growth, program, time_in_turn
-from benchmarks.networks import MODELS, benchmarked, loss
+from benchmarks.measure import Program, flops, memory_growth, time_in_turn
+from benchmarks.networks import MODELS, benchmarked, latency_program, loss
 from benchmarks.tables import Result, compared, report
 
 JETS = 20 * 2_000_000
@@ -47,10 +46,8 @@ def measured(model: str, size: str) -> list[Result]:
     """Measure the rows of one network."""
     task, paper = benchmarked(model, size), PAPER[model]
     network, jets = task.init(jax.random.key(0)), task.jets(1)
-    begin = time.perf_counter()
-    forward = jax.jit(task.forward).lower(network, *jets).compile()
-    compiling = time.perf_counter() - begin
-    latency = time_in_turn({model: program(forward, network, *jets)})[model]
+    forward = latency_program(task, network, jets)
+    latency = time_in_turn({model: forward})[model]
     count = flops(task.forward, network, *jets)
     gradient = flops(jax.grad(loss(task)), network, jets, None, compiled=False)
     memory = memory_growth(_one_forward, model, size)
@@ -61,15 +58,14 @@ def measured(model: str, size: str) -> list[Result]:
         Result(model, "latency", latency.seconds, paper["latency"], None, "s", latency.spread),
         Result(model, "memory", memory, paper["memory"], None, "B"),
         compared(model, "training", gradient * JETS, paper["training"], "FLOP"),
-        compared(model, "compile", compiling, None, "s"),
+        compared(model, "compile", forward.compilation, None, "s"),
     ]
 
 
 def _one_forward(model: str, size: str) -> Program:
     task = benchmarked(model, size)
     network = task.init(jax.random.key(0))
-    jets = task.jets(1)
-    return program(jax.jit(task.forward).lower(network, *jets).compile(), network, *jets)
+    return latency_program(task, network, task.jets(1))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,6 +93,11 @@ def machine() -> dict[str, Any]:
         described["processor"] = models[0].split(":")[1].strip() if models else "unknown"
     if hasattr(os, "getloadavg"):
         described["load"] = round(os.getloadavg()[0], 2)
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        told = subprocess.run(query, capture_output=True, text=True).stdout.split()
+        described["driver"] = told[0] if told else "unknown"
+    described["runtime"] = " ".join(jax.devices()[0].client.platform_version.split())
     return described | {"devices": [f"{d.platform} {d.device_kind}" for d in jax.devices()]}
 
 
@@ -100,16 +107,17 @@ def report(
     """Print the table and, given a file, write it: date, machine, versions and results."""
     print(format_results(results, peer))
     if file is not None:
-        found = environment()
-        content = {
-            "date": found["date"],
-            # the names of files and folders, not their place on this machine
-            "command": [
-                Path(word).name if word.startswith("/") else word for word in found["command"]
-            ],
-            "machine": machine(),
-            "versions": found["versions"] | (versions or {}),
-            "results": [asdict(r) for r in results],
-        }
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, content)
+        write_json(file, origin(versions or {}) | {"results": [asdict(r) for r in results]})
+
+
+def origin(versions: dict[str, str]) -> dict[str, Any]:
+    """Describe where results come from: date, command, machine and versions, these among them."""
+    found = environment()
+    return {
+        "date": found["date"],
+        # the names of files and folders, not their place on this machine
+        "command": [Path(word).name if word.startswith("/") else word for word in found["command"]],
+        "machine": machine(),
+        "versions": found["versions"] | versions,
+    }

@@ -63,9 +63,9 @@ class Server:
                 result.numpy()
         return {"seconds": time.perf_counter() - begin}
 
-    def outputs(self, file, how=""):
+    def outputs(self, file, task):
         """Write the logits."""
-        np.savez(file, outputs=self.programs["forward"](*self.arrays).numpy())
+        np.savez(file, outputs=self.programs[task](*self.arrays).numpy())
 
     def memory(self, task):
         """Measure how much the process grows."""

@@ -2,10 +2,11 @@
 
     {"do": "build", …}                   the network with these weights
     {"do": "jets", "file": npz}          momenta (B, P, 4), features (B, P, F), multiplicity (B,)
-    {"do": "outputs", "file": npz, …}    writes one row of outputs for each jet
+    {"do": "outputs", "file": npz, "task": …}    writes one row of outputs for each jet
     {"do": "run", "task": …, "calls": n} → {"seconds": of all calls}
     {"do": "memory", "task": …}          → {"grown": bytes by which a call of the task grows}
 
+An order that fails is answered by {"error": one line}.
 Runs in the peer's environment: nothing of jaxpriors may be imported here.
 """
 
@@ -13,6 +14,7 @@ import ctypes
 import gc
 import json
 import sys
+import traceback
 
 
 def growth(call):
@@ -38,5 +40,10 @@ def serve(server):
     answers, sys.stdout = sys.stdout, sys.stderr  # what the peer prints is no answer
     for line in sys.stdin:
         order = json.loads(line)
-        answer = getattr(server, order.pop("do"))(**order)
+        try:
+            answer = getattr(server, order.pop("do"))(**order)
+        except Exception as error:
+            traceback.print_exc()
+            words = " ".join(str(error).split())[:200]
+            answer = {"error": f"{type(error).__name__}: {words}"}
         print(json.dumps(answer or {}), file=answers, flush=True)

@@ -129,10 +129,15 @@ def compile_step(task: Task, micro_batch: int | None, batch_size: int | None = N
         if "RESOURCE_EXHAUSTED" in str(error):
             return None
         raise
+    return Step(compiled, *memory_of(compiled))
+
+
+def memory_of(compiled: jax.stages.Compiled) -> tuple[int, int]:
+    """Return the bytes of a program's intermediate arrays, and of all that it has on a device."""
     used = compiled.memory_analysis()
     assert used is not None, "this backend does not tell the memory of a program"
     kept = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-    return Step(compiled, used.temp_size_in_bytes, kept + used.temp_size_in_bytes)
+    return used.temp_size_in_bytes, kept + used.temp_size_in_bytes
 
 
 def measure_micro_batches(

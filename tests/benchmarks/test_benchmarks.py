@@ -50,9 +50,15 @@ def test_rows_hold_every_jet_once():
 def test_jets_of_realistic_multiplicities():
     multiplicity = multiplicities(2000)
     assert multiplicity.max() == PARTICLES and multiplicity.mean() == pytest.approx(46, abs=1)
-    parts = in_buckets(benchmarked("pet", "small"), multiplicity)
+    task = benchmarked("pet", "small")
+    parts = in_buckets(task, multiplicity)
     assert sum(len(m) for _, _, m in parts) == 2000
     assert all(m.max() <= features.shape[1] for _, features, m in parts)
+    padded = task.ragged(np.sort(multiplicity))
+    for i in range(2):  # the same jets, without the padding
+        filled = [np.asarray(a[i])[np.arange(a[i].shape[1]) < a[2][:, None]] for a in parts]
+        expected = np.asarray(padded[i])[np.arange(PARTICLES) < padded[2][:, None]]
+        np.testing.assert_array_equal(np.concatenate(filled), expected)
 
 
 def _programs(**seconds):
@@ -94,7 +100,7 @@ def test_the_fastest_peer_counts_and_slow_ones_stop(capsys):
     assert "b eager: 2000.0 ms in one call" in capsys.readouterr().out
 
 
-def test_a_peer_is_asked_and_one_that_stops_is_an_error(tmp_path):
+def test_a_peer_is_asked_and_one_that_fails_is_late_or_stops_is_an_error(tmp_path):
     server = tmp_path / "server.py"
     server.write_text(
         f"import sys\nsys.path.insert(0, {str(SERVERS)!r})\n"
@@ -103,12 +109,20 @@ def test_a_peer_is_asked_and_one_that_stops_is_an_error(tmp_path):
         "    def run(self, task, calls):\n"
         "        print('what a peer prints is no answer')\n"
         "        return {'seconds': calls * {'train': 2.0}[task]}\n"
+        "    def sleep(self):\n"
+        "        __import__('time').sleep(20)\n"
         "serve(Server())\n"
     )
     with running("peer", Path(sys.executable), str(server)) as peer:
         assert peer.program("train")(3) == 6.0
-        with pytest.raises(RuntimeError, match="peer: stopped at run"):
+        with pytest.raises(RuntimeError, match="peer: run: KeyError: 'forward'"):
             peer.program("forward")(1)
+        assert peer.program("train")(2) == 4.0
+        peer.limit = 0.2
+        with pytest.raises(RuntimeError, match="peer: sleep was not finished in 0 s"):
+            peer.ask("sleep")
+        with pytest.raises(RuntimeError, match="peer: stopped at run"):
+            peer.program("train")(1)
 
 
 def test_the_table_in_the_readme_is_that_of_the_results():
